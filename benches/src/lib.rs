@@ -1,0 +1,1 @@
+//! Benchmarks of the waft binary and its parts.

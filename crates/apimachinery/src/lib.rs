@@ -1,0 +1,1 @@
+//! Kubernetes API semantics over JSON values, without IO.

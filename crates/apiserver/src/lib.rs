@@ -1,0 +1,1 @@
+//! The embedded Kubernetes API server: SQLite revision log, watch hub, HTTP.

@@ -1,0 +1,2 @@
+//! The `waft` command.
+fn main() {}

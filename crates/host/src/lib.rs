@@ -1,0 +1,1 @@
+//! Workload lifecycle, HTTP server and router, log capture: the HostLink that runs workloads.

@@ -1,0 +1,1 @@
+//! waft up: API server, operator, host and router composed in one process.

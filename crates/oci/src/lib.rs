@@ -1,0 +1,1 @@
+//! Pull, verify and cache Wasm images: registries, OCI layouts, local files.

@@ -1,0 +1,1 @@
+//! Controllers: from manifests to workloads on hosts, and the status that tells how it went.

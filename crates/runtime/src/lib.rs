@@ -1,0 +1,1 @@
+//! wasmtime: engine, compile cache, linking, instance pools, limits, epochs.

@@ -1,1 +1,42 @@
-//! wasmtime: engine, compile cache, linking, instance pools, limits, epochs.
+//! wasmtime: engine, compile cache, linking, instance pools, limits, epochs. Bytes in, a component
+//! that answers HTTP requests out.
+//!
+//! [`EngineBuilder`] takes the host interfaces that the `capabilities` crate registers and becomes
+//! the [`Engine`]; [`Engine::load`] compiles a component, or finds its code in the cache;
+//! [`Engine::link`] gives it what one workload grants; [`Guest::handle`] answers one request.
+//!
+//! Fetching images, routing, HTTP connections and where log lines go are left to others. `unsafe`
+//! stands only where wasmtime maps compiled code and where a thread lowers its own priority.
+
+mod admission;
+mod body;
+mod cache;
+mod call;
+mod capability;
+mod classify;
+mod compile;
+mod component;
+mod config;
+mod ctx;
+mod engine;
+mod epoch;
+mod error;
+mod guest;
+mod imports;
+mod instance;
+mod limits;
+mod log;
+mod p2;
+mod p3;
+mod stats;
+
+pub use body::{Body, BodyError, ResponseBody, request_body};
+pub use capability::{Capability, CapabilityId, Registry, Slot};
+pub use component::{Compiled, HttpVersion};
+pub use ctx::Ctx;
+pub use engine::{Engine, EngineBuilder, EngineConfig};
+pub use error::{CallError, TrapReason};
+pub use guest::{CallInfo, Guest, GuestSpec};
+pub use imports::always_linked;
+pub use log::LogSink;
+pub use stats::GuestStats;

@@ -1,0 +1,170 @@
+//! Bodies both ways. The response body owns the running guest: reading it drives the guest, and
+//! dropping it before its end frees the instance.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::call::Call;
+
+/// A request body.
+pub type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Why a body ended early.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BodyError {
+    /// The client left before it had sent all of it.
+    #[error("the client left")]
+    ClientGone,
+    /// It is larger than it may be.
+    #[error("the body is too large")]
+    TooLarge,
+    /// The guest ended before it had sent all of it.
+    #[error("the component ended before the body did")]
+    Aborted,
+}
+
+/// A response body. Reading it is what lets the guest go on; no task runs behind it.
+pub struct ResponseBody {
+    inner: WasiBody,
+    call: Option<Call>,
+    /// Told when the body was read to its end; dropped without a word otherwise.
+    done: Option<oneshot::Sender<()>>,
+    /// Bytes still to come, if the guest has said how many.
+    left: Option<u64>,
+    /// The client expects no bytes: reading nothing is reading all of it.
+    bodiless: bool,
+    ended: bool,
+    aborted: bool,
+}
+
+/// Boxes a request body.
+pub fn request_body<B>(body: B) -> Body
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// A request body as the guest's interfaces take it.
+pub(crate) fn into_wasi(body: Body) -> WasiBody {
+    body.map_err(|error| match error {
+        BodyError::ClientGone | BodyError::Aborted => Error::ConnectionTerminated,
+        BodyError::TooLarge => Error::HttpRequestBodySize(None),
+    })
+    .boxed_unsync()
+}
+
+impl From<std::convert::Infallible> for BodyError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl ResponseBody {
+    pub(crate) fn new(
+        inner: WasiBody,
+        call: Option<Call>,
+        done: Option<oneshot::Sender<()>>,
+        content_length: Option<u64>,
+        bodiless: bool,
+    ) -> Self {
+        Self {
+            inner,
+            call,
+            done,
+            left: content_length,
+            bodiless,
+            ended: false,
+            aborted: false,
+        }
+    }
+
+    /// Lets the guest go on.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(call) = &mut self.call
+            && let Poll::Ready(result) = Pin::new(call).poll(cx)
+        {
+            self.call = None;
+            self.aborted = result.is_err();
+        }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>) {
+        self.ended = true;
+        if let Some(done) = self.done.take() {
+            let _ = done.send(());
+        }
+        // Most guests have nothing left to do but to return: then no task is needed for it.
+        self.drive(cx);
+    }
+
+    fn was_read(&self) -> bool {
+        self.ended || self.bodiless || self.left == Some(0) || self.inner.is_end_stream()
+    }
+}
+
+impl http_body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        this.drive(cx);
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Pending if !this.aborted => Poll::Pending,
+            Poll::Ready(None) if !this.aborted => {
+                this.end(cx);
+                Poll::Ready(None)
+            }
+            _ => {
+                this.ended = true;
+                Poll::Ready(Some(Err(BodyError::Aborted)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || (!self.aborted && self.inner.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let read = self.was_read();
+        if let Some(done) = self.done.take()
+            && read
+        {
+            let _ = done.send(());
+        }
+        if let Some(call) = self.call.take()
+            && read
+        {
+            call.finish_later();
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! How a host interface is offered to guests: it registers once with the engine, and keeps what it
+//! needs for one guest in a slot of every store of that guest.
+
+use std::{any::Any, sync::Arc};
+
+use waft_ir::{CapabilityGrant, Failure, InterfaceName};
+use wasmtime::component::Linker;
+
+use crate::{Ctx, GuestSpec};
+
+/// Names a capability's slot in [`Ctx`]. Fixed where the capability is defined, so that a host call
+/// finds its slot by an index known at compile time.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct CapabilityId(u8);
+
+/// What a capability keeps for one guest; shared by all its instances.
+pub type Slot = Arc<dyn Any + Send + Sync>;
+
+/// A host interface, or a few that belong together.
+pub trait Capability: Send + Sync {
+    /// Its slot; no two registered capabilities have the same.
+    fn id(&self) -> CapabilityId;
+
+    /// The interfaces it implements, with their versions.
+    fn interfaces(&self) -> Vec<InterfaceName>;
+
+    /// Adds its functions to the linker that all guests share.
+    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()>;
+
+    /// Makes what it keeps for one guest, whose manifest has the given grants for it.
+    fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure>;
+}
+
+/// All capabilities of an engine.
+#[derive(Clone, Default)]
+pub struct Registry(Vec<Arc<dyn Capability>>);
+
+impl CapabilityId {
+    /// Slots there are.
+    pub const COUNT: usize = 32;
+
+    /// The slot of a number below [`COUNT`](Self::COUNT); checked when it is made a constant.
+    pub const fn new(number: u8) -> Self {
+        assert!((number as usize) < Self::COUNT);
+        Self(number)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Registry {
+    /// Adds a capability.
+    ///
+    /// # Panics
+    ///
+    /// If its id is taken: a mistake in the program, not in its input.
+    pub fn register(&mut self, capability: impl Capability + 'static) {
+        assert!(
+            self.0.iter().all(|known| known.id() != capability.id()),
+            "two capabilities have the id {:?}",
+            capability.id()
+        );
+        self.0.push(Arc::new(capability));
+    }
+
+    /// The interfaces of all capabilities.
+    pub fn interfaces(&self) -> Vec<InterfaceName> {
+        self.0.iter().flat_map(|c| c.interfaces()).collect()
+    }
+
+    pub(crate) fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+        self.0.iter().try_for_each(|c| c.link(linker))
+    }
+
+    /// The slots of one guest: filled for the capabilities that its manifest grants.
+    pub(crate) fn bind(&self, guest: &GuestSpec) -> Result<Arc<[Option<Slot>]>, Failure> {
+        let mut slots = vec![None; CapabilityId::COUNT];
+        for capability in &self.0 {
+            let interfaces = capability.interfaces();
+            let grants: Vec<_> = guest
+                .grants
+                .iter()
+                .filter(|grant| interfaces.iter().any(|offered| grants_it(grant, offered)))
+                .collect();
+            if !grants.is_empty() {
+                slots[capability.id().index()] = Some(capability.bind(guest, &grants)?);
+            }
+        }
+        Ok(slots.into())
+    }
+}
+
+/// Whether an entry of the manifest grants an interface: the same package, a version that fits, and
+/// the interface listed, or none listed at all.
+pub(crate) fn grants_it(grant: &CapabilityGrant, interface: &InterfaceName) -> bool {
+    grant.package.accepts(interface)
+        && (grant.interfaces.is_empty()
+            || interface
+                .interface
+                .as_ref()
+                .is_some_and(|name| grant.interfaces.contains(name)))
+}

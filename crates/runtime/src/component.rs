@@ -1,0 +1,116 @@
+//! A compiled component and what its type says: imports, exports, the HTTP handler.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use waft_ir::InterfaceName;
+use wasmtime::component::{Component, types::ComponentItem};
+
+use crate::instance::Pre;
+
+/// Generations of `wasi:http` that a component may serve.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum HttpVersion {
+    /// `wasi:http/incoming-handler@0.2.x`.
+    P2,
+    /// `wasi:http/handler@0.3.x`.
+    P3,
+}
+
+/// Compiled code, shared by all workloads of the same bytes.
+#[derive(Clone)]
+pub struct Compiled(pub(crate) Arc<CompiledInner>);
+
+pub(crate) struct CompiledInner {
+    pub(crate) component: Component,
+    /// Names of imports that need something of the host.
+    pub(crate) needs: Vec<String>,
+    imports: Vec<InterfaceName>,
+    exports: Vec<InterfaceName>,
+    http: Option<HttpVersion>,
+    /// Made when the first workload links it; the same for all.
+    pub(crate) pre: Mutex<Option<Pre>>,
+}
+
+impl HttpVersion {
+    /// `0.2` or `0.3`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::P2 => "0.2",
+            Self::P3 => "0.3",
+        }
+    }
+}
+
+impl Compiled {
+    pub(crate) fn new(component: Component) -> Self {
+        let engine = component.engine();
+        let ty = component.component_type();
+        let mut needs = Vec::new();
+        let mut imports = Vec::new();
+        for (name, import) in ty.imports(engine) {
+            if !is_only_types(&import.ty, engine) {
+                needs.push(name.to_owned());
+            }
+            imports.extend(name.parse());
+        }
+        let exports: Vec<InterfaceName> = ty
+            .exports(engine)
+            .filter_map(|(name, _)| name.parse().ok())
+            .collect();
+        // A component that serves both generations is called through the newer one.
+        let http = [HttpVersion::P3, HttpVersion::P2]
+            .into_iter()
+            .find(|version| exports.iter().any(|name| version.is_export(name)));
+        Self(Arc::new(CompiledInner {
+            component,
+            needs,
+            imports,
+            exports,
+            http,
+            pre: Mutex::new(None),
+        }))
+    }
+
+    /// The interfaces it imports.
+    pub fn imports(&self) -> &[InterfaceName] {
+        &self.0.imports
+    }
+
+    /// The interfaces it exports.
+    pub fn exports(&self) -> &[InterfaceName] {
+        &self.0.exports
+    }
+
+    /// The generation of `wasi:http` it serves, if any.
+    pub fn http(&self) -> Option<HttpVersion> {
+        self.0.http
+    }
+}
+
+impl HttpVersion {
+    fn is_export(self, name: &InterfaceName) -> bool {
+        let (interface, minor) = match self {
+            Self::P2 => ("incoming-handler", 2),
+            Self::P3 => ("handler", 3),
+        };
+        name.namespace == "wasi"
+            && name.package == "http"
+            && name.interface.as_deref() == Some(interface)
+            && name
+                .version
+                .as_ref()
+                .is_some_and(|v| v.major == 0 && v.minor == minor && v.pre.is_empty())
+    }
+}
+
+/// Whether an import asks nothing of the host: types alone are part of the component itself.
+fn is_only_types(item: &ComponentItem, engine: &wasmtime::Engine) -> bool {
+    match item {
+        ComponentItem::Type(_) => true,
+        ComponentItem::ComponentInstance(instance) => instance
+            .exports(engine)
+            .all(|(_, export)| matches!(export.ty, ComponentItem::Type(_))),
+        _ => false,
+    }
+}

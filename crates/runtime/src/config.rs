@@ -1,0 +1,78 @@
+//! wasmtime's settings.
+
+use tracing::warn;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result,
+    WasmBacktraceDetails,
+};
+
+/// Instances the pooling allocator has room for unless told otherwise.
+const DEFAULT_INSTANCES: u32 = 1_000;
+
+/// Memories and tables one instance may have on average before others find no room: components made
+/// from several modules have several.
+const MEMORIES_PER_INSTANCE: u32 = 4;
+
+/// Address space one memory may take. It is reserved, not used.
+const MEMORY_RESERVATION: u64 = 4 << 30;
+
+/// Elements of the largest table a manifest may ask for.
+const MAX_TABLE_ELEMENTS: usize = 1_000_000;
+
+/// Bytes of a freed memory or table that stay mapped for the next instance.
+const KEEP_RESIDENT: usize = 256 << 10;
+
+/// Stack of a guest's host calls and its own frames.
+const STACK: usize = 2 << 20;
+
+/// An engine with room for `instances` (0 = the default). Where the machine does not allow the
+/// address space for a pool, memory is allocated on demand: slower, and without that bound.
+pub(crate) fn engine(instances: u32) -> Result<Engine> {
+    let instances = match instances {
+        0 => DEFAULT_INSTANCES,
+        some => some,
+    };
+    let mut config = settings();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
+    Engine::new(&config).or_else(|error| {
+        warn!(
+            error = format!("{error:#}"),
+            "no pool of instances on this machine"
+        );
+        let mut config = settings();
+        config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+        Engine::new(&config)
+    })
+}
+
+fn settings() -> Config {
+    let mut config = Config::new();
+    config.wasm_component_model(true);
+    config.wasm_component_model_async(true);
+    config.epoch_interruption(true);
+    config.memory_reservation(MEMORY_RESERVATION);
+    config.async_stack_size(STACK);
+    // Names come from the name section. Reading debug information at each trap would let a guest
+    // make the host work.
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config.parallel_compilation(true);
+    config
+}
+
+fn pool(instances: u32) -> PoolingAllocationConfig {
+    let parts = instances.saturating_mul(MEMORIES_PER_INSTANCE);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(parts.saturating_mul(4))
+        .total_memories(parts)
+        .total_tables(parts.saturating_mul(2))
+        .total_stacks(parts)
+        .max_component_instance_size(usize::MAX / 2)
+        .max_core_instance_size(usize::MAX / 2)
+        .max_memory_size(MEMORY_RESERVATION as usize)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}

@@ -1,0 +1,152 @@
+//! The one store type: everything a host function may need, each at a fixed place.
+
+use std::sync::Arc;
+
+use http::HeaderName;
+use waft_ir::{Limits, LogSource};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
+
+use crate::{
+    CapabilityId,
+    capability::Slot,
+    limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
+    log::{InstanceLog, LineStream},
+};
+
+/// The state of one instance.
+pub struct Ctx {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: Egress,
+    table: ResourceTable,
+    limiter: Limiter,
+    log: Arc<InstanceLog>,
+    output: [LineStream; 2],
+    slots: Arc<[Option<Slot>]>,
+}
+
+/// Outbound HTTP. Nothing is granted, so every request is denied with the interface's own error.
+struct Egress;
+
+type SendRequest = Box<
+    dyn Future<
+            Output = Result<
+                (
+                    http::Response<WasiBody>,
+                    Box<dyn Future<Output = Result<(), Error>> + Send>,
+                ),
+                Error,
+            >,
+        > + Send,
+>;
+
+impl Ctx {
+    /// The state of a new instance: no files, no network, no arguments.
+    pub(crate) fn new(
+        environment: &[(String, String)],
+        limits: &Limits,
+        log: Arc<InstanceLog>,
+        slots: Arc<[Option<Slot>]>,
+    ) -> Self {
+        let output =
+            [LogSource::Stdout, LogSource::Stderr].map(|of| LineStream::new(log.clone(), of));
+        let wasi = WasiCtxBuilder::new()
+            .envs(environment)
+            .stdout(output[0].clone())
+            .stderr(output[1].clone())
+            .max_random_size(RANDOM_BYTES_PER_CALL)
+            .build();
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(HEADER_MAP_BYTES);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCE_TABLE_ENTRIES);
+        Self {
+            wasi,
+            http,
+            hooks: Egress,
+            table,
+            limiter: Limiter::new(limits),
+            log,
+            output,
+            slots,
+        }
+    }
+
+    /// What a capability keeps for this guest. `None` when the guest was not granted it.
+    pub fn slot<T: Send + Sync + 'static>(&self, id: CapabilityId) -> Option<&T> {
+        self.slots[id.index()].as_ref()?.downcast_ref()
+    }
+
+    /// The resources of this instance.
+    pub fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// Adds a line to the component's log, marked with the request being served.
+    pub fn log_line(&self, source: LogSource, text: &str) {
+        self.log.line(source, text);
+    }
+
+    pub(crate) fn limiter(&mut self) -> &mut Limiter {
+        &mut self.limiter
+    }
+
+    pub(crate) fn begin_call(&mut self, request: Option<Arc<str>>) {
+        self.limiter.begin_call();
+        self.log.set_request(request);
+    }
+
+    /// Passes on lines that the guest began and did not end.
+    pub(crate) fn end_call(&mut self) {
+        for stream in &self.output {
+            stream.end_line();
+        }
+    }
+}
+
+impl WasiView for Ctx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for Ctx {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.hooks,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
+    }
+}
+
+impl WasiHttpHooks for Egress {
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        is_forbidden(name)
+    }
+
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden)
+    }
+
+    fn send_request(
+        &mut self,
+        _: http::Request<WasiBody>,
+        _: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> SendRequest {
+        Box::new(async { Err(Error::HttpRequestDenied) })
+    }
+}
+
+fn is_forbidden(name: &HeaderName) -> bool {
+    DEFAULT_FORBIDDEN_HEADERS.contains(name)
+}

@@ -1,0 +1,249 @@
+//! The engine: bytes to compiled components, compiled components to guests.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use waft_ir::{Failure, FailureReason, InterfaceName};
+use wasmtime::component::{Component, Linker};
+use wasmtime::error::Context as _;
+
+use crate::{
+    CallError, Capability, Compiled, Ctx, Guest, GuestSpec, Registry,
+    cache::{Cache, WasmHash},
+    classify,
+    compile::Workers,
+    component::CompiledInner,
+    config,
+    epoch::Ticker,
+    imports,
+    instance::Pre,
+};
+
+/// How an engine is set up.
+#[derive(Clone, Debug, Default)]
+pub struct EngineConfig {
+    /// Where compiled code is kept. `None`: only in memory.
+    pub cache_dir: Option<PathBuf>,
+    /// Threads that compile; 0 = one per processor.
+    pub compile_workers: usize,
+    /// Instances there is room for, over all guests; 0 = 1000.
+    pub max_instances: u32,
+}
+
+/// An engine that still takes capabilities.
+pub struct EngineBuilder {
+    config: EngineConfig,
+    registry: Registry,
+}
+
+/// The engine. Clones are the same engine.
+#[derive(Clone)]
+pub struct Engine(Arc<EngineInner>);
+
+struct EngineInner {
+    engine: wasmtime::Engine,
+    linker: Linker<Ctx>,
+    registry: Registry,
+    ticker: Arc<Ticker>,
+    workers: Workers,
+    cache: Option<Cache>,
+    loaded: Mutex<HashMap<WasmHash, Loaded>>,
+}
+
+/// A component that is loaded as long as somebody uses it. The lock is held while it is compiled,
+/// so that it is compiled once however many ask for it.
+type Loaded = Arc<tokio::sync::Mutex<Weak<CompiledInner>>>;
+
+impl EngineBuilder {
+    /// Starts with no capabilities: guests get what is always linked and nothing else.
+    pub fn new(config: EngineConfig) -> Self {
+        Self {
+            config,
+            registry: Registry::default(),
+        }
+    }
+
+    /// Adds a capability.
+    pub fn register(&mut self, capability: impl Capability + 'static) {
+        self.registry.register(capability);
+    }
+
+    /// Sets up wasmtime and its threads.
+    pub fn build(self) -> Result<Engine, Failure> {
+        let internal = |text: String| Failure::new(FailureReason::Internal, text);
+        let engine = config::engine(self.config.max_instances)
+            .map_err(|error| internal(format!("can't set up wasmtime: {error:#}")))?;
+        let linker = linker(&engine, &self.registry)
+            .map_err(|error| internal(format!("can't link host interfaces: {error:#}")))?;
+        let ticker = Ticker::start(&engine)
+            .map_err(|error| internal(format!("can't start the epoch thread: {error}")))?;
+        let cache = match self.config.cache_dir {
+            None => None,
+            Some(folder) => Some(Cache::open(folder.clone(), &engine).map_err(|error| {
+                internal(format!(
+                    "can't use {} as cache of compiled code: {error}",
+                    folder.display()
+                ))
+            })?),
+        };
+        Ok(Engine(Arc::new(EngineInner {
+            engine,
+            linker,
+            registry: self.registry,
+            ticker: Arc::new(ticker),
+            workers: Workers::new(self.config.compile_workers)?,
+            cache,
+            loaded: Mutex::default(),
+        })))
+    }
+}
+
+impl Engine {
+    /// Compiles a component, or finds its code in memory or in the cache. `name` is what the user
+    /// calls it, for messages.
+    pub async fn load(&self, wasm: Bytes, name: &str) -> Result<Compiled, Failure> {
+        classify::require_component(name, &wasm)?;
+        let bytes = wasm.clone();
+        let hash: WasmHash = self
+            .0
+            .workers
+            .load(move || Ok(Sha256::digest(&bytes).into()))
+            .await?;
+        let entry = {
+            let mut loaded = self.0.loaded.lock();
+            loaded.retain(|_, entry| Arc::strong_count(entry) > 1 || is_used(entry));
+            loaded.entry(hash).or_default().clone()
+        };
+        let mut entry = entry.lock().await;
+        if let Some(known) = entry.upgrade() {
+            return Ok(Compiled(known));
+        }
+        let compiled = Compiled::new(self.code(wasm, hash, name).await?);
+        *entry = Arc::downgrade(&compiled.0);
+        Ok(compiled)
+    }
+
+    async fn code(&self, wasm: Bytes, hash: WasmHash, name: &str) -> Result<Component, Failure> {
+        let inner = &self.0;
+        if let Some(cache) = inner.cache.clone() {
+            let engine = inner.engine.clone();
+            let cached = inner.workers.load(move || Ok(cache.load(&engine, &hash)));
+            if let Some(component) = cached.await? {
+                return Ok(component);
+            }
+        }
+        let (engine, cache, name) = (inner.engine.clone(), inner.cache.clone(), name.to_owned());
+        let compile = move || {
+            let component = Component::from_binary(&engine, &wasm)
+                .map_err(|error| classify::truncated(&name, &format!("{error:#}")))?;
+            if let Some(cache) = cache {
+                cache.store(&component, &hash);
+            }
+            Ok(component)
+        };
+        inner.workers.compile(compile).await
+    }
+
+    /// Gives a component what a workload grants. With a pool, makes its first instance too, so that
+    /// a component that fails at its start is known now.
+    pub async fn link(&self, compiled: &Compiled, spec: GuestSpec) -> Result<Guest, Failure> {
+        let (engine, compiled) = (self.clone(), compiled.clone());
+        let guest = self
+            .0
+            .workers
+            .load(move || engine.link_now(&compiled, spec))
+            .await?;
+        match guest.warm_up().await {
+            Ok(()) => Ok(guest),
+            Err(CallError::HostAtCapacity) => Err(Failure::new(
+                FailureReason::HostAtCapacity,
+                "the host has no room for another instance; it is tried again",
+            )),
+            Err(error) => Err(Failure::new(
+                FailureReason::StartFailed,
+                format!(
+                    "the component's first instance could not be made: {error} ({}); its log says \
+                     more",
+                    error.reason()
+                ),
+            )),
+        }
+    }
+
+    fn link_now(&self, compiled: &Compiled, spec: GuestSpec) -> Result<Guest, Failure> {
+        let inner = &self.0;
+        let offered = inner.registry.interfaces();
+        for import in &compiled.0.needs {
+            imports::check(import, &spec.grants, &offered)?;
+        }
+        let pre = self.resolve(compiled)?;
+        let slots = inner.registry.bind(&spec)?;
+        Ok(Guest::new(
+            inner.engine.clone(),
+            inner.ticker.clone(),
+            compiled.clone(),
+            pre,
+            spec,
+            slots,
+        ))
+    }
+
+    /// Resolves a component's imports, once for all workloads: what differs between them is in
+    /// their stores.
+    fn resolve(&self, compiled: &Compiled) -> Result<Option<Pre>, Failure> {
+        let mut known = compiled.0.pre.lock();
+        let Some(version) = compiled.http() else {
+            // It is never instantiated alone, but what it imports is checked all the same.
+            return match self.0.linker.instantiate_pre(&compiled.0.component) {
+                Ok(_) => Ok(None),
+                Err(error) => Err(unlinked(&error)),
+            };
+        };
+        if known.is_none() {
+            let pre = self
+                .0
+                .linker
+                .instantiate_pre(&compiled.0.component)
+                .and_then(|pre| Pre::new(pre, version))
+                .map_err(|error| unlinked(&error))?;
+            *known = Some(pre);
+        }
+        Ok(known.clone())
+    }
+
+    /// The interfaces that capabilities offer, without those that are always linked.
+    pub fn capabilities(&self) -> Vec<InterfaceName> {
+        self.0.registry.interfaces()
+    }
+}
+
+/// Whether somebody uses, or is about to make, what an entry stands for.
+fn is_used(entry: &Loaded) -> bool {
+    entry
+        .try_lock()
+        .map_or(true, |weak| weak.strong_count() > 0)
+}
+
+fn unlinked(error: &wasmtime::Error) -> Failure {
+    Failure::new(
+        FailureReason::LinkFailed,
+        format!("the component does not fit the host's interfaces: {error:#}"),
+    )
+}
+
+/// Everything a guest may import. Whether it was granted is checked before linking.
+fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Linker<Ctx>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker).context("WASI 0.2")?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).context("HTTP 0.2")?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker).context("WASI 0.3")?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker).context("HTTP 0.3")?;
+    registry.link(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,275 @@
+//! Processor time: a ticker that advances the engine's epoch while guests run, and a meter of how
+//! long one call's guest code has run.
+//!
+//! Time is what passes while a call is being polled. Time spent waiting (for a body, a timer, its
+//! turn on the thread) is nobody's.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, LazyLock, OnceLock,
+        atomic::{
+            AtomicBool, AtomicU64, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    task::{Context, Poll},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
+
+use crate::{Ctx, error::CpuTimeExceeded};
+
+/// How often a running guest is interrupted: to let others on the same thread have their turn, and
+/// to compare its time with its budget.
+pub(crate) const TICK: Duration = Duration::from_millis(2);
+
+/// Ticks without a running guest after which the ticker goes to sleep. Waking it costs a system
+/// call, which requests that follow each other closely should not pay.
+const TICKS_BEFORE_SLEEP: u32 = 25;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Nanoseconds since the process first asked.
+fn now() -> u64 {
+    START.elapsed().as_nanos() as u64
+}
+
+/// The thread that advances the epoch. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticker(Arc<TickerState>);
+
+#[derive(Debug, Default)]
+struct TickerState {
+    /// Guests being polled right now.
+    running: AtomicUsize,
+    asleep: AtomicBool,
+    stop: AtomicBool,
+    thread: OnceLock<Thread>,
+}
+
+/// The processor time of one instance's current call.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    used: AtomicU64,
+    poll_began: AtomicU64,
+    budget: AtomicU64,
+}
+
+/// A future of guest code: it is metered, and the ticker runs while it is polled.
+pub(crate) struct Metered<T> {
+    inner: Pin<Box<dyn Future<Output = T> + Send>>,
+    ticker: Arc<Ticker>,
+    meter: Arc<Meter>,
+}
+
+impl Ticker {
+    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+        let state = Arc::new(TickerState::default());
+        let (engine, shared) = (engine.weak(), state.clone());
+        let handle = thread::Builder::new()
+            .name("waft-epoch".into())
+            .spawn(move || shared.run(&engine))?;
+        let _ = state.thread.set(handle.thread().clone());
+        // The thread may have parked before its handle was known; a token makes it look again.
+        handle.thread().unpark();
+        Ok(Self(state))
+    }
+
+    fn enter(&self) {
+        self.0.running.fetch_add(1, SeqCst);
+        if self.0.asleep.load(SeqCst) {
+            self.0.wake();
+        }
+    }
+
+    fn leave(&self) {
+        self.0.running.fetch_sub(1, SeqCst);
+    }
+
+    #[cfg(test)]
+    fn is_asleep(&self) -> bool {
+        self.0.asleep.load(SeqCst)
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.0.stop.store(true, SeqCst);
+        self.0.wake();
+    }
+}
+
+impl TickerState {
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    fn run(&self, engine: &EngineWeak) {
+        let mut idle = 0;
+        while !self.stop.load(SeqCst) {
+            thread::sleep(TICK);
+            let Some(engine) = engine.upgrade() else {
+                return;
+            };
+            engine.increment_epoch();
+            drop(engine);
+            idle = match self.running.load(SeqCst) {
+                0 => idle + 1,
+                _ => 0,
+            };
+            if idle < TICKS_BEFORE_SLEEP {
+                continue;
+            }
+            // Announced first, checked again afterwards: a guest that starts in between either
+            // sees the announcement and wakes this thread, or is seen here.
+            self.asleep.store(true, SeqCst);
+            while self.running.load(SeqCst) == 0 && !self.stop.load(SeqCst) {
+                thread::park();
+            }
+            self.asleep.store(false, SeqCst);
+            idle = 0;
+        }
+    }
+}
+
+impl Meter {
+    /// Starts a new call with a budget.
+    pub(crate) fn begin_call(&self, budget: Duration) {
+        self.used.store(0, Relaxed);
+        let budget = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
+        self.budget.store(budget, Relaxed);
+    }
+
+    /// Nanoseconds used by the current call, the running poll not counted.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    fn in_this_poll(&self) -> u64 {
+        now().saturating_sub(self.poll_began.load(Relaxed))
+    }
+
+    fn begin_poll(&self) {
+        self.poll_began.store(now(), Relaxed);
+    }
+
+    fn end_poll(&self) {
+        self.used.fetch_add(self.in_this_poll(), Relaxed);
+    }
+
+    /// What a guest does that meets a tick: stop when its budget is used up, give way when it has
+    /// run for a while, go on otherwise.
+    fn on_tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        let poll = self.in_this_poll();
+        if self.used().saturating_add(poll) > self.budget.load(Relaxed) {
+            return Err(CpuTimeExceeded.into());
+        }
+        if poll < TICK.as_nanos() as u64 / 2 {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        // A plain yield wakes the task at once and runs it again before others had their turn.
+        Ok(UpdateDeadline::YieldCustom(
+            1,
+            Box::pin(tokio::task::yield_now()),
+        ))
+    }
+
+    /// Makes a store ask this meter at each tick.
+    pub(crate) fn watch(self: &Arc<Self>, store: &mut Store<Ctx>) {
+        let meter = self.clone();
+        store.epoch_deadline_callback(move |_| meter.on_tick());
+        store.set_epoch_deadline(1);
+    }
+}
+
+impl<T> Metered<T> {
+    pub(crate) fn new(
+        inner: Pin<Box<dyn Future<Output = T> + Send>>,
+        ticker: Arc<Ticker>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self {
+            inner,
+            ticker,
+            meter,
+        }
+    }
+}
+
+impl<T> Future for Metered<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        let _turn = Turn::begin(&this.ticker, &this.meter);
+        this.inner.as_mut().poll(cx)
+    }
+}
+
+/// One poll; ends by being dropped, so that a panic in a host function does not leave the ticker
+/// running.
+struct Turn<'a>(&'a Ticker, &'a Meter);
+
+impl<'a> Turn<'a> {
+    fn begin(ticker: &'a Ticker, meter: &'a Meter) -> Self {
+        meter.begin_poll();
+        ticker.enter();
+        Self(ticker, meter)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+        self.1.end_poll();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wait_until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited in vain");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn sleeps_while_no_guest_runs_and_wakes_when_one_does() {
+        let engine = Engine::default();
+        let ticker = Ticker::start(&engine).unwrap();
+        wait_until(|| ticker.is_asleep());
+        ticker.enter();
+        wait_until(|| !ticker.is_asleep());
+        ticker.leave();
+        wait_until(|| ticker.is_asleep());
+    }
+
+    #[test]
+    fn a_meter_stops_a_call_past_its_budget() {
+        let meter = Meter::default();
+        meter.begin_call(Duration::from_secs(3600));
+        meter.begin_poll();
+        assert!(matches!(meter.on_tick(), Ok(UpdateDeadline::Continue(1))));
+        wait_until(|| meter.in_this_poll() > TICK.as_nanos() as u64);
+        assert!(matches!(
+            meter.on_tick(),
+            Ok(UpdateDeadline::YieldCustom(1, _))
+        ));
+        meter.end_poll();
+        assert!(meter.used() > TICK.as_nanos() as u64);
+        meter.begin_call(Duration::ZERO);
+        assert_eq!(meter.used(), 0);
+        let stopped = meter.on_tick().err().unwrap();
+        assert!(stopped.is::<CpuTimeExceeded>());
+    }
+}

@@ -1,0 +1,283 @@
+//! Which imports a component may have: the ones every guest gets, the ones its manifest grants, and
+//! what to tell the user about the others.
+
+use semver::Version;
+use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
+
+use crate::capability::grants_it;
+
+/// Interfaces of WASI 0.2 that every guest may import, with empty grants, and `wasi:http`'s export.
+const WASI_0_2: &[(&str, &[&str])] = &[
+    ("io", &["error", "poll", "streams"]),
+    ("clocks", &["monotonic-clock", "wall-clock"]),
+    ("random", &["random", "insecure", "insecure-seed"]),
+    (
+        "cli",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    ("filesystem", &["types", "preopens"]),
+    (
+        "sockets",
+        &[
+            "network",
+            "instance-network",
+            "tcp",
+            "tcp-create-socket",
+            "udp",
+            "udp-create-socket",
+            "ip-name-lookup",
+        ],
+    ),
+    ("http", &["types", "outgoing-handler", "incoming-handler"]),
+];
+
+/// The same of WASI 0.3.
+const WASI_0_3: &[(&str, &[&str])] = &[
+    ("clocks", &["types", "monotonic-clock", "system-clock"]),
+    ("random", &["random", "insecure", "insecure-seed"]),
+    (
+        "cli",
+        &[
+            "types",
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+        ],
+    ),
+    ("filesystem", &["types", "preopens"]),
+    ("sockets", &["types", "ip-name-lookup"]),
+    ("http", &["types", "client", "handler"]),
+];
+
+/// Packages that the platform knows and this version does not serve.
+const NOT_SERVED_YET: &[(&str, &str)] = &[
+    ("wasi", "keyvalue"),
+    ("wasi", "blobstore"),
+    ("wasi", "messaging"),
+    ("wasi", "webgpu"),
+    ("wasi", "graphics-context"),
+    ("wasi", "surface"),
+    ("wasi", "nn"),
+    ("wasi", "tls"),
+    ("wasmcloud", "messaging"),
+    ("wasmcloud", "postgres"),
+    ("wasmcloud", "secrets"),
+    ("wasmcloud", "bus"),
+    ("wasmcloud", "identity"),
+    ("cosmonic", "kafka"),
+    ("cosmonic", "control"),
+];
+
+/// The WASI interfaces that every guest may import and that need no entry in a manifest.
+pub fn always_linked() -> Vec<InterfaceName> {
+    let of = |version: Version, packages: &[(&str, &[&str])]| {
+        let mut names = Vec::new();
+        for (package, interfaces) in packages {
+            for interface in *interfaces {
+                let mut name = InterfaceName::new("wasi", package, Some(interface));
+                name.version = Some(version.clone());
+                names.push(name);
+            }
+        }
+        names
+    };
+    let mut all = of(Version::new(0, 2, 12), WASI_0_2);
+    all.extend(of(Version::new(0, 3, 0), WASI_0_3));
+    all
+}
+
+/// Checks one import of a component against what is linked and granted.
+pub(crate) fn check(
+    import: &str,
+    grants: &[CapabilityGrant],
+    offered: &[InterfaceName],
+) -> Result<(), Failure> {
+    let refuse = |reason, text: String| Err(Failure::new(reason, text));
+    let Ok(name) = import.parse::<InterfaceName>() else {
+        return refuse(
+            FailureReason::UnsupportedImport,
+            format!("the component imports `{import}`, which is not an interface of this host"),
+        );
+    };
+    if let Some(known) = wasi_packages(&name.package)
+        && name.namespace == "wasi"
+    {
+        let version_is_known = match &name.version {
+            None => false,
+            Some(version) => version.pre.is_empty() && known.contains(&version.minor),
+        };
+        if version_is_known && name.version.as_ref().is_some_and(|v| v.major == 0) {
+            return Ok(());
+        }
+        return refuse(
+            FailureReason::UnsupportedImport,
+            format!(
+                "the component imports `{import}`; of wasi:{} this host serves {}: rebuild the \
+                 component against that version",
+                name.package,
+                versions(known),
+            ),
+        );
+    }
+    if let Some(offer) = offered.iter().find(|offer| name.accepts(offer)) {
+        if grants.iter().any(|grant| grants_it(grant, offer)) {
+            return Ok(());
+        }
+        return refuse(
+            FailureReason::UnsupportedImport,
+            format!(
+                "the component imports `{import}`, which its manifest does not grant. \
+                 Add to spec.hostInterfaces: {}",
+                entry(&name)
+            ),
+        );
+    }
+    let other_version = offered
+        .iter()
+        .find(|offer| offer.namespace == name.namespace && offer.package == name.package);
+    if let Some(other) = other_version {
+        return refuse(
+            FailureReason::UnsupportedImport,
+            format!(
+                "the component imports `{import}`; this host serves `{other}`: rebuild the \
+                 component against that version"
+            ),
+        );
+    }
+    if NOT_SERVED_YET.contains(&(name.namespace.as_str(), name.package.as_str())) {
+        return refuse(
+            FailureReason::NotSupportedYet,
+            format!("the component imports `{import}`, which Waft does not serve yet"),
+        );
+    }
+    refuse(
+        FailureReason::UnsupportedImport,
+        format!(
+            "the component imports `{import}`, which no host offers: build the component \
+             without it, or compose it with a component that exports it"
+        ),
+    )
+}
+
+/// Minor versions of WASI in which a package is linked for every guest.
+fn wasi_packages(package: &str) -> Option<&'static [u64]> {
+    match package {
+        "io" => Some(&[2]),
+        "clocks" | "random" | "cli" | "filesystem" | "sockets" | "http" => Some(&[2, 3]),
+        _ => None,
+    }
+}
+
+fn versions(minors: &[u64]) -> &'static str {
+    match minors {
+        [2] => "0.2.x",
+        _ => "0.2.x and 0.3.x",
+    }
+}
+
+/// The manifest entry that grants an interface, on one line so that a condition's message can hold
+/// it.
+fn entry(name: &InterfaceName) -> String {
+    let mut entry = format!(
+        "{{namespace: {}, package: {}, interfaces: [{}]",
+        name.namespace,
+        name.package,
+        name.interface.as_deref().unwrap_or_default()
+    );
+    if let Some(version) = &name.version {
+        entry += &format!(", version: \"{version}\"");
+    }
+    entry + "}"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn offered() -> Vec<InterfaceName> {
+        vec!["wasi:config/store@0.2.0-rc.1".parse().unwrap()]
+    }
+
+    fn grant(package: &str, interfaces: &[&str]) -> CapabilityGrant {
+        CapabilityGrant {
+            name: None,
+            package: package.parse().unwrap(),
+            interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+            config: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn imports_are_checked() {
+        use FailureReason::*;
+        let granted = [grant("wasi:config", &["store"])];
+        let cases: [(&str, &[CapabilityGrant], Option<FailureReason>); 11] = [
+            ("wasi:http/types@0.2.0", &[], None),
+            ("wasi:http/client@0.3.0", &[], None),
+            ("wasi:io/poll@0.2.99", &[], None),
+            ("wasi:io/poll@0.3.0", &[], Some(UnsupportedImport)),
+            (
+                "wasi:http/types@0.3.0-rc-2025-09-16",
+                &[],
+                Some(UnsupportedImport),
+            ),
+            ("wasi:config/store@0.2.0-rc.1", &[], Some(UnsupportedImport)),
+            ("wasi:config/store@0.2.0-rc.1", &granted, None),
+            (
+                "wasi:config/store@0.2.0-draft",
+                &granted,
+                Some(UnsupportedImport),
+            ),
+            (
+                "wasi:keyvalue/store@0.2.0-draft",
+                &[],
+                Some(NotSupportedYet),
+            ),
+            ("my:own/thing", &[], Some(UnsupportedImport)),
+            ("bare-function", &[], Some(UnsupportedImport)),
+        ];
+        for (import, grants, expected) in cases {
+            let result = check(import, grants, &offered());
+            assert_eq!(result.err().map(|f| f.reason), expected, "{import}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_prints_the_entry_to_add() {
+        let refused = check("wasi:config/store@0.2.0-rc.1", &[], &offered()).unwrap_err();
+        assert!(
+            refused.message.ends_with(
+                "{namespace: wasi, package: config, interfaces: [store], version: \"0.2.0-rc.1\"}"
+            ),
+            "{}",
+            refused.message
+        );
+    }
+
+    #[test]
+    fn what_is_always_linked_passes_the_check() {
+        for name in always_linked() {
+            check(&name.to_string(), &[], &[]).unwrap();
+        }
+    }
+}

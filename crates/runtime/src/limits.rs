@@ -1,0 +1,123 @@
+//! What one instance may hold: the store's limiter, and the fixed limits on what a guest makes the
+//! host hold.
+
+use waft_ir::Limits;
+use wasmtime::{ResourceLimiter, Result};
+
+/// Resources (streams, bodies, fields, pollables …) one instance may hold at a time.
+pub(crate) const RESOURCE_TABLE_ENTRIES: usize = 10_000;
+/// Handles of the component model one instance may hold at a time.
+pub(crate) const COMPONENT_HANDLES: usize = 20_000;
+/// Bytes a guest may pass to the host in one call.
+pub(crate) const BYTES_PER_HOST_CALL: usize = 16 << 20;
+/// Random bytes in one call.
+pub(crate) const RANDOM_BYTES_PER_CALL: u64 = 1 << 20;
+/// Bytes of one header map, names, values and bookkeeping.
+pub(crate) const HEADER_MAP_BYTES: usize = 128 << 10;
+
+/// Counts the memory of one instance and refuses what goes past its limits.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    memory_limit: usize,
+    memory_used: usize,
+    memory_refused: bool,
+    table_limit: usize,
+}
+
+impl Limiter {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_limit: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
+            memory_used: 0,
+            memory_refused: false,
+            table_limit: limits.table_elements as usize,
+        }
+    }
+
+    /// Whether memory was refused since [`begin_call`](Self::begin_call).
+    pub(crate) fn memory_refused(&self) -> bool {
+        self.memory_refused
+    }
+
+    /// Bytes of all the instance's memories.
+    pub(crate) fn memory_used(&self) -> usize {
+        self.memory_used
+    }
+
+    pub(crate) fn begin_call(&mut self) {
+        self.memory_refused = false;
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
+        let total = self
+            .memory_used
+            .saturating_sub(current)
+            .saturating_add(desired);
+        if total > self.memory_limit {
+            self.memory_refused = true;
+            return Ok(false);
+        }
+        // Past its own maximum the memory won't grow, so nothing is added.
+        if maximum.is_none_or(|maximum| desired <= maximum) {
+            self.memory_used = total;
+        }
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> Result<bool> {
+        Ok(desired <= self.table_limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter() -> Limiter {
+        Limiter::new(&Limits {
+            memory_bytes: 100,
+            table_elements: 10,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn memories_are_counted_together() {
+        let mut limiter = limiter();
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 30, None).unwrap());
+        assert!(limiter.memory_growing(60, 70, None).unwrap());
+        assert_eq!(limiter.memory_used(), 100);
+        assert!(!limiter.memory_refused());
+        assert!(!limiter.memory_growing(30, 31, None).unwrap());
+        assert!(limiter.memory_refused());
+        limiter.begin_call();
+        assert!(!limiter.memory_refused());
+    }
+
+    #[test]
+    fn a_growth_past_the_memorys_own_maximum_is_not_counted() {
+        let mut limiter = limiter();
+        assert!(limiter.memory_growing(10, 50, Some(20)).unwrap());
+        assert_eq!(limiter.memory_used(), 0);
+    }
+
+    #[test]
+    fn tables_are_bounded() {
+        let mut limiter = limiter();
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(!limiter.table_growing(10, 11, None).unwrap());
+    }
+}

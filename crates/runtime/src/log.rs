@@ -1,0 +1,212 @@
+//! What a guest prints, cut into lines and marked with the request it belongs to. Keeping, limiting
+//! and showing the lines is the sink's business.
+
+use std::{
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+use waft_ir::LogSource;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// Longest line that is passed on; a longer one is cut.
+const MAX_LINE: usize = 16 << 10;
+
+/// Bytes a guest may write in one call.
+const WRITE_PERMIT: usize = 64 << 10;
+
+/// Takes the lines of one component. It is called from guest tasks and must not block.
+pub trait LogSink: Send + Sync {
+    /// Takes one line, without its end. `request` is the request that was being served; `None` when
+    /// there was none, or when several were and the line can't be told apart.
+    fn line(&self, source: LogSource, request: Option<&str>, text: &str);
+}
+
+/// Where the lines of one instance go: the sink, and the request being served.
+pub(crate) struct InstanceLog {
+    sink: Arc<dyn LogSink>,
+    request: Mutex<Option<Arc<str>>>,
+}
+
+/// One of the guest's output streams. Clones share the line being written.
+#[derive(Clone)]
+pub(crate) struct LineStream(Arc<LineState>);
+
+struct LineState {
+    log: Arc<InstanceLog>,
+    source: LogSource,
+    partial: Mutex<Vec<u8>>,
+}
+
+impl InstanceLog {
+    pub(crate) fn new(sink: Arc<dyn LogSink>) -> Arc<Self> {
+        Arc::new(Self {
+            sink,
+            request: Mutex::new(None),
+        })
+    }
+
+    /// Marks the lines from here on.
+    pub(crate) fn set_request(&self, request: Option<Arc<str>>) {
+        *self.request.lock() = request;
+    }
+
+    pub(crate) fn line(&self, source: LogSource, text: &str) {
+        let request = self.request.lock().clone();
+        self.sink.line(source, request.as_deref(), text);
+    }
+
+    fn bytes(&self, source: LogSource, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.line(source, &String::from_utf8_lossy(line));
+    }
+}
+
+impl LineStream {
+    pub(crate) fn new(log: Arc<InstanceLog>, source: LogSource) -> Self {
+        Self(Arc::new(LineState {
+            log,
+            source,
+            partial: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// Passes on a line that was begun and not ended.
+    pub(crate) fn end_line(&self) {
+        self.0.end_line();
+    }
+}
+
+impl LineState {
+    fn write(&self, mut bytes: &[u8]) {
+        let mut partial = self.partial.lock();
+        while !bytes.is_empty() {
+            let room = MAX_LINE - partial.len();
+            let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
+            let (line, rest) = match end {
+                Some(at) => (&bytes[..at], &bytes[at + 1..]),
+                None if bytes.len() < room => {
+                    partial.extend_from_slice(bytes);
+                    return;
+                }
+                None => bytes.split_at(room),
+            };
+            if partial.is_empty() {
+                self.log.bytes(self.source, line);
+            } else {
+                partial.extend_from_slice(line);
+                self.log.bytes(self.source, &mem::take(&mut *partial));
+            }
+            bytes = rest;
+        }
+    }
+
+    fn end_line(&self) {
+        let partial = mem::take(&mut *self.partial.lock());
+        if !partial.is_empty() {
+            self.log.bytes(self.source, &partial);
+        }
+    }
+}
+
+impl Drop for LineState {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_PERMIT)
+    }
+}
+
+impl AsyncWrite for LineStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.write(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<(Option<String>, String)>>);
+
+    impl LogSink for Kept {
+        fn line(&self, _: LogSource, request: Option<&str>, text: &str) {
+            self.0
+                .lock()
+                .push((request.map(Into::into), text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_and_marked() {
+        let kept = Arc::new(Kept::default());
+        let log = InstanceLog::new(kept.clone());
+        let stream = LineStream::new(log.clone(), LogSource::Stdout);
+        stream.0.write(b"one\r\ntw");
+        log.set_request(Some("r1".into()));
+        stream.clone().0.write(b"o\n\nthree");
+        stream.end_line();
+        stream.0.write(&[b'x'; MAX_LINE + 1]);
+        drop(stream);
+        let lines = mem::take(&mut *kept.0.lock());
+        let texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+        let long = "x".repeat(MAX_LINE);
+        assert_eq!(texts, ["one", "two", "", "three", &long, "x"]);
+        assert_eq!(lines[0].0, None);
+        assert_eq!(lines[1].0.as_deref(), Some("r1"));
+    }
+}

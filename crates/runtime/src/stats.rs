@@ -1,0 +1,115 @@
+//! Counters of one guest.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::{CallError, TrapReason};
+
+/// Live counters; each is written by whoever sees the event, never under a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) requests: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) queued: AtomicU64,
+    pub(crate) instances_created: AtomicU64,
+    pub(crate) warm: AtomicU64,
+    pub(crate) traps: [AtomicU64; TrapReason::ALL.len()],
+    pub(crate) deadlines: AtomicU64,
+    pub(crate) queue_full: AtomicU64,
+    pub(crate) queue_timeouts: AtomicU64,
+    pub(crate) at_capacity: AtomicU64,
+    pub(crate) instances_lost: AtomicU64,
+    pub(crate) bad_answers: AtomicU64,
+    pub(crate) clients_gone: AtomicU64,
+    pub(crate) cpu_nanos: AtomicU64,
+}
+
+/// The counters of one guest at one moment. All but the gauges only grow.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GuestStats {
+    /// Calls that were begun, refused ones included.
+    pub requests: u64,
+    /// Gauge: calls that run.
+    pub in_flight: u64,
+    /// Gauge: calls that wait for a place.
+    pub queued: u64,
+    /// Instances made.
+    pub instances_created: u64,
+    /// Gauge: idle instances that are kept.
+    pub warm: u64,
+    /// Instances ended by a trap, by reason, in the order of [`TrapReason::ALL`].
+    pub traps: [u64; TrapReason::ALL.len()],
+    /// Calls ended because no response came in time.
+    pub deadlines: u64,
+    /// Calls refused because the queue was full.
+    pub queue_full: u64,
+    /// Calls refused after waiting too long.
+    pub queue_timeouts: u64,
+    /// Calls refused because the host had no room.
+    pub at_capacity: u64,
+    /// Calls that lost their instance to another call.
+    pub instances_lost: u64,
+    /// Calls answered with an error code, or with nothing that is HTTP.
+    pub bad_answers: u64,
+    /// Calls whose client left first.
+    pub clients_gone: u64,
+    /// Time the guest's code ran, in nanoseconds.
+    pub cpu_nanos: u64,
+}
+
+impl Counters {
+    pub(crate) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn sub(counter: &AtomicU64) {
+        counter.fetch_sub(1, Relaxed);
+    }
+
+    pub(crate) fn trap(&self, reason: TrapReason) {
+        Self::add(&self.traps[reason as usize]);
+    }
+
+    /// Counts a call that failed, except for traps, which are counted where they are classified.
+    pub(crate) fn failed(&self, error: &CallError) {
+        let counter = match error {
+            CallError::Trap { .. } => return,
+            CallError::Deadline => &self.deadlines,
+            CallError::QueueFull => &self.queue_full,
+            CallError::QueueTimeout => &self.queue_timeouts,
+            CallError::HostAtCapacity => &self.at_capacity,
+            CallError::InstanceLost => &self.instances_lost,
+            CallError::GuestErrorCode(_)
+            | CallError::NoResponse
+            | CallError::Malformed
+            | CallError::NotHttp => &self.bad_answers,
+        };
+        Self::add(counter);
+    }
+
+    pub(crate) fn snapshot(&self) -> GuestStats {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        GuestStats {
+            requests: read(&self.requests),
+            in_flight: read(&self.in_flight),
+            queued: read(&self.queued),
+            instances_created: read(&self.instances_created),
+            warm: read(&self.warm),
+            traps: std::array::from_fn(|at| read(&self.traps[at])),
+            deadlines: read(&self.deadlines),
+            queue_full: read(&self.queue_full),
+            queue_timeouts: read(&self.queue_timeouts),
+            at_capacity: read(&self.at_capacity),
+            instances_lost: read(&self.instances_lost),
+            bad_answers: read(&self.bad_answers),
+            clients_gone: read(&self.clients_gone),
+            cpu_nanos: read(&self.cpu_nanos),
+        }
+    }
+}
+
+impl GuestStats {
+    /// Instances ended by traps of one reason.
+    pub fn traps_of(&self, reason: TrapReason) -> u64 {
+        self.traps[reason as usize]
+    }
+}

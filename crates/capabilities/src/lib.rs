@@ -1,1 +1,65 @@
 //! Host interfaces offered to guests: one module per interface, one file per backend.
+//!
+//! Each registers with the runtime under a slot of its own ([`slots`]). The WASI interfaces that
+//! every guest has are the runtime's business; granting and choosing hosts by what they offer are
+//! the control plane's.
+#![forbid(unsafe_code)]
+
+mod config;
+mod logging;
+mod slots;
+
+use waft_ir::InterfaceName;
+use waft_runtime::{EngineBuilder, Registry, always_linked};
+
+pub use config::Config;
+pub use logging::Logging;
+
+/// Registers every capability with an engine.
+pub fn register_all(engine: &mut EngineBuilder) {
+    register(engine.registry());
+}
+
+/// Every interface a host offers: what is always linked, and the capabilities.
+pub fn offers() -> Vec<InterfaceName> {
+    let mut registry = Registry::default();
+    register(&mut registry);
+    let mut offers = always_linked();
+    offers.extend(registry.interfaces());
+    offers
+}
+
+fn register(registry: &mut Registry) {
+    registry.register(Config);
+    registry.register(Logging);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_what_manifests_ask_for() {
+        let offers = offers();
+        for wanted in [
+            "wasi:http/incoming-handler",
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:http/handler@0.3.0",
+            "wasi:http",
+            "wasi:cli/environment@0.2.3",
+            "wasi:config/store",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:logging/logging@0.1.0-draft",
+        ] {
+            let wanted: InterfaceName = wanted.parse().unwrap();
+            assert!(offers.iter().any(|offer| wanted.accepts(offer)), "{wanted}");
+        }
+        for unknown in ["wasi:keyvalue/store", "wasi:http/handler@0.4.0"] {
+            let unknown: InterfaceName = unknown.parse().unwrap();
+            assert!(
+                !offers.iter().any(|offer| unknown.accepts(offer)),
+                "{unknown}"
+            );
+        }
+    }
+}

@@ -14,7 +14,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::error::Context as _;
 
 use crate::{
-    CallError, Capability, Compiled, Ctx, Guest, GuestSpec, Registry,
+    CallError, Compiled, Ctx, Guest, GuestSpec, Registry,
     cache::{Cache, WasmHash},
     classify,
     compile::Workers,
@@ -69,9 +69,9 @@ impl EngineBuilder {
         }
     }
 
-    /// Adds a capability.
-    pub fn register(&mut self, capability: impl Capability + 'static) {
-        self.registry.register(capability);
+    /// The capabilities it will have.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
     }
 
     /// Sets up wasmtime and its threads.

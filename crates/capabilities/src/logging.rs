@@ -1,0 +1,77 @@
+//! `wasi:logging/logging`: messages become lines of the component's log, level first.
+
+use std::sync::Arc;
+
+use waft_ir::{CapabilityGrant, Failure, InterfaceName, LogSource};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
+use wasmtime::component::{HasData, Linker};
+
+use crate::slots::LOGGING;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "wit/logging",
+        world: "wasi:logging/imports",
+    });
+}
+
+use bindings::wasi::logging::logging::{self, Level};
+
+/// The `wasi:logging` capability.
+#[derive(Clone, Copy, Debug)]
+pub struct Logging;
+
+/// The store as a host call sees it: the log is part of every guest's.
+struct View<'a>(&'a Ctx);
+
+struct Getter;
+
+impl HasData for Getter {
+    type Data<'a> = View<'a>;
+}
+
+impl Capability for Logging {
+    fn id(&self) -> CapabilityId {
+        LOGGING
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceName> {
+        "wasi:logging/logging@0.1.0-draft"
+            .parse()
+            .into_iter()
+            .collect()
+    }
+
+    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+        logging::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    }
+
+    fn bind(&self, _: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {
+        Ok(Arc::new(()))
+    }
+}
+
+impl logging::Host for View<'_> {
+    fn log(&mut self, level: Level, context: String, message: String) {
+        for line in message.lines() {
+            self.0
+                .log_line(LogSource::Logging, &text(level, &context, line));
+        }
+    }
+}
+
+fn text(level: Level, context: &str, line: &str) -> String {
+    let level = match level {
+        Level::Trace => "TRACE",
+        Level::Debug => "DEBUG",
+        Level::Info => "INFO",
+        Level::Warn => "WARN",
+        Level::Error => "ERROR",
+        Level::Critical => "CRITICAL",
+    };
+    if context.is_empty() {
+        format!("{level} {line}")
+    } else {
+        format!("{level} [{context}] {line}")
+    }
+}

@@ -1,0 +1,8 @@
+//! The slot of each capability. A number, once given, is not given again.
+
+use waft_runtime::CapabilityId;
+
+/// `wasi:config`.
+pub(crate) const CONFIG: CapabilityId = CapabilityId::new(0);
+/// `wasi:logging`.
+pub(crate) const LOGGING: CapabilityId = CapabilityId::new(1);

@@ -1,0 +1,49 @@
+# What CI runs, step by step. `just` lists the recipes; `just check test` is what to run before a
+# commit. Needs just (cargo install just), or read the commands here.
+
+# List the recipes
+default:
+    @just --list
+
+# Everything that CI does
+ci:
+    bash .ci/run
+
+# Form: formatting, lints, layers, licences
+check: fmt-check lint guests-check deny
+
+fmt:
+    cargo fmt --all
+    cd guests && cargo fmt --all
+
+fmt-check:
+    cargo fmt --all --check
+    cd guests && cargo fmt --all --check
+
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+guests-check:
+    cd guests && cargo clippy --workspace --release --locked -- -D warnings
+
+# cargo-deny: cargo install --locked cargo-deny
+deny:
+    cargo deny --workspace check bans licenses sources
+
+# All tests; those whose servers are not installed say so and pass
+test *ARGS:
+    cargo test --workspace --locked {{ARGS}}
+
+# What the tests of other programs need: kubectl, a registry, strace, JavaScript and Python components
+install:
+    tests/env/testenv install debian kubectl js py
+
+# Build the components of the examples again
+examples:
+    cd guests && cargo build --release --locked
+    cp guests/target/wasm32-wasip2/release/hello_p2.wasm examples/hello/hello.wasm
+    cp guests/target/wasm32-wasip2/release/hello_p3.wasm examples/http-trigger/hello-p3.wasm
+
+# From exec to the first 200, compiled code cached
+bench-first-response:
+    cargo run --release -p waft-benches --bin first-response

@@ -1,0 +1,348 @@
+//! The host: workloads by id, their state machine, and the [`HostLink`] over them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use waft_ir::{
+    ByteStream, ComponentState, Failure, HostId, HostInfo, HostLink, Hosts, LogQuery, LogStream,
+    Phase, Routes, States, Workload, WorkloadId, WorkloadState,
+};
+use waft_oci::Store;
+use waft_runtime::Engine;
+
+use crate::{
+    event::{Event, Events},
+    http::{self, Entry},
+    info,
+    lifecycle::Starter,
+    log::{Logs, WorkloadLog},
+    metrics,
+    running::RunningWorkload,
+    serving::Serving,
+};
+
+/// Bytes on their way through a connection made by [`HostLink::connect`].
+const PIPE: usize = 64 << 10;
+
+/// What a host is told about itself.
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    /// Its id: never that of another host process.
+    pub id: HostId,
+    /// Name of its Host object.
+    pub name: String,
+    /// Name or address under which its HTTP port is reached.
+    pub hostname: String,
+    /// Labels of its Host object.
+    pub labels: BTreeMap<String, String>,
+    /// Its environment; `None` matches any.
+    pub environment: Option<String>,
+    /// Folder of the guests' log files. `None`: a little is kept in memory.
+    pub log_dir: Option<PathBuf>,
+    /// How long a workload that is stopped may go on with its requests.
+    pub stop_grace: Duration,
+    /// Where lifecycles and timers run.
+    pub control_runtime: Handle,
+    /// Where connections and guests run.
+    pub guest_runtime: Handle,
+}
+
+/// Runs workloads and serves their HTTP.
+pub struct Host {
+    config: HostConfig,
+    serving: Arc<Serving>,
+    starter: Starter,
+    logs: Logs,
+    info: watch::Sender<Arc<BTreeMap<HostId, HostInfo>>>,
+    workloads: Mutex<HashMap<WorkloadId, Entered>>,
+    connections: TaskTracker,
+    stop_accepting: CancellationToken,
+    draining: AtomicBool,
+    /// For the tasks of workloads, which outlive the call that starts them.
+    itself: Weak<Host>,
+}
+
+/// A workload that was started and has not gone.
+struct Entered {
+    log: Arc<WorkloadLog>,
+    /// Ends the task that starts or runs it.
+    stop: CancellationToken,
+    /// Tries again after a failure.
+    retry: Arc<Notify>,
+    components: u64,
+}
+
+impl Host {
+    /// Sets up a host that runs nothing and listens nowhere yet.
+    pub fn new(config: HostConfig, engine: Engine, store: Store) -> io::Result<Arc<Self>> {
+        let events = Arc::new(Events::new());
+        let logs = Logs::start(config.log_dir.clone(), events.clone())?;
+        let serving = Arc::new(Serving::new(config.id.clone(), events));
+        let first = info::read(&config);
+        let host = Arc::new_cyclic(|itself| Self {
+            itself: itself.clone(),
+            starter: Starter {
+                engine,
+                store,
+                states: serving.states.clone(),
+                guest_runtime: config.guest_runtime.clone(),
+            },
+            info: watch::Sender::new(Arc::new(BTreeMap::from([(config.id.clone(), first)]))),
+            serving,
+            logs,
+            workloads: Mutex::default(),
+            connections: TaskTracker::new(),
+            stop_accepting: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+            config,
+        });
+        let refresh = info::refresh(host.itself.clone());
+        host.config.control_runtime.spawn(refresh);
+        Ok(host)
+    }
+
+    /// Serves HTTP on a listener, by the newest of these tables. Returns at once.
+    pub fn serve_http(&self, listener: TcpListener, routes: Routes) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let listener = {
+            let _guard = self.config.guest_runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        self.update_info(|info| info.http_port = Some(port));
+        self.config
+            .control_runtime
+            .spawn(self.serving.router.clone().follow(routes));
+        self.config.guest_runtime.spawn(http::accept(
+            listener,
+            self.serving.clone(),
+            self.connections.clone(),
+            self.stop_accepting.clone(),
+        ));
+        Ok(())
+    }
+
+    /// Guests' lines and requests from now on. A listener that is slow misses some.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.serving.events.subscribe()
+    }
+
+    /// Counters in the text format of Prometheus.
+    pub fn metrics(&self) -> String {
+        metrics::text(&self.serving)
+    }
+
+    /// Ends in order: no new connections and workloads, the requests in flight are finished within
+    /// the grace period, then what is left is cut off. Logs stay: the workloads are still wanted.
+    pub async fn drain(&self, grace: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.stop_accepting.cancel();
+        self.connections.close();
+        let finished = tokio::time::timeout(grace, self.connections.wait()).await;
+        if finished.is_err() {
+            for workload in self.serving.running.load().values() {
+                workload.cut_off().cancel();
+            }
+        }
+    }
+
+    /// Changes what the host says about itself; nobody is woken when nothing changed.
+    pub(crate) fn update_info(&self, change: impl FnOnce(&mut HostInfo)) {
+        self.info.send_if_modified(|hosts| {
+            let Some(mut info) = hosts.get(&self.config.id).cloned() else {
+                return false;
+            };
+            change(&mut info);
+            let changed = hosts.get(&self.config.id) != Some(&info);
+            if changed {
+                Arc::make_mut(hosts).insert(self.config.id.clone(), info);
+            }
+            changed
+        });
+    }
+
+    fn count_workloads(&self) {
+        let (workloads, components) = {
+            let entered = self.workloads.lock();
+            let running = self.serving.running.load();
+            let of_running = entered.iter().filter(|(id, _)| running.contains_key(id));
+            of_running.fold((0, 0), |(w, c), (_, e)| (w + 1, c + e.components))
+        };
+        self.update_info(|info| {
+            info.workloads = workloads;
+            info.components = components;
+        });
+    }
+
+    /// The life of one workload, from start to gone.
+    async fn run(
+        self: Arc<Self>,
+        workload: Arc<Workload>,
+        log: Arc<WorkloadLog>,
+        stop: CancellationToken,
+        retry: Arc<Notify>,
+    ) {
+        loop {
+            let started = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                started = self.starter.start(&workload, &log) => started,
+            };
+            match started {
+                Ok(running) => {
+                    self.serve(Arc::new(running), &stop).await;
+                    break;
+                }
+                Err(failure) => self.fail(&workload, failure),
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = retry.notified() => {}
+            }
+        }
+        log.close();
+        self.workloads.lock().remove(&workload.id);
+        self.serving.states.remove(&workload.id);
+    }
+
+    async fn serve(&self, running: Arc<RunningWorkload>, stop: &CancellationToken) {
+        self.serving.admit(&running);
+        self.set_phase(&running.id, Phase::Running);
+        self.count_workloads();
+        stop.cancelled().await;
+        self.set_phase(&running.id, Phase::Stopping);
+        self.serving.retire(&running);
+        running.drain(self.config.stop_grace).await;
+        self.count_workloads();
+    }
+
+    fn fail(&self, workload: &Workload, failure: Failure) {
+        tracing::warn!(
+            workload = workload.key(),
+            reason = failure.reason.as_str(),
+            "{}",
+            failure.message
+        );
+        self.set_phase(&workload.id, Phase::Failed(failure));
+    }
+
+    fn set_phase(&self, id: &WorkloadId, phase: Phase) {
+        self.serving.states.update(id, |state| state.phase = phase);
+    }
+
+    fn first_state(&self, workload: &Workload) -> WorkloadState {
+        let component = |name: &str| ComponentState {
+            name: name.into(),
+            ..ComponentState::default()
+        };
+        WorkloadState {
+            host: self.config.id.clone(),
+            phase: Phase::Pulling,
+            components: workload
+                .components
+                .iter()
+                .map(|c| component(&c.name))
+                .collect(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl HostLink for Host {
+    fn start(&self, host: &HostId, workload: Arc<Workload>) {
+        if *host != self.config.id || self.draining.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(this) = self.itself.upgrade() else {
+            return;
+        };
+        let mut workloads = self.workloads.lock();
+        if let Some(entered) = workloads.get(&workload.id) {
+            let state = self.serving.states.get(&workload.id);
+            if state.is_some_and(|s| matches!(s.phase, Phase::Failed(_))) {
+                self.set_phase(&workload.id, Phase::Pulling);
+                entered.retry.notify_one();
+            }
+            return;
+        }
+        let components = workload.components.iter();
+        let names = components.map(|c| (c.name.as_str(), c.limits.log_bytes_per_second));
+        let log = Arc::new(self.logs.open(&workload, names));
+        let entered = Entered {
+            log: log.clone(),
+            stop: CancellationToken::new(),
+            retry: Arc::default(),
+            components: workload.components.len() as u64,
+        };
+        let (stop, retry) = (entered.stop.clone(), entered.retry.clone());
+        self.serving
+            .states
+            .set(&workload.id, self.first_state(&workload));
+        workloads.insert(workload.id.clone(), entered);
+        let life = this.run(workload, log, stop, retry);
+        self.config.control_runtime.spawn(life);
+    }
+
+    fn stop(&self, host: &HostId, workload: &WorkloadId) {
+        if *host != self.config.id {
+            return;
+        }
+        if let Some(entered) = self.workloads.lock().get(workload) {
+            entered.stop.cancel();
+        }
+    }
+
+    fn hosts(&self) -> Hosts {
+        self.info.subscribe()
+    }
+
+    fn states(&self) -> States {
+        self.serving.states.subscribe()
+    }
+
+    async fn logs(&self, workload: &WorkloadId, query: LogQuery) -> LogStream {
+        let log = self.workloads.lock().get(workload).map(|e| e.log.clone());
+        match log {
+            Some(log) => log.read(query).await,
+            None => futures::stream::empty().boxed(),
+        }
+    }
+
+    async fn connect(&self, workload: &WorkloadId) -> io::Result<ByteStream> {
+        if !self.serving.running.load().contains_key(workload) {
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the workload does not serve",
+            ));
+        }
+        let (near, far) = tokio::io::duplex(PIPE);
+        let connection = http::serve(
+            far,
+            self.serving.clone(),
+            Entry::Pinned(workload.clone()),
+            self.stop_accepting.clone(),
+        );
+        self.connections
+            .spawn_on(connection, &self.config.guest_runtime);
+        Ok(Box::pin(near))
+    }
+}

@@ -1,0 +1,17 @@
+//! The HTTP server: connections, the check of what comes in, routing, and the answers the host
+//! gives itself.
+
+mod body;
+mod connection;
+mod framing;
+mod head;
+mod request_id;
+mod router;
+mod server;
+mod service;
+mod wire;
+
+pub(crate) use connection::serve;
+pub(crate) use router::Router;
+pub(crate) use server::accept;
+pub(crate) use service::Entry;

@@ -1,0 +1,252 @@
+//! One request: which replica gets it, under which limits, and what the client hears.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
+    header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, UPGRADE},
+    uri::Authority,
+};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use waft_ir::{WorkloadId, normalize_host};
+use waft_runtime::{CallInfo, ResponseBody, request_body};
+
+use super::{
+    body::{AnswerBody, Finish, LimitedBody, Record},
+    request_id,
+    router::Target,
+    wire::Signals,
+};
+use crate::{reason::Reason, running::RunningWorkload, serving::Serving};
+
+/// The header that says why the host answered itself.
+pub(crate) const WAFT_REASON: HeaderName = HeaderName::from_static("x-waft-reason");
+
+/// Where a connection's requests go.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// By host name and path.
+    Routed,
+    /// To one workload, whatever the host name.
+    Pinned(WorkloadId),
+}
+
+/// What all requests of one connection share.
+pub(crate) struct ConnectionService {
+    pub(crate) serving: Arc<Serving>,
+    pub(crate) entry: Entry,
+    pub(crate) signals: Arc<Signals>,
+}
+
+impl ConnectionService {
+    /// Answers one request. Dropping the future, because the client left, ends the guest's call.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
+        let (active, refused) = self.signals.begin();
+        let mut finish = Finish::new(active, self.serving.unrouted.clone());
+        let request_id = request_id::of(request.headers());
+        if self.serving.events.wanted() {
+            finish.record = Some(self.record(&request, request_id.clone()));
+        }
+        let result = match refused {
+            Some(reason) => Err(reason),
+            None => self.route(request, request_id, &mut finish).await,
+        };
+        Ok(match result {
+            Ok((response, workload)) => guest_answer(response, &workload, finish),
+            Err(reason) => {
+                self.note_error(reason, &finish);
+                own_answer(reason, finish)
+            }
+        })
+    }
+
+    async fn route(
+        &self,
+        mut request: Request<Incoming>,
+        request_id: Arc<str>,
+        finish: &mut Finish,
+    ) -> Result<(Response<ResponseBody>, Arc<RunningWorkload>), Reason> {
+        let target = self.target(&request)?;
+        let workload = target.workload;
+        finish.in_flight = Some(workload.enter());
+        finish.workload = Some(workload.clone());
+        if is_upgrade(&request) {
+            return Err(Reason::UpgradeNotSupported);
+        }
+        let limits = &workload.limits;
+        if header_bytes(request.headers()) > limits.header_bytes as usize {
+            return Err(Reason::HeadersTooLarge);
+        }
+        let limit = limits.body_bytes;
+        if limit.is_some_and(|limit| request.body().size_hint().lower() > limit) {
+            return Err(Reason::BodyTooLarge);
+        }
+        prefer_target_authority(&mut request);
+        let (parts, body) = request.into_parts();
+        let (body, exceeded) = LimitedBody::new(body, limit);
+        let request = Request::from_parts(parts, request_body(body));
+        let call = workload.guest.handle(
+            request,
+            CallInfo {
+                request_id,
+                timeout: Some(target.timeout),
+            },
+        );
+        let result = tokio::select! {
+            biased;
+            result = call => result,
+            () = workload.cut_off().cancelled() => return Err(Reason::InstanceLost),
+        };
+        match result {
+            Ok(response) if response.status().is_informational() => Err(Reason::MalformedResponse),
+            Ok(response) => Ok((response, workload)),
+            // The guest could do nothing with a body that ended so.
+            Err(_) if exceeded.load(Ordering::Relaxed) => Err(Reason::BodyTooLarge),
+            Err(error) => Err(Reason::from(&error)),
+        }
+    }
+
+    fn target(&self, request: &Request<Incoming>) -> Result<Target, Reason> {
+        let running = self.serving.running.load();
+        let host = host_of(request)?;
+        if let Entry::Pinned(id) = &self.entry {
+            let workload = running.get(id).ok_or(Reason::NoReadyBackend)?.clone();
+            let timeout = workload.limits.request_timeout;
+            return Ok(Target { workload, timeout });
+        }
+        let host = normalize_host(host.ok_or(Reason::MissingHost)?).ok_or(Reason::InvalidHost)?;
+        self.serving
+            .router
+            .find(&host, request.uri().path(), &running)
+    }
+
+    fn note_error(&self, reason: Reason, finish: &Finish) {
+        if let Some(workload) = &finish.workload
+            && reason.is_trap()
+            && workload.is_news(reason)
+        {
+            self.serving.report_error(workload, reason);
+        }
+    }
+
+    fn record(&self, request: &Request<Incoming>, request_id: Arc<str>) -> Record {
+        let host = host_of(request).ok().flatten().and_then(normalize_host);
+        Record {
+            events: self.serving.events.clone(),
+            started: Instant::now(),
+            request_id,
+            method: request.method().as_str().into(),
+            host: host.unwrap_or_default(),
+            path: request.uri().path().into(),
+        }
+    }
+}
+
+/// The host that a request names, unless it contradicts itself. The target's own goes before the
+/// header: RFC 9112, 3.2.2.
+fn host_of(request: &Request<Incoming>) -> Result<Option<&str>, Reason> {
+    let mut headers = request.headers().get_all(HOST).iter();
+    let header = match (headers.next(), headers.next()) {
+        (_, Some(_)) => return Err(Reason::InvalidHost),
+        (Some(value), None) => Some(value.to_str().map_err(|_| Reason::InvalidHost)?),
+        (None, None) => None,
+    };
+    if let Some(host) = header
+        && !host.is_empty()
+        && !is_authority(host)
+    {
+        return Err(Reason::InvalidHost);
+    }
+    let of_target = request.uri().authority().map(Authority::as_str);
+    // HTTP/1.1 wants the header even then: RFC 9112, 3.2.
+    if header.is_none() && request.version() == Version::HTTP_11 {
+        return Err(Reason::MissingHost);
+    }
+    match of_target.or(header) {
+        Some(host) if host.contains('@') => Err(Reason::InvalidHost),
+        Some("") | None => Ok(None),
+        Some(host) => Ok(Some(host)),
+    }
+}
+
+/// Whether a text is a host name or address with, perhaps, a port.
+fn is_authority(host: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]~%".contains(&b);
+    host.bytes().all(is_plain) && host.parse::<Authority>().is_ok()
+}
+
+/// Makes the `Host` header agree with an absolute target.
+fn prefer_target_authority(request: &mut Request<Incoming>) {
+    if request.version() >= Version::HTTP_2 {
+        return;
+    }
+    let Some(authority) = request.uri().authority() else {
+        return;
+    };
+    let host = HeaderValue::from_str(authority.as_str());
+    let path = request.uri().path_and_query().cloned();
+    if let Ok(host) = host {
+        request.headers_mut().insert(HOST, host);
+    }
+    *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+}
+
+/// Whether a request wants to leave HTTP. `Upgrade: h2c` may be passed over: RFC 9110, 7.8.
+fn is_upgrade(request: &Request<Incoming>) -> bool {
+    if request.method() == Method::CONNECT {
+        return true;
+    }
+    let offers = request.headers().get_all(UPGRADE).iter();
+    offers
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+fn guest_answer(
+    response: Response<ResponseBody>,
+    workload: &RunningWorkload,
+    mut finish: Finish,
+) -> Response<AnswerBody> {
+    finish.status = Some(response.status().as_u16());
+    let (mut parts, body) = response.into_parts();
+    // Only the host says why the host answered.
+    parts.headers.remove(WAFT_REASON);
+    let body = AnswerBody::guest(body, workload.cut_off().clone(), finish);
+    Response::from_parts(parts, body)
+}
+
+fn own_answer(reason: Reason, mut finish: Finish) -> Response<AnswerBody> {
+    finish.status = Some(reason.status().as_u16());
+    finish.reason = Some(reason);
+    let mut response = Response::new(AnswerBody::text(reason.text(), finish));
+    *response.status_mut() = reason.status();
+    let headers = response.headers_mut();
+    headers.insert(WAFT_REASON, HeaderValue::from_static(reason.as_str()));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    if let Some(seconds) = reason.retry_after() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if reason.ends_connection() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

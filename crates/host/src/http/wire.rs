@@ -1,0 +1,392 @@
+//! The bytes of one connection on their way to hyper.
+//!
+//! For HTTP/1 each request head is held back until it is whole and was checked (see
+//! [`head`](super::head)), because hyper forgives shapes that smuggle requests past another server.
+//! In place of a head that does not pass, hyper gets a harmless one, and the service is told to
+//! answer it with the reason: so the refusal keeps its place behind the answers before it.
+//!
+//! It also tells a client that only closed its sending side from one that left. Both look alike at
+//! first; but the kernel of the one that left rejects what is sent to it. So the end of the stream
+//! is passed on to hyper, which then drops the request, only when nothing could be sent for
+//! [`GONE_AFTER`].
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_util::io::poll_read_buf;
+
+use super::{
+    framing::Remaining,
+    head::{self, HEAD_BYTES},
+};
+use crate::reason::Reason;
+
+/// Silence after which a client that closed its sending side counts as gone.
+const GONE_AFTER: Duration = Duration::from_millis(80);
+/// Longest wait for the client to read a last answer, before a connection with unread bytes is
+/// closed and the kernel resets it.
+const LINGER: Duration = Duration::from_secs(1);
+/// Most bytes thrown away meanwhile.
+const LINGER_BYTES: u64 = 1 << 20;
+/// Bytes asked of the socket at a time, within heads and within bodies.
+const HEAD_READ: usize = 4 << 10;
+const BODY_READ: usize = 32 << 10;
+/// How every HTTP/2 connection begins.
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What hyper gets in place of a refused head.
+const SUBSTITUTE: &[u8] = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n";
+
+/// The protocol a client speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What a connection's bytes and its service tell each other.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// Requests that the service works on, until the last byte of their answers.
+    active: AtomicU32,
+    /// Requests that the service has begun.
+    begun: AtomicU32,
+    /// The number of the substitute among the requests, and what is wrong with the real one.
+    refused: Mutex<Option<(u32, Reason)>>,
+}
+
+/// Marks one request as worked on.
+#[derive(Debug)]
+pub(crate) struct Active(Arc<Signals>);
+
+/// One connection's bytes.
+pub(crate) struct Wire<T> {
+    io: T,
+    /// Read and not yet handed to hyper.
+    buffer: BytesMut,
+    stage: Stage,
+    signals: Arc<Signals>,
+    /// Heads handed to hyper.
+    heads: u32,
+    /// The client has closed its sending side.
+    ended: bool,
+    /// A write waits for the client to read.
+    write_blocked: bool,
+    /// When bytes could last be sent, or the client closed its sending side.
+    quiet_since: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    linger: Linger,
+}
+
+/// Where in the stream of requests the buffer's first byte is.
+enum Stage {
+    /// In a head of which so many bytes hold no end.
+    Head { searched: usize },
+    /// So many bytes of the buffer are hyper's, and then the body goes on.
+    Body {
+        cleared: usize,
+        remaining: Remaining,
+    },
+    /// After a refused head: so many bytes of the substitute are still to be handed over.
+    Refused { left: usize },
+    /// Not looked at: HTTP/2.
+    Raw,
+}
+
+enum Linger {
+    NotYet,
+    Reading { until: Pin<Box<Sleep>>, left: u64 },
+    Over,
+}
+
+impl Signals {
+    /// Counts a request in. The reason is there if it is a substitute for a refused one.
+    pub(crate) fn begin(self: &Arc<Self>) -> (Active, Option<Reason>) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let refused = *self.refused.lock();
+        let reason = refused.filter(|(at, _)| *at == number).map(|(_, r)| r);
+        (Active(self.clone()), reason)
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+    /// Reads until it is clear which protocol the client speaks. Fails if the client leaves before.
+    pub(crate) async fn open(mut io: T) -> io::Result<(Self, Protocol)> {
+        let mut buffer = BytesMut::with_capacity(4096);
+        let protocol = loop {
+            if io.read_buf(&mut buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let common = buffer.len().min(H2_PREFACE.len());
+            if buffer[..common] != H2_PREFACE[..common] {
+                break Protocol::Http1;
+            }
+            if common == H2_PREFACE.len() {
+                break Protocol::Http2;
+            }
+        };
+        let stage = match protocol {
+            Protocol::Http1 => Stage::Head { searched: 0 },
+            Protocol::Http2 => Stage::Raw,
+        };
+        let wire = Self {
+            io,
+            buffer,
+            stage,
+            signals: Arc::default(),
+            heads: 0,
+            ended: false,
+            write_blocked: false,
+            quiet_since: Instant::now(),
+            timer: None,
+            linger: Linger::NotYet,
+        };
+        Ok((wire, protocol))
+    }
+
+    /// What this connection tells its service, and the other way.
+    pub(crate) fn signals(&self) -> Arc<Signals> {
+        self.signals.clone()
+    }
+
+    /// Reads more into the buffer; `Ok(0)` is the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        let in_body = matches!(self.stage, Stage::Body { .. } | Stage::Raw);
+        self.buffer
+            .reserve(if in_body { BODY_READ } else { HEAD_READ });
+        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer))?;
+        if read == 0 {
+            self.ended = true;
+            self.quiet_since = Instant::now();
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Takes a whole head out of doubt, or a substitute in its place.
+    fn pass_head(&mut self, end: usize) {
+        match head::check(&self.buffer[..end]) {
+            Ok(framing) => {
+                self.stage = Stage::Body {
+                    cleared: end,
+                    remaining: framing.into(),
+                };
+                self.heads += 1;
+            }
+            Err(reason) => self.refuse(reason),
+        }
+    }
+
+    fn refuse(&mut self, reason: Reason) {
+        *self.signals.refused.lock() = Some((self.heads, reason));
+        self.heads += 1;
+        self.buffer.clear();
+        self.stage = Stage::Refused {
+            left: SUBSTITUTE.len(),
+        };
+    }
+
+    /// Waits until a client that closed its sending side is really gone.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.signals.active.load(Ordering::Relaxed) == 0 && !self.write_blocked {
+                return Poll::Ready(());
+            }
+            let until = self.quiet_since + GONE_AFTER;
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            if timer.deadline() < until {
+                timer.as_mut().reset(until);
+            }
+            ready!(timer.as_mut().poll(cx));
+            if self.write_blocked {
+                // Its kernel still takes part, or the write would have failed.
+                timer.as_mut().reset(Instant::now() + GONE_AFTER);
+                continue;
+            }
+            if timer.deadline() >= self.quiet_since + GONE_AFTER {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Hands over bytes that are hyper's; `true` if there were any.
+    fn hand_over(&mut self, target: &mut ReadBuf<'_>) -> bool {
+        let ready = match &mut self.stage {
+            Stage::Head { .. } => 0,
+            Stage::Raw => self.buffer.len(),
+            Stage::Refused { left } => {
+                let at = SUBSTITUTE.len() - *left;
+                let count = (*left).min(target.remaining());
+                target.put_slice(&SUBSTITUTE[at..at + count]);
+                *left -= count;
+                return count > 0;
+            }
+            Stage::Body { cleared, remaining } => {
+                *cleared += remaining.advance(&self.buffer[*cleared..]);
+                *cleared
+            }
+        };
+        let count = ready.min(target.remaining());
+        target.put_slice(&self.buffer[..count]);
+        self.buffer.advance(count);
+        if let Stage::Body { cleared, remaining } = &mut self.stage {
+            *cleared -= count;
+            if *cleared == 0 && *remaining == Remaining::Nothing {
+                self.stage = Stage::Head { searched: 0 };
+            }
+        }
+        count > 0
+    }
+
+    /// Whether the client may still be sending what nobody will read.
+    fn must_linger(&self) -> bool {
+        match &self.stage {
+            Stage::Refused { .. } | Stage::Body { .. } => true,
+            Stage::Head { .. } => !self.buffer.is_empty(),
+            Stage::Raw => false,
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if let Stage::Head { searched } = &mut this.stage {
+                if let Some(end) = head::find_end(&this.buffer, searched.saturating_sub(2))
+                    && end <= HEAD_BYTES
+                {
+                    this.pass_head(end);
+                } else if this.buffer.len() >= HEAD_BYTES {
+                    this.refuse(Reason::HeadersTooLarge);
+                } else {
+                    *searched = this.buffer.len();
+                }
+            }
+            if this.hand_over(target) {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_fill(cx))? == 0 {
+                ready!(this.poll_gone(cx));
+                // A head that was never finished, and nothing before it that waits for its answer.
+                if matches!(this.stage, Stage::Head { .. })
+                    && !this.buffer.is_empty()
+                    && this.signals.active.load(Ordering::Relaxed) == 0
+                {
+                    this.refuse(Reason::MalformedRequest);
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(this.stage, Stage::Refused { .. }) {
+                this.buffer.clear();
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.note_write(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.note_write(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.linger {
+                Linger::NotYet => {
+                    ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+                    this.linger = if this.must_linger() && !this.ended {
+                        Linger::Reading {
+                            until: Box::pin(tokio::time::sleep(LINGER)),
+                            left: LINGER_BYTES,
+                        }
+                    } else {
+                        Linger::Over
+                    };
+                }
+                Linger::Reading { until, left } => {
+                    let over = until.as_mut().poll(cx).is_ready() || *left == 0;
+                    let spent = *left;
+                    this.buffer.clear();
+                    match if over {
+                        Poll::Ready(Ok(0))
+                    } else {
+                        this.poll_fill(cx)
+                    } {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Ok(read)) if read > 0 => {
+                            if let Linger::Reading { left, .. } = &mut this.linger {
+                                *left = spent.saturating_sub(read as u64);
+                            }
+                        }
+                        // Whatever it is, the connection ends here.
+                        Poll::Ready(_) => this.linger = Linger::Over,
+                    }
+                }
+                Linger::Over => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<T> Wire<T> {
+    fn note_write(&mut self, result: &Poll<io::Result<usize>>) {
+        self.write_blocked = result.is_pending();
+        if result.is_ready() {
+            self.quiet_since = Instant::now();
+        }
+    }
+}

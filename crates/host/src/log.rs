@@ -1,0 +1,199 @@
+//! What guests write: kept per workload and component, in files or, without a folder, in memory;
+//! read back and followed. A guest never waits for a disk or a reader: past its rate, or past what
+//! the writer has queued, lines are dropped and counted.
+
+mod file;
+mod limit;
+mod line;
+mod query;
+mod writer;
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::SystemTime,
+};
+
+use parking_lot::Mutex;
+use waft_ir as ir;
+use waft_runtime::LogSink;
+
+use crate::event::Events;
+use limit::Bucket;
+use writer::{Message, Writer};
+
+/// Bytes that one component may have queued for the writer.
+const COMPONENT_QUEUE: usize = 512 << 10;
+/// Bytes that all components may have queued for the writer.
+const TOTAL_QUEUE: usize = 32 << 20;
+/// What a line costs beside its text.
+const LINE_OVERHEAD: usize = 64;
+
+/// The logs of all workloads of a host.
+pub(crate) struct Logs {
+    shared: Arc<Shared>,
+    directory: Option<PathBuf>,
+}
+
+/// The logs of one workload. They end with [`close`](Self::close).
+pub(crate) struct WorkloadLog {
+    components: Vec<Arc<ComponentLog>>,
+    shared: Arc<Shared>,
+}
+
+/// The log of one component: what its guests write to.
+pub(crate) struct ComponentLog {
+    /// Unique for the life of the process, unlike names.
+    number: u64,
+    workload: Arc<str>,
+    name: Arc<str>,
+    path: Option<PathBuf>,
+    bucket: Mutex<Bucket>,
+    bytes_per_second: u64,
+    queued: AtomicUsize,
+    dropped: AtomicU64,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: mpsc::Sender<Message>,
+    queued: AtomicUsize,
+    next_number: AtomicU64,
+}
+
+impl Logs {
+    /// Starts the writer. With a folder, logs are files below it.
+    pub(crate) fn start(directory: Option<PathBuf>, events: Arc<Events>) -> io::Result<Self> {
+        if let Some(directory) = &directory {
+            std::fs::create_dir_all(directory)?;
+        }
+        let (queue, receiver) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            queue,
+            queued: AtomicUsize::new(0),
+            next_number: AtomicU64::new(0),
+        });
+        let writer = Writer::new(receiver, events);
+        std::thread::Builder::new()
+            .name("waft-logs".into())
+            .spawn(move || writer.run())?;
+        Ok(Self { shared, directory })
+    }
+
+    /// Opens the logs of a workload, one for each (component, bytes per second).
+    pub(crate) fn open<'a>(
+        &self,
+        workload: &ir::Workload,
+        components: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> WorkloadLog {
+        let key: Arc<str> = workload.key().into();
+        let directory = self.directory.as_ref().map(|directory| {
+            directory
+                .join(file::safe_name(&workload.namespace))
+                .join(file::safe_name(&workload.name))
+        });
+        let open = |(name, bytes_per_second): (&str, u64)| {
+            let log = Arc::new(ComponentLog {
+                number: self.shared.next_number.fetch_add(1, Ordering::Relaxed),
+                workload: key.clone(),
+                name: name.into(),
+                path: directory
+                    .as_ref()
+                    .map(|d| d.join(format!("{}.log", file::safe_name(name)))),
+                bucket: Mutex::new(Bucket::new(bytes_per_second)),
+                bytes_per_second,
+                queued: AtomicUsize::new(0),
+                dropped: AtomicU64::new(0),
+                shared: self.shared.clone(),
+            });
+            self.shared.send(Message::Open(log.clone()));
+            log
+        };
+        WorkloadLog {
+            components: components.into_iter().map(open).collect(),
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+impl WorkloadLog {
+    /// The log of one component, by its place in the list it was opened with.
+    pub(crate) fn component(&self, at: usize) -> Arc<ComponentLog> {
+        self.components[at].clone()
+    }
+
+    /// Ends those who follow, and removes the files.
+    pub(crate) fn close(&self) {
+        let numbers = self.components.iter().map(|c| c.number).collect();
+        self.shared.send(Message::Close(numbers));
+    }
+
+    /// The lines asked for, oldest first.
+    pub(crate) async fn read(&self, query: ir::LogQuery) -> ir::LogStream {
+        query::read(self, query).await
+    }
+}
+
+impl ComponentLog {
+    fn admit(self: &Arc<Self>, source: ir::LogSource, request: Option<&str>, text: &str) -> bool {
+        let cost = text.len() + LINE_OVERHEAD;
+        if !self.bucket.lock().take(cost as u64) {
+            return false;
+        }
+        let own = self.queued.fetch_add(cost, Ordering::Relaxed);
+        let all = self.shared.queued.fetch_add(cost, Ordering::Relaxed);
+        if own + cost > COMPONENT_QUEUE || all + cost > TOTAL_QUEUE {
+            self.written(cost);
+            return false;
+        }
+        self.shared.send(Message::Line {
+            log: self.clone(),
+            cost,
+            line: ir::LogLine {
+                time: SystemTime::now(),
+                component: self.name.to_string(),
+                source,
+                request: request.map(Into::into),
+                text: line::escape(text),
+            },
+        });
+        true
+    }
+
+    /// Gives back the room that a line took in the queue.
+    fn written(&self, cost: usize) {
+        self.queued.fetch_sub(cost, Ordering::Relaxed);
+        self.shared.queued.fetch_sub(cost, Ordering::Relaxed);
+    }
+}
+
+/// A component's log as the runtime writes to it.
+pub(crate) struct Sink(pub(crate) Arc<ComponentLog>);
+
+impl LogSink for Sink {
+    fn line(&self, source: ir::LogSource, request: Option<&str>, text: &str) {
+        // A text of several lines must not look like lines of somebody else.
+        for text in text.split('\n') {
+            let admitted = self.0.admit(source, request, text);
+            if !admitted && self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.0.shared.send(Message::Dropping(self.0.clone()));
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn send(&self, message: Message) {
+        // The writer ends only after the last sender; if its thread died, logs are lost, guests
+        // go on.
+        let _ = self.queue.send(message);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! How many bytes a component may log: a bucket that fills evenly and holds one second's worth.
+
+use std::time::Instant;
+
+pub(super) struct Bucket {
+    per_second: u64,
+    available: u64,
+    filled_at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn new(per_second: u64) -> Self {
+        Self {
+            per_second,
+            available: per_second,
+            filled_at: Instant::now(),
+        }
+    }
+
+    /// Takes so many bytes, if they are there.
+    pub(super) fn take(&mut self, bytes: u64) -> bool {
+        self.take_at(bytes, Instant::now())
+    }
+
+    fn take_at(&mut self, bytes: u64, now: Instant) -> bool {
+        if self.available < bytes {
+            let elapsed = now.saturating_duration_since(self.filled_at);
+            let fresh = u128::from(self.per_second) * elapsed.as_micros() / 1_000_000;
+            // What is too little for a byte yet keeps counting.
+            if fresh > 0 {
+                let fresh = u64::try_from(fresh).unwrap_or(u64::MAX);
+                self.available = self.available.saturating_add(fresh).min(self.per_second);
+                self.filled_at = now;
+            }
+        }
+        let enough = self.available >= bytes;
+        if enough {
+            self.available -= bytes;
+        }
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_of_one_second_and_then_the_rate() {
+        let mut bucket = Bucket::new(1000);
+        let start = bucket.filled_at;
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(bucket.take_at(1000, at(0)));
+        assert!(!bucket.take_at(1, at(0)));
+        assert!(!bucket.take_at(200, at(100)));
+        assert!(bucket.take_at(200, at(200)));
+        assert!(!bucket.take_at(1, at(200)));
+        assert!(bucket.take_at(1000, at(10_000)));
+        assert!(!bucket.take_at(1, at(10_000)));
+    }
+}

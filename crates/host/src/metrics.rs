@@ -1,0 +1,151 @@
+//! Counters in the text format of Prometheus.
+
+use std::fmt::Write;
+
+use waft_runtime::{GuestStats, TrapReason};
+
+use crate::{
+    running::{Counters, RunningWorkload},
+    serving::Serving,
+};
+
+/// A metric of a guest: its name, type, help, and how to read it.
+type GuestMetric = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&GuestStats) -> u64,
+);
+
+const GUEST_METRICS: [GuestMetric; 6] = [
+    (
+        "waft_guest_calls_total",
+        "counter",
+        "Calls of the component.",
+        |s| s.requests,
+    ),
+    (
+        "waft_guest_calls_in_flight",
+        "gauge",
+        "Calls that run.",
+        |s| s.in_flight,
+    ),
+    (
+        "waft_guest_calls_queued",
+        "gauge",
+        "Calls that wait for a place.",
+        |s| s.queued,
+    ),
+    (
+        "waft_guest_instances_total",
+        "counter",
+        "Instances made.",
+        |s| s.instances_created,
+    ),
+    (
+        "waft_guest_instances_warm",
+        "gauge",
+        "Idle instances that are kept.",
+        |s| s.warm,
+    ),
+    (
+        "waft_guest_clients_gone_total",
+        "counter",
+        "Calls whose client left first.",
+        |s| s.clients_gone,
+    ),
+];
+
+/// All metrics of a host.
+pub(crate) fn text(serving: &Serving) -> String {
+    let running = serving.running.load();
+    let mut workloads: Vec<_> = running.values().collect();
+    workloads.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_all(&mut out, &serving.unrouted, &workloads);
+    out
+}
+
+fn write_all(
+    out: &mut String,
+    unrouted: &Counters,
+    workloads: &[&std::sync::Arc<RunningWorkload>],
+) -> std::fmt::Result {
+    head(
+        out,
+        "waft_workloads_running",
+        "gauge",
+        "Workloads that serve.",
+    )?;
+    writeln!(out, "waft_workloads_running {}", workloads.len())?;
+
+    let counters = || {
+        let of_workloads = workloads.iter().map(|w| (labels(w), &w.counters));
+        of_workloads.chain([("workload=\"\",component=\"\"".to_owned(), unrouted)])
+    };
+    let name = "waft_http_requests_total";
+    head(
+        out,
+        name,
+        "counter",
+        "Requests by class of status; gone: the client left before.",
+    )?;
+    for (labels, counters) in counters() {
+        for (class, count) in counters.by_class() {
+            writeln!(out, "{name}{{{labels},class=\"{class}\"}} {count}")?;
+        }
+    }
+    let name = "waft_http_refusals_total";
+    head(
+        out,
+        name,
+        "counter",
+        "Requests that the host answered itself, by reason.",
+    )?;
+    for (labels, counters) in counters() {
+        for (reason, count) in counters.by_reason() {
+            let reason = reason.as_str();
+            writeln!(out, "{name}{{{labels},reason=\"{reason}\"}} {count}")?;
+        }
+    }
+
+    let stats: Vec<_> = workloads
+        .iter()
+        .map(|w| (labels(w), w.guest.stats()))
+        .collect();
+    for (name, kind, help, value) in GUEST_METRICS {
+        head(out, name, kind, help)?;
+        for (labels, stats) in &stats {
+            writeln!(out, "{name}{{{labels}}} {}", value(stats))?;
+        }
+    }
+    let name = "waft_guest_cpu_seconds_total";
+    head(out, name, "counter", "Time the component's code ran.")?;
+    for (labels, stats) in &stats {
+        writeln!(out, "{name}{{{labels}}} {}", stats.cpu_nanos as f64 / 1e9)?;
+    }
+    let name = "waft_guest_traps_total";
+    head(out, name, "counter", "Instances ended by a trap, by kind.")?;
+    for (labels, stats) in &stats {
+        for reason in TrapReason::ALL {
+            let count = stats.traps_of(reason);
+            if count > 0 {
+                writeln!(out, "{name}{{{labels},kind=\"{reason:?}\"}} {count}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
+    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+}
+
+/// Names are DNS labels, so nothing in them needs escaping.
+fn labels(workload: &RunningWorkload) -> String {
+    format!(
+        "workload=\"{}\",component=\"{}\"",
+        workload.key, workload.component
+    )
+}

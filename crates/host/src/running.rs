@@ -1,0 +1,159 @@
+//! A workload that serves: what the request path needs of it, and nothing that is ever locked.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+use waft_ir::{Limits, WorkloadId};
+use waft_runtime::Guest;
+
+use crate::reason::Reason;
+
+/// All workloads that serve, by id. Whole maps replace each other.
+pub(crate) type RunningMap = HashMap<WorkloadId, Arc<RunningWorkload>>;
+
+/// Least time between two reports of a workload's last error: a guest that fails in turns must not
+/// keep the control plane busy.
+const ERROR_REPORTS: Duration = Duration::from_secs(5);
+
+/// One replica that serves HTTP.
+pub(crate) struct RunningWorkload {
+    pub(crate) id: WorkloadId,
+    /// `namespace/name`.
+    pub(crate) key: Arc<str>,
+    /// The component that serves HTTP, and its place in the manifest.
+    pub(crate) component: Arc<str>,
+    pub(crate) position: usize,
+    pub(crate) guest: Guest,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    requests: TaskTracker,
+    /// Ends the requests that are left when the grace period is over.
+    cut_off: CancellationToken,
+    last_error: Mutex<Option<(Reason, Instant)>>,
+}
+
+/// Marks one request as in flight.
+pub(crate) struct InFlight {
+    _token: TaskTrackerToken,
+}
+
+/// What became of requests.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    /// Answers by the first digit of their status.
+    classes: [AtomicU64; 5],
+    /// Answers of the host itself, by reason.
+    reasons: [AtomicU64; Reason::COUNT],
+    /// Requests whose client left before the answer.
+    gone: AtomicU64,
+}
+
+impl RunningWorkload {
+    pub(crate) fn new(
+        id: WorkloadId,
+        key: Arc<str>,
+        (position, component): (usize, Arc<str>),
+        guest: Guest,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            id,
+            key,
+            component,
+            position,
+            guest,
+            limits,
+            counters: Counters::default(),
+            requests: TaskTracker::new(),
+            cut_off: CancellationToken::new(),
+            last_error: Mutex::default(),
+        }
+    }
+
+    /// Counts a request in, until the mark is dropped.
+    pub(crate) fn enter(&self) -> InFlight {
+        InFlight {
+            _token: self.requests.token(),
+        }
+    }
+
+    /// Cancelled when what still runs has to end.
+    pub(crate) fn cut_off(&self) -> &CancellationToken {
+        &self.cut_off
+    }
+
+    /// Waits for the requests in flight, as long as the grace period, and ends the rest.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        self.requests.close();
+        if tokio::time::timeout(grace, self.requests.wait())
+            .await
+            .is_err()
+        {
+            self.cut_off.cancel();
+        }
+    }
+
+    /// Whether an error is news, worth reporting.
+    pub(crate) fn is_news(&self, reason: Reason) -> bool {
+        let mut last = self.last_error.lock();
+        let is_news = last.is_none_or(|(was, at)| was != reason && at.elapsed() > ERROR_REPORTS);
+        if is_news {
+            *last = Some((reason, Instant::now()));
+        }
+        is_news
+    }
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            classes: Default::default(),
+            reasons: std::array::from_fn(|_| AtomicU64::new(0)),
+            gone: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one request by its end.
+    pub(crate) fn count(&self, status: Option<u16>, reason: Option<Reason>) {
+        let class = status.map(|s| usize::from(s / 100).clamp(1, 5) - 1);
+        let counter = class.map_or(&self.gone, |class| &self.classes[class]);
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(reason) = reason {
+            self.reasons[reason as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Answers by class, as (`2xx`, count), those that there were.
+    pub(crate) fn by_class(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.classes.iter().map(|c| c.load(Ordering::Relaxed));
+        let gone = self.gone.load(Ordering::Relaxed);
+        ["1xx", "2xx", "3xx", "4xx", "5xx", "gone"]
+            .into_iter()
+            .zip(counts.chain([gone]))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// Answers of the host itself by reason, those that there were.
+    pub(crate) fn by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
+        Reason::ALL
+            .into_iter()
+            .map(|reason| {
+                let count = self.reasons[reason as usize].load(Ordering::Relaxed);
+                (reason, count)
+            })
+            .filter(|(_, count)| *count > 0)
+    }
+}

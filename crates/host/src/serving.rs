@@ -1,0 +1,63 @@
+//! What the request path shares with the workloads' lifecycle. Each part is read without a lock.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use waft_ir::HostId;
+
+use crate::{
+    event::Events,
+    http::Router,
+    reason::Reason,
+    running::{Counters, RunningMap, RunningWorkload},
+    states::StateBoard,
+};
+
+pub(crate) struct Serving {
+    pub(crate) router: Arc<Router>,
+    pub(crate) running: ArcSwap<RunningMap>,
+    pub(crate) events: Arc<Events>,
+    /// Counts requests that no workload got.
+    pub(crate) unrouted: Arc<Counters>,
+    pub(crate) states: Arc<StateBoard>,
+}
+
+impl Serving {
+    pub(crate) fn new(host: HostId, events: Arc<Events>) -> Self {
+        Self {
+            router: Arc::new(Router::new(host)),
+            running: ArcSwap::default(),
+            events,
+            unrouted: Arc::default(),
+            states: Arc::default(),
+        }
+    }
+
+    /// Lets a workload get requests.
+    pub(crate) fn admit(&self, workload: &Arc<RunningWorkload>) {
+        self.running.rcu(|map| {
+            let mut map = RunningMap::clone(map);
+            map.insert(workload.id.clone(), workload.clone());
+            map
+        });
+    }
+
+    /// Keeps new requests from a workload.
+    pub(crate) fn retire(&self, workload: &RunningWorkload) {
+        self.running.rcu(|map| {
+            let mut map = RunningMap::clone(map);
+            map.remove(&workload.id);
+            map
+        });
+    }
+
+    /// Puts an error of a workload into its state.
+    pub(crate) fn report_error(&self, workload: &RunningWorkload, reason: Reason) {
+        let text = format!("{}: {}", reason.as_str(), reason.text().trim_end());
+        self.states.update(&workload.id, |state| {
+            if let Some(component) = state.components.get_mut(workload.position) {
+                component.last_error = Some(text);
+            }
+        });
+    }
+}

@@ -130,7 +130,7 @@ fn definition<K: Resource<DynamicType = ()> + JsonSchema>(
                 status_replicas_path: ".status.currentReplicas".into(),
                 label_selector_path: Some(".status.selector".into()),
             }),
-            status: Some(CustomResourceSubresourceStatus::default()),
+            status: Some(CustomResourceSubresourceStatus(serde_json::json!({}))),
         }),
         ..CustomResourceDefinitionVersion::default()
     };

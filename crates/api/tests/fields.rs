@@ -1,5 +1,7 @@
 //! The printed definitions against `data/fields.tsv` and `data/kinds.tsv`, in both directions.
 
+#![allow(clippy::unwrap_used, reason = "a test that stops says enough")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;

@@ -1,0 +1,145 @@
+//! Artifacts: an image by a name of its own, resolved once for all who use it.
+//!
+//! An Artifact is resolved when its spec, one of its annotations or its pull secret changes; so
+//! `kubectl annotate artifact NAME waft.dev/refresh=… --overwrite` asks for a new look at the tag.
+//! It is pulled by resolving it, so that workloads find it in the cache.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use waft_api::{Artifact, ArtifactStatus, Reason, conditions as types};
+use waft_ir::{Image, PullPolicy};
+
+use crate::{
+    condition::{Verdict, find, merge, summary},
+    context::Context,
+    dereference, events, failure,
+    names::Hasher,
+    object::{HasStatus as _, is_terminating},
+    problem::Problem,
+    queue::Next,
+    workload::credentials,
+    write::{self, WriteError},
+};
+
+/// Set by kubectl on every apply: no wish for a new look.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Brings one Artifact closer to what it should be.
+pub(crate) async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Next, WriteError> {
+    let Some(artifact) = context.caches.artifacts.get(namespace, name) else {
+        return Ok(Next::Await);
+    };
+    let Some(uid) = artifact
+        .uid()
+        .filter(|_| !is_terminating(artifact.as_ref()))
+    else {
+        return Ok(Next::Await);
+    };
+    let secret = artifact.spec.image_pull_secret.as_ref();
+    let inputs = dereference::pull_secret(&context.caches, namespace, secret);
+    let credentials = credentials(secret, &inputs);
+    let question = question(&artifact, credentials.is_ok());
+    let answered = context.resolved.lock().get(&uid).cloned();
+    if is_resolved(&artifact)
+        && answered
+            .as_ref()
+            .is_none_or(|answered| *answered == question)
+    {
+        // Resolved by this operator, or by one before it.
+        context.resolved.lock().insert(uid, question);
+        return Ok(Next::Await);
+    }
+
+    let resolved = match credentials {
+        Ok(credentials) => {
+            let image = Image {
+                reference: artifact.spec.image.clone(),
+                policy: PullPolicy::Always,
+                credentials,
+            };
+            context.artifacts.resolve(&image).await.map_err(|failed| {
+                let retry = failed.reason.is_transient();
+                let problem = Problem::new(failure::reason(failed.reason), failed.message);
+                (problem, retry)
+            })
+        }
+        Err(problem) => Err((problem, false)),
+    };
+    let next = match &resolved {
+        Err((_, true)) => Next::Backoff,
+        _ => Next::Await,
+    };
+    let before = artifact.status.clone().unwrap_or_default();
+    let status = match resolved {
+        Ok(found) => status(&artifact, Ok(()), Some((found.pinned, found.digest))),
+        // What is in use stays in use until there is something better, for the same spec.
+        Err((problem, _)) => {
+            let known = before.artifact_url.zip(before.digest);
+            let same = before.observed_generation == artifact.metadata.generation;
+            status(&artifact, Err(problem), known.filter(|_| same))
+        }
+    };
+    let warnings = events::warnings(artifact.conditions(), &status.conditions);
+    if write::status(&context.client, artifact.as_ref(), status).await? {
+        events::warn(&context.client, artifact.as_ref(), &warnings).await;
+    }
+    if next == Next::Await {
+        context.resolved.lock().insert(uid, question);
+    }
+    Ok(next)
+}
+
+/// Whether the status speaks of this spec and says that it is resolved.
+fn is_resolved(artifact: &Artifact) -> bool {
+    let ready = find(artifact.conditions(), types::READY);
+    ready.is_some_and(|ready| {
+        ready.is_true() && ready.observed_generation == artifact.metadata.generation
+    })
+}
+
+/// A hash of what decides the answer.
+fn question(artifact: &Artifact, has_credentials: bool) -> String {
+    let mut annotations = artifact.annotations().clone();
+    annotations.remove(LAST_APPLIED);
+    Hasher::default()
+        .value(&artifact.spec)
+        .value(&annotations)
+        .value(&has_credentials)
+        .template()
+}
+
+fn status(
+    artifact: &Artifact,
+    outcome: Result<(), Problem>,
+    known: Option<(String, String)>,
+) -> ArtifactStatus {
+    let sync = outcome.map_or_else(|problem| problem.verdict(), |()| Verdict::good());
+    let published = if known.is_some() {
+        Verdict::good()
+    } else {
+        Verdict::unknown(Reason::Waiting, "")
+    };
+    let ready = summary([&sync, &published]);
+    let verdicts = vec![
+        (types::SYNC, sync),
+        (types::PUBLISHED, published),
+        (types::READY, ready),
+    ];
+    let generation = artifact.metadata.generation;
+    let (artifact_url, digest) = known.unzip();
+    ArtifactStatus {
+        conditions: merge(
+            artifact.conditions(),
+            &verdicts,
+            generation,
+            Timestamp::now(),
+        ),
+        observed_generation: generation,
+        artifact_url,
+        digest,
+    }
+}

@@ -1,0 +1,105 @@
+//! What all controllers share: the client, the ports to hosts and images, what is known of every
+//! object, and the way to wake each other.
+
+use std::{collections::HashMap, sync::Arc};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Client;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use waft_api::{
+    Artifact, Host, HostGroup, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet,
+};
+use waft_ir::{Artifacts, HostLink, WorkloadId};
+
+use crate::{
+    cache::Cache,
+    key::{Key, Kind},
+    operator::OperatorConfig,
+    routing::Routing,
+    trigger::Handlers,
+    workload::Memory,
+};
+
+/// Everything that a controller may use.
+pub(crate) struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The hosts.
+    pub link: Arc<dyn HostLink>,
+    /// The images.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// Settings.
+    pub config: OperatorConfig,
+    /// Every object that matters.
+    pub caches: Caches,
+    /// The table of routes.
+    pub routing: Routing,
+    /// What was tried with each workload.
+    pub memory: Mutex<HashMap<WorkloadId, Memory>>,
+    /// Which annotations each Artifact had when it was resolved.
+    pub resolved: Mutex<HashMap<String, String>>,
+    /// Which HTTP handler images export.
+    pub handlers: Handlers,
+    wake: mpsc::UnboundedSender<Key>,
+}
+
+/// The newest known state of all objects, one watch per kind.
+#[derive(Default)]
+pub(crate) struct Caches {
+    /// HTTPTriggers.
+    pub triggers: Cache<HttpTrigger>,
+    /// WorkloadDeployments.
+    pub deployments: Cache<WorkloadDeployment>,
+    /// WorkloadReplicaSets.
+    pub replica_sets: Cache<WorkloadReplicaSet>,
+    /// Workloads.
+    pub workloads: Cache<Workload>,
+    /// Artifacts.
+    pub artifacts: Cache<Artifact>,
+    /// Hosts.
+    pub hosts: Cache<Host>,
+    /// HostGroups.
+    pub host_groups: Cache<HostGroup>,
+    /// ConfigMaps.
+    pub config_maps: Cache<ConfigMap>,
+    /// Secrets.
+    pub secrets: Cache<Secret>,
+}
+
+impl Context {
+    /// Puts the parts together. Keys that are woken come out of the receiver; it is unbounded
+    /// because the queue behind it holds each key once.
+    pub(crate) fn new(
+        client: Client,
+        link: Arc<dyn HostLink>,
+        artifacts: Arc<dyn Artifacts>,
+        config: OperatorConfig,
+    ) -> (Self, mpsc::UnboundedReceiver<Key>) {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let context = Self {
+            client,
+            link,
+            artifacts,
+            config,
+            caches: Caches::default(),
+            routing: Routing::default(),
+            memory: Mutex::default(),
+            resolved: Mutex::default(),
+            handlers: Handlers::default(),
+            wake,
+        };
+        (context, woken)
+    }
+
+    /// Has an object reconciled soon.
+    pub(crate) fn wake(&self, kind: Kind, namespace: &str, name: &str) {
+        // The receiver is only gone when the operator stops.
+        let _ = self.wake.send(Key::new(kind, namespace, name));
+    }
+
+    /// Has something that is one per operator reconciled soon.
+    pub(crate) fn wake_single(&self, kind: Kind) {
+        let _ = self.wake.send(Key::single(kind));
+    }
+}

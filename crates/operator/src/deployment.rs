@@ -1,0 +1,139 @@
+//! WorkloadDeployments: one WorkloadReplicaSet after another, so that a change is rolled out.
+//!
+//! *Dereference* reads Artifacts, ConfigMaps and Secrets, *validate* and *build* (pure) make the
+//! wanted set and its name, *plan* (pure) says which sets to create, scale and delete, *apply* does
+//! it, *status* sums it up. The status of a changed spec is written before anything is created for
+//! it.
+
+mod apply;
+mod build;
+mod plan;
+mod status;
+mod validate;
+
+use kube::ResourceExt as _;
+use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
+
+pub(crate) use build::effective_spec;
+
+use crate::{
+    artifacts,
+    condition::is_ready,
+    context::Context,
+    dereference,
+    object::{HasStatus as _, created, is_owned_by, is_terminating},
+    queue::Next,
+    write::WriteError,
+};
+
+/// Brings one deployment closer to what it should be.
+pub(crate) async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Next, WriteError> {
+    let Some(deployment) = context.caches.deployments.get(namespace, name) else {
+        return Ok(Next::Await);
+    };
+    let Some(uid) = deployment
+        .uid()
+        .filter(|_| !is_terminating(deployment.as_ref()))
+    else {
+        return Ok(Next::Await);
+    };
+    let spec = &deployment.spec;
+    let names = artifacts::names(&spec.template.spec, &spec.artifacts);
+    let known = dereference::artifacts(&context.caches, namespace, &names);
+    let checked = validate::check(&deployment);
+    let resolved = build::resolve(&deployment, &known);
+    let wanted = match (&checked, resolved) {
+        (Ok(_), Ok(resolved)) => {
+            let inputs = dereference::inputs(&context.caches, namespace, &resolved.template.spec);
+            build::wanted(&deployment, resolved, &inputs)
+        }
+        (Err(problem), _) => Err(build::Hindrance::Spec(problem.clone())),
+        (_, Err(problem)) => Err(build::Hindrance::Artifact(problem)),
+    };
+
+    let sets = context.caches.replica_sets.owned_by(&uid);
+    let views: Vec<plan::Set> = sets
+        .iter()
+        .map(|set| {
+            let counts = set.status.as_ref().and_then(|status| status.replicas);
+            plan::Set {
+                name: set.name_any(),
+                replicas: set.spec.replicas.unwrap_or(1),
+                ready: counts.and_then(|counts| counts.ready).unwrap_or(0),
+                complete: is_ready(set.conditions(), set.metadata.generation),
+                created: created(set.as_ref()),
+                terminating: is_terminating(set.as_ref()),
+            }
+        })
+        .collect();
+    let desired = wanted.as_ref().ok().map(|set| set.name_any());
+    let planned = plan::plan(&plan::Situation {
+        policy: checked
+            .as_ref()
+            .map_or(plan::Policy::RollingUpdate, |c| c.policy),
+        replicas: checked
+            .as_ref()
+            .map_or_else(|_| kept_replicas(&views), |checked| checked.replicas),
+        desired: desired.as_deref(),
+        sets: &views,
+        others_linger: others_linger(context, &deployment, desired.as_deref()),
+        previous: deployment
+            .status
+            .as_ref()
+            .and_then(|status| status.previous_replica_set.as_ref())
+            .map(|set| set.name.as_str()),
+    });
+
+    let taken = desired
+        .as_deref()
+        .and_then(|desired| context.caches.replica_sets.get(namespace, desired))
+        .filter(|set| !is_owned_by(set.as_ref(), deployment.as_ref()));
+    status::write(
+        context,
+        &deployment,
+        &status::Observed {
+            checked: checked.as_ref(),
+            wanted: &wanted,
+            plan: &planned,
+            sets: &sets,
+            taken: taken.is_some(),
+        },
+    )
+    .await?;
+    if taken.is_none() {
+        apply::apply(context, wanted.ok().as_ref(), &planned, &sets).await?;
+    }
+    Ok(Next::Await)
+}
+
+/// When the spec makes no sense, what is there keeps its size.
+fn kept_replicas(sets: &[plan::Set]) -> i32 {
+    sets.iter()
+        .max_by_key(|set| set.ready)
+        .map_or(0, |set| set.replicas)
+}
+
+/// Whether workloads of other sets than the desired one are still there.
+fn others_linger(
+    context: &Context,
+    deployment: &waft_api::WorkloadDeployment,
+    desired: Option<&str>,
+) -> bool {
+    let namespace = deployment.namespace().unwrap_or_default();
+    let name = deployment.name_any();
+    context
+        .caches
+        .workloads
+        .of_namespace(&namespace)
+        .iter()
+        .any(|workload| {
+            let labelled = workload.labels().get(LABEL_WORKLOAD_DEPLOYMENT) == Some(&name);
+            let owner =
+                crate::object::owner_of_kind::<waft_api::WorkloadReplicaSet>(workload.as_ref());
+            labelled && owner.is_some_and(|owner| Some(owner.name.as_str()) != desired)
+        })
+}

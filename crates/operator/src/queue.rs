@@ -1,0 +1,197 @@
+//! The order of work: which object is reconciled next, and when again.
+//!
+//! Holds keys, never objects, and decides nothing about them. A key is handled by one worker at a
+//! time; keys that arrive meanwhile are handled once more afterwards. Time is passed in, so that
+//! tests need no clock.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    hash::Hash,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// The first pause after a failure.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest pause after failures.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// What a reconcile wants to happen next.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Next {
+    /// Nothing, until something changes.
+    Await,
+    /// Another look at a given time from now, whatever changes.
+    After(Duration),
+    /// The same again, later and later: a call failed.
+    Backoff,
+}
+
+/// The keys that wait, run, or wait for their time.
+#[derive(Debug)]
+pub(crate) struct Queue<K> {
+    ready: VecDeque<K>,
+    queued: HashSet<K>,
+    running: HashSet<K>,
+    again: HashSet<K>,
+    timers: BTreeSet<(Instant, K)>,
+    due: BTreeMap<K, Instant>,
+    failures: HashMap<K, u32>,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            queued: HashSet::new(),
+            running: HashSet::new(),
+            again: HashSet::new(),
+            timers: BTreeSet::new(),
+            due: BTreeMap::new(),
+            failures: HashMap::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord> Queue<K> {
+    /// Notes that something a key depends on has changed.
+    pub(crate) fn add(&mut self, key: K) {
+        if self.running.contains(&key) {
+            self.again.insert(key);
+        } else if self.queued.insert(key.clone()) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// The next key to handle; it counts as running until [`done`](Self::done).
+    pub(crate) fn pop(&mut self) -> Option<K> {
+        let key = self.ready.pop_front()?;
+        self.queued.remove(&key);
+        self.disarm(&key);
+        self.running.insert(key.clone());
+        Some(key)
+    }
+
+    /// Notes that a key was handled.
+    pub(crate) fn done(&mut self, key: K, next: Next, now: Instant) {
+        self.running.remove(&key);
+        if next != Next::Backoff {
+            self.failures.remove(&key);
+        }
+        let again = self.again.remove(&key);
+        match next {
+            Next::Await => {}
+            Next::After(pause) => self.arm(key.clone(), now + pause),
+            Next::Backoff => {
+                let count = self.failures.entry(key.clone()).or_default();
+                let pause = backoff(*count, FIRST_BACKOFF, LONGEST_BACKOFF);
+                *count = count.saturating_add(1);
+                self.arm(key.clone(), now + pause);
+            }
+        }
+        if again {
+            self.add(key);
+        }
+    }
+
+    /// Moves the keys whose time has come to those that are ready.
+    pub(crate) fn wake_due(&mut self, now: Instant) {
+        while let Some((at, key)) = self.timers.first().cloned() {
+            if at > now {
+                break;
+            }
+            self.disarm(&key);
+            self.add(key);
+        }
+    }
+
+    /// When the next timer ends.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// How many keys are being handled.
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    fn arm(&mut self, key: K, at: Instant) {
+        self.disarm(&key);
+        self.due.insert(key.clone(), at);
+        self.timers.insert((at, key));
+    }
+
+    fn disarm(&mut self, key: &K) {
+        if let Some(at) = self.due.remove(key) {
+            self.timers.remove(&(at, key.clone()));
+        }
+    }
+}
+
+/// `first`, doubled with each earlier failure, up to `longest`.
+pub(crate) fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
+    first.saturating_mul(1 << failures.min(20)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_runs_once_at_a_time_and_again_after_a_change() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.add("a");
+        queue.add("a");
+        queue.add("b");
+        assert_eq!(queue.pop(), Some("a"));
+        queue.add("a");
+        assert_eq!((queue.pop(), queue.pop()), (Some("b"), None));
+        assert_eq!(queue.running(), 2);
+        queue.done("a", Next::Await, now);
+        assert_eq!((queue.pop(), queue.pop()), (Some("a"), None));
+        queue.done("a", Next::Await, now);
+        assert_eq!(queue.pop(), None);
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time_until_one_success() {
+        let mut now = Instant::now();
+        let mut queue = Queue::default();
+        let mut pauses = vec![];
+        for _ in 0..3 {
+            queue.add("a");
+            queue.pop();
+            queue.done("a", Next::Backoff, now);
+            let due = queue.next_due().unwrap();
+            pauses.push((due - now).as_millis());
+            queue.wake_due(due - Duration::from_millis(1));
+            assert_eq!(queue.pop(), None);
+            now = due;
+            queue.wake_due(now);
+            assert_eq!(queue.pop(), Some("a"));
+            queue.again.clear();
+            queue.running.clear();
+        }
+        assert_eq!(pauses, [200, 400, 800]);
+        queue.add("a");
+        queue.pop();
+        queue.done("a", Next::Await, now);
+        assert_eq!(queue.next_due(), None);
+        assert!(queue.failures.is_empty());
+        assert_eq!(backoff(99, FIRST_BACKOFF, LONGEST_BACKOFF), LONGEST_BACKOFF);
+    }
+
+    #[test]
+    fn a_change_overtakes_a_timer() {
+        let now = Instant::now();
+        let mut queue = Queue::default();
+        queue.add("a");
+        queue.pop();
+        queue.done("a", Next::After(Duration::from_secs(9)), now);
+        queue.add("a");
+        assert_eq!(queue.pop(), Some("a"));
+        assert_eq!(queue.next_due(), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! WorkloadReplicaSets: so many Workloads of one template.
+//!
+//! *Validate* and *plan* (pure) say which Workloads to create and delete; their names are decided
+//! by template and ordinal, so nothing is counted twice. *Build* (pure) makes them, *status* sums
+//! them up.
+
+mod build;
+mod plan;
+mod status;
+
+use kube::ResourceExt as _;
+use waft_api::WorkloadReplicaSet;
+
+use crate::{
+    context::Context,
+    names::Hasher,
+    object::is_terminating,
+    problem::Problem,
+    queue::Next,
+    workload::{check, replicas},
+    write::{self, Created, WriteError},
+};
+
+/// Brings one set closer to what it should be.
+pub(crate) async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Next, WriteError> {
+    let Some(set) = context.caches.replica_sets.get(namespace, name) else {
+        return Ok(Next::Await);
+    };
+    let Some(uid) = set.uid().filter(|_| !is_terminating(set.as_ref())) else {
+        return Ok(Next::Await);
+    };
+    let hash = template_hash(&set);
+    let owned: Vec<_> = context.caches.workloads.owned_by(&uid);
+    let members: Vec<plan::Member> = owned.iter().map(|w| plan::member(w, &hash)).collect();
+    let wanted = validate(&set);
+    let planned = match &wanted {
+        Ok(wanted) => plan::plan(name, &hash, *wanted, &members),
+        Err(_) => plan::Plan::default(),
+    };
+
+    let mut taken = None;
+    for missing in &planned.create {
+        let workload = build::workload(&set, &hash, missing);
+        if write::create(&context.client, &workload).await? == Created::Exists {
+            let other = context.caches.workloads.get(namespace, missing);
+            taken = taken.or(other.filter(|other| {
+                !crate::object::is_owned_by(other.as_ref(), set.as_ref())
+                    && !is_terminating(other.as_ref())
+            }));
+        }
+    }
+    for workload in &owned {
+        if planned.delete.contains(&workload.name_any()) {
+            write::delete(&context.client, workload.as_ref()).await?;
+        }
+    }
+    let taken = taken.map(|other| other.name_any());
+    status::write(context, &set, &wanted, &planned, &owned, taken.as_deref()).await?;
+    Ok(Next::Await)
+}
+
+/// The number of replicas, if the set makes sense.
+fn validate(set: &WorkloadReplicaSet) -> Result<usize, Problem> {
+    let wanted = replicas(set.spec.replicas)?;
+    check(&set.spec.template.spec)?;
+    // Not negative, so it fits.
+    Ok(usize::try_from(wanted).unwrap_or_default())
+}
+
+/// The hash of a set's template: its own, whatever its deployment thinks of it.
+fn template_hash(set: &WorkloadReplicaSet) -> String {
+    Hasher::default().value(&set.spec.template).template()
+}

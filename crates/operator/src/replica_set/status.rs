@@ -1,0 +1,127 @@
+//! What a set's status says: its Workloads, counted, and why they aren't all ready.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use waft_api::{
+    Reason, ReplicaCounts, Workload, WorkloadReplicaSet, WorkloadReplicaSetStatus,
+    conditions as types,
+};
+
+use super::plan::Plan;
+use crate::{
+    condition::{Verdict, Verdicts, is_ready, merge, summary},
+    context::Context,
+    object::{HasStatus as _, is_terminating},
+    problem::Problem,
+    write::{self, WriteError},
+};
+
+/// Writes it, if it changed. Warnings are told of the Workloads and of the deployment.
+pub(crate) async fn write(
+    context: &Context,
+    set: &WorkloadReplicaSet,
+    wanted: &Result<usize, Problem>,
+    plan: &Plan,
+    owned: &[Arc<Workload>],
+    taken: Option<&str>,
+) -> Result<(), WriteError> {
+    let status = build(set, wanted, plan, owned, taken, Timestamp::now());
+    write::status(&context.client, set, status).await?;
+    Ok(())
+}
+
+/// Sums the set up.
+pub(crate) fn build(
+    set: &WorkloadReplicaSet,
+    wanted: &Result<usize, Problem>,
+    plan: &Plan,
+    owned: &[Arc<Workload>],
+    taken: Option<&str>,
+    now: Timestamp,
+) -> WorkloadReplicaSetStatus {
+    let generation = set.metadata.generation;
+    let alive: Vec<&Arc<Workload>> = owned
+        .iter()
+        .filter(|workload| !is_terminating(workload.as_ref()))
+        .collect();
+    let ready = alive
+        .iter()
+        .filter(|workload| is_ready(workload.conditions(), workload.metadata.generation))
+        .count();
+    let expected = wanted.as_ref().copied().unwrap_or_default();
+    let verdicts = match wanted {
+        Ok(_) => judge(plan, &alive, expected, ready, taken),
+        Err(problem) => vec![
+            (types::SCALE_UP, Verdict::unknown(Reason::Waiting, "")),
+            (types::SCALE_DOWN, Verdict::unknown(Reason::Waiting, "")),
+            (types::READY, problem.verdict()),
+        ],
+    };
+    WorkloadReplicaSetStatus {
+        conditions: merge(set.conditions(), &verdicts, generation, now),
+        replicas: Some(ReplicaCounts {
+            expected: Some(count(expected)),
+            current: Some(count(alive.len())),
+            ready: Some(count(ready)),
+            unavailable: Some(count(expected.saturating_sub(ready))),
+        }),
+        observed_generation: generation,
+    }
+}
+
+fn judge(
+    plan: &Plan,
+    alive: &[&Arc<Workload>],
+    expected: usize,
+    ready: usize,
+    taken: Option<&str>,
+) -> Verdicts {
+    let missing = plan.create.len() + plan.awaited.len();
+    let up = match taken {
+        Some(name) => Verdict::no(
+            Reason::ConflictingFields,
+            format!("Workload `{name}` exists and is not of this set; delete or rename it"),
+        ),
+        None if missing > 0 => Verdict::unknown(
+            Reason::ScalingUp,
+            format!("{missing} replicas are being added"),
+        ),
+        None => Verdict::good(),
+    };
+    let down = if plan.delete.is_empty() {
+        Verdict::good()
+    } else {
+        let surplus = plan.delete.len();
+        Verdict::unknown(
+            Reason::ScalingDown,
+            format!("{surplus} replicas are being removed"),
+        )
+    };
+    let members: Vec<Verdict> = alive
+        .iter()
+        .filter(|workload| !plan.delete.contains(&workload.name_any()))
+        .map(|workload| {
+            let generation = workload.metadata.generation;
+            Verdict::of_child(workload.conditions(), types::READY, generation)
+        })
+        .collect();
+    let mut serving = summary(&members);
+    if serving.is_good() && ready < expected {
+        serving = Verdict::unknown(Reason::Starting, "replicas are being started");
+    }
+    let mut all = summary([&serving, &up, &down]);
+    if !all.is_good() && expected > 1 {
+        all.message = format!("{ready} of {expected} replicas are ready: {}", all.message);
+    }
+    vec![
+        (types::SCALE_UP, up),
+        (types::SCALE_DOWN, down),
+        (types::READY, all),
+    ]
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,281 @@
+//! From routes that are wished for to the table of routes, and to whom each refusal must be told.
+//!
+//! Pure. Of two wishes for the same key (host, type, path) the older object wins: creationTimestamp,
+//! then namespace and name. The other keeps its other routes.
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    fmt,
+    time::Duration,
+};
+
+use waft_ir::{Backend, HostPattern, PathMatch, Route, RouteKey};
+
+use waft_api::Reason;
+
+/// Time to wait for response headers when nothing else is said.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The object that routes come from.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct SourceKey {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// An object and the routes it wishes for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Source {
+    /// The object.
+    pub key: SourceKey,
+    /// Its creationTimestamp, in seconds.
+    pub created: i64,
+    /// The routes.
+    pub wishes: Vec<Wish>,
+    /// Longest wait for response headers.
+    pub timeout: Option<Duration>,
+    /// Replicas that are ready.
+    pub backends: Vec<Backend>,
+}
+
+/// One route, as the manifest has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Wish {
+    /// Host name, `*.suffix` or `*`.
+    pub host: String,
+    /// `Prefix` or `Exact`.
+    pub path_type: String,
+    /// The path.
+    pub path: String,
+}
+
+/// A route that is not served, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Refusal {
+    /// For the condition.
+    pub reason: Reason,
+    /// For people: names the route and, for a conflict, the holder.
+    pub message: String,
+}
+
+/// What becomes of an object's routes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// Routes that are served.
+    pub accepted: Vec<RouteKey>,
+    /// Routes that are not.
+    pub refused: Vec<Refusal>,
+}
+
+/// The routes to serve, and what became of each object's wishes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Routing {
+    /// The routes, keys unique.
+    pub routes: Vec<Route>,
+    /// By object.
+    pub outcomes: BTreeMap<SourceKey, Outcome>,
+}
+
+impl Wish {
+    /// Every path below a host.
+    pub(crate) fn all_of(host: impl Into<String>) -> Self {
+        Self {
+            host: host.into(),
+            path_type: "Prefix".into(),
+            path: "/".into(),
+        }
+    }
+
+    fn key(&self) -> Result<RouteKey, Refusal> {
+        let refuse = |reason, message: String| Err(Refusal { reason, message });
+        let Some(host) = HostPattern::parse(&self.host) else {
+            return refuse(
+                Reason::InvalidHost,
+                format!(
+                    "`{}` is no host name; use a name, `*.suffix` or `*`",
+                    self.host
+                ),
+            );
+        };
+        if !self.path.starts_with('/') {
+            return refuse(
+                Reason::InvalidPath,
+                format!("path `{}` of host `{host}` must start with `/`", self.path),
+            );
+        }
+        let path = match self.path_type.as_str() {
+            "Prefix" => PathMatch::prefix(&self.path),
+            "Exact" => PathMatch::Exact(self.path.clone()),
+            other => {
+                return refuse(
+                    Reason::InvalidPath,
+                    format!(
+                        "pathType `{other}` of `{host}{}` is not served; use `Prefix` or `Exact`",
+                        self.path
+                    ),
+                );
+            }
+        };
+        Ok(RouteKey { host, path })
+    }
+}
+
+/// Decides every route.
+pub(crate) fn build(mut sources: Vec<Source>) -> Routing {
+    sources.sort_by(|a, b| order(a).cmp(&order(b)));
+    let mut held: HashMap<RouteKey, SourceKey> = HashMap::new();
+    let mut routing = Routing::default();
+    for source in sources {
+        let mut outcome = Outcome::default();
+        for wish in &source.wishes {
+            let key = match wish.key() {
+                Ok(key) => key,
+                Err(refusal) => {
+                    outcome.refused.push(refusal);
+                    continue;
+                }
+            };
+            match held.entry(key) {
+                Entry::Occupied(holder) if *holder.get() == source.key => {}
+                Entry::Occupied(holder) => {
+                    let RouteKey { host, path } = holder.key();
+                    outcome.refused.push(Refusal {
+                        reason: Reason::RouteConflict,
+                        message: format!(
+                            "route `{host}{path}` is held by the older {}; choose another host or \
+                             path",
+                            holder.get()
+                        ),
+                    });
+                }
+                Entry::Vacant(free) => {
+                    let key = free.key().clone();
+                    free.insert(source.key.clone());
+                    outcome.accepted.push(key.clone());
+                    routing.routes.push(Route {
+                        key,
+                        source: source.key.to_string(),
+                        timeout: source.timeout,
+                        backends: source.backends.clone(),
+                    });
+                }
+            }
+        }
+        routing.outcomes.insert(source.key, outcome);
+    }
+    routing
+}
+
+fn order(source: &Source) -> (i64, &str, &str, &str) {
+    let SourceKey {
+        kind,
+        namespace,
+        name,
+    } = &source.key;
+    (source.created, namespace, name, kind)
+}
+
+impl fmt::Display for SourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, created: i64, wishes: &[(&str, &str, &str)]) -> Source {
+        Source {
+            key: SourceKey {
+                kind: "HTTPTrigger",
+                namespace: "default".into(),
+                name: name.into(),
+            },
+            created,
+            wishes: wishes
+                .iter()
+                .map(|(host, path_type, path)| Wish {
+                    host: (*host).into(),
+                    path_type: (*path_type).into(),
+                    path: (*path).into(),
+                })
+                .collect(),
+            timeout: Some(DEFAULT_TIMEOUT),
+            backends: vec![],
+        }
+    }
+
+    fn outcome<'a>(routing: &'a Routing, name: &str) -> &'a Outcome {
+        let mut found = routing.outcomes.iter().filter(|(key, _)| key.name == name);
+        found.next().unwrap().1
+    }
+
+    #[test]
+    fn the_older_object_holds_a_route_and_the_other_keeps_its_rest() {
+        let routing = build(vec![
+            source(
+                "a",
+                2,
+                &[("x.test", "Prefix", "/foo"), ("x.test", "Prefix", "/a")],
+            ),
+            source("z", 1, &[("X.test:80", "Prefix", "/foo/")]),
+        ]);
+        assert!(outcome(&routing, "z").refused.is_empty());
+        let loser = outcome(&routing, "a");
+        assert_eq!(loser.accepted.len(), 1);
+        assert_eq!(loser.refused[0].reason, Reason::RouteConflict);
+        assert!(loser.refused[0].message.contains("HTTPTrigger default/z"));
+        assert_eq!(routing.routes.len(), 2);
+    }
+
+    #[test]
+    fn the_name_decides_between_equal_ages() {
+        let routing = build(vec![
+            source("b", 1, &[("x.test", "Exact", "/")]),
+            source("a", 1, &[("x.test", "Exact", "/")]),
+        ]);
+        assert!(outcome(&routing, "a").refused.is_empty());
+        assert_eq!(outcome(&routing, "b").refused.len(), 1);
+    }
+
+    #[test]
+    fn exact_and_prefix_of_one_path_are_two_routes() {
+        let wishes = [("x.test", "Exact", "/a"), ("x.test", "Prefix", "/a")];
+        assert_eq!(build(vec![source("a", 1, &wishes)]).routes.len(), 2);
+    }
+
+    #[test]
+    fn the_same_wish_twice_is_one_route_and_no_conflict() {
+        let wishes = [("x.test", "Prefix", "/a"), ("x.test", "Prefix", "/a/")];
+        let routing = build(vec![source("a", 1, &wishes)]);
+        assert_eq!(routing.routes.len(), 1);
+        assert!(outcome(&routing, "a").refused.is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_its_reason() {
+        let wishes = [
+            ("x.test", "ImplementationSpecific", "/"),
+            ("a.*.b", "Prefix", "/"),
+            ("x.test", "Prefix", "foo"),
+            ("y.test", "Prefix", "/"),
+        ];
+        let routing = build(vec![source("a", 1, &wishes)]);
+        let refused = &outcome(&routing, "a").refused;
+        let reasons: Vec<_> = refused.iter().map(|refusal| refusal.reason).collect();
+        assert_eq!(
+            reasons,
+            [
+                Reason::InvalidPath,
+                Reason::InvalidHost,
+                Reason::InvalidPath
+            ]
+        );
+        assert_eq!(routing.routes.len(), 1);
+    }
+}

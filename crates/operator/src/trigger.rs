@@ -1,0 +1,73 @@
+//! HTTPTriggers: a workload and the routes that lead to it.
+//!
+//! *Dereference* asks what the images export, *validate* and *build* (pure) make the owned
+//! WorkloadDeployment, *apply* writes it, *status* sums up what became of it and of the routes. The
+//! routes themselves are gathered in [`routing`](crate::routing).
+
+mod apply;
+mod build;
+mod dereference;
+mod status;
+mod validate;
+
+use kube::ResourceExt as _;
+
+pub(crate) use dereference::Handlers;
+
+use crate::{
+    context::Context,
+    object::{is_owned_by, is_terminating},
+    queue::Next,
+    write::WriteError,
+};
+
+/// Brings one trigger closer to what it should be.
+pub(crate) async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Next, WriteError> {
+    let Some(trigger) = context.caches.triggers.get(namespace, name) else {
+        return Ok(Next::Await);
+    };
+    if is_terminating(trigger.as_ref()) {
+        return Ok(Next::Await);
+    }
+    let checked = validate::check(&trigger);
+    let deployment = context.caches.deployments.get(namespace, name);
+    let taken = deployment
+        .as_ref()
+        .is_some_and(|deployment| !is_owned_by(deployment.as_ref(), trigger.as_ref()));
+    let owned = deployment.filter(|_| !taken);
+    let mut applied = apply::Applied::default();
+    if checked.is_ok() && !taken {
+        // Only a changed template needs another look at the images.
+        let handler = match owned
+            .as_ref()
+            .and_then(|owned| build::handler_of(&trigger, owned))
+        {
+            Some(handler) => handler,
+            None => dereference::handler(context, &trigger).await,
+        };
+        let wanted = build::deployment(&trigger, &handler);
+        applied = apply::apply(context, &wanted, owned.as_deref()).await?;
+    }
+    status::write(
+        context,
+        &trigger,
+        &status::Observed {
+            checked: checked.as_ref().err(),
+            taken,
+            // What was just changed does not count as ready.
+            deployment: owned.as_deref().filter(|_| !applied.changed),
+            refused: applied.refused,
+        },
+    )
+    .await?;
+    Ok(Next::Await)
+}
+
+/// Name of the owned deployment: that of the trigger.
+fn deployment_name(trigger: &waft_api::HttpTrigger) -> String {
+    trigger.name_any()
+}

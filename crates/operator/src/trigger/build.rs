@@ -1,0 +1,114 @@
+//! The WorkloadDeployment of a trigger.
+//!
+//! Pure. The inbound interface is added to the template's unnamed `wasi:http` entry, or as an entry
+//! of its own; a hash of the trigger's part is noted on the deployment, so that it can be told what
+//! the trigger wants changed from what it wanted before.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt as _;
+use waft_api::{
+    HostInterface, HttpTrigger, WorkloadDeployment, WorkloadDeploymentSpec, WorkloadSpec, names,
+};
+
+use crate::{names::Hasher, object::owner_reference};
+
+/// Annotation of the deployment: hash of what the trigger says of it.
+pub(crate) const ANNOTATION_TRIGGER_HASH: &str = "waft.dev/trigger-hash";
+/// Annotation of a trigger that describes it and is not for its deployment.
+const NOT_INHERITED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// The inbound interface of `wasi:http@0.2`.
+pub(crate) const INCOMING_HANDLER: &str = "incoming-handler";
+/// The inbound interface of `wasi:http@0.3`.
+pub(crate) const HANDLER: &str = "handler";
+
+/// The deployment, as the trigger wants it. `spec.replicas` is set only if the trigger sets it.
+pub(crate) fn deployment(trigger: &HttpTrigger, handler: &str) -> WorkloadDeployment {
+    let spec = &trigger.spec;
+    let mut template = spec.template.clone();
+    template
+        .spec
+        .host_selector
+        .extend(spec.host_selector.clone());
+    add_inbound(&mut template.spec, handler);
+    let mut annotations = trigger.annotations().clone();
+    annotations.remove(NOT_INHERITED);
+    annotations.insert(ANNOTATION_TRIGGER_HASH.into(), hash(trigger));
+    WorkloadDeployment {
+        metadata: ObjectMeta {
+            name: Some(super::deployment_name(trigger)),
+            namespace: trigger.namespace(),
+            labels: trigger.metadata.labels.clone(),
+            annotations: Some(annotations),
+            owner_references: Some(vec![owner_reference(trigger)]),
+            ..ObjectMeta::default()
+        },
+        spec: WorkloadDeploymentSpec {
+            replicas: spec.replicas,
+            template,
+            deploy_policy: Some(spec.deploy_policy.unwrap_or_default().as_str().into()),
+            artifacts: Vec::new(),
+            kubernetes: None,
+        },
+        status: None,
+    }
+}
+
+/// The handler that the owned deployment was built with, if the trigger's template is still the
+/// one it was built from.
+pub(crate) fn handler_of(trigger: &HttpTrigger, owned: &WorkloadDeployment) -> Option<String> {
+    if owned.annotations().get(ANNOTATION_TRIGGER_HASH) != Some(&hash(trigger)) {
+        return None;
+    }
+    let entry = owned
+        .spec
+        .template
+        .spec
+        .host_interfaces
+        .iter()
+        .find(|entry| is_http(entry))?;
+    let has = |name: &str| entry.interfaces.iter().any(|interface| interface == name);
+    [HANDLER, INCOMING_HANDLER]
+        .into_iter()
+        .find(|name| has(name))
+        .map(Into::into)
+}
+
+/// A hash of the template.
+fn hash(trigger: &HttpTrigger) -> String {
+    let spec = &trigger.spec;
+    Hasher::default()
+        .value(&spec.template)
+        .value(&spec.host_selector)
+        .template()
+}
+
+fn is_http(entry: &HostInterface) -> bool {
+    let unnamed = entry.name.as_deref().unwrap_or_default().is_empty();
+    unnamed && (entry.namespace.as_str(), entry.package.as_str()) == names::WASI_HTTP
+}
+
+/// Adds the inbound interface, unless the template declares one already.
+fn add_inbound(spec: &mut WorkloadSpec, handler: &str) {
+    let Some(entry) = spec.host_interfaces.iter_mut().find(|entry| is_http(entry)) else {
+        spec.host_interfaces.push(HostInterface {
+            namespace: names::WASI_HTTP.0.into(),
+            package: names::WASI_HTTP.1.into(),
+            interfaces: vec![handler.into()],
+            config: BTreeMap::new(),
+            ..HostInterface::default()
+        });
+        return;
+    };
+    let declared = entry
+        .interfaces
+        .iter()
+        .any(|interface| interface == INCOMING_HANDLER || interface == HANDLER);
+    if !declared {
+        entry.interfaces.push(handler.into());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! What a trigger's status says.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use waft_api::{
+    HttpTrigger, HttpTriggerStatus, Reason, WorkloadDeployment, conditions as types, names,
+};
+
+use crate::{
+    condition::{Verdict, Verdicts, merge, summary},
+    context::Context,
+    events,
+    object::HasStatus as _,
+    problem::Problem,
+    routes::{Outcome, SourceKey},
+    routing,
+    write::{self, WriteError},
+};
+
+/// What was found out about a trigger.
+#[derive(Clone, Debug)]
+pub(crate) struct Observed<'a> {
+    /// What is wrong with its spec.
+    pub checked: Option<&'a Problem>,
+    /// Whether the name of its deployment belongs to someone else.
+    pub taken: bool,
+    /// Its deployment, if it is as the trigger wants it.
+    pub deployment: Option<&'a WorkloadDeployment>,
+    /// What the API server said when it refused the deployment.
+    pub refused: Option<String>,
+}
+
+/// Writes it, if it changed, and tells new warnings.
+pub(crate) async fn write(
+    context: &Context,
+    trigger: &HttpTrigger,
+    observed: &Observed<'_>,
+) -> Result<(), WriteError> {
+    let key = SourceKey {
+        kind: "HTTPTrigger",
+        namespace: trigger.namespace().unwrap_or_default(),
+        name: trigger.name_any(),
+    };
+    let routes = context.routing.outcome(&key);
+    let url = routing::url(context, &routes);
+    let status = build(trigger, observed, &routes, url, Timestamp::now());
+    let mut warnings = events::warnings(trigger.conditions(), &status.conditions);
+    let seen = trigger
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
+    if seen != status.observed_generation {
+        warnings.extend(routing::address_warning(&trigger.spec.template.spec));
+    }
+    if write::status(&context.client, trigger, status).await? {
+        events::warn(&context.client, trigger, &warnings).await;
+    }
+    Ok(())
+}
+
+/// Sums the trigger up.
+pub(crate) fn build(
+    trigger: &HttpTrigger,
+    observed: &Observed<'_>,
+    routes: &Outcome,
+    url: Option<String>,
+    now: Timestamp,
+) -> HttpTriggerStatus {
+    let generation = trigger.metadata.generation;
+    let before = trigger.status.clone().unwrap_or_default();
+    let of_deployment = observed
+        .deployment
+        .and_then(|deployment| deployment.status.as_ref());
+    let selector = format!(
+        "{}={}",
+        names::LABEL_WORKLOAD_DEPLOYMENT,
+        super::deployment_name(trigger)
+    );
+    HttpTriggerStatus {
+        conditions: merge(
+            trigger.conditions(),
+            &judge(observed, routes),
+            generation,
+            now,
+        ),
+        current_replicas: of_deployment
+            .and_then(|status| status.current_replicas)
+            .or(before.current_replicas)
+            .or(Some(0)),
+        selector: Some(selector),
+        url,
+        observed_generation: generation,
+    }
+}
+
+fn judge(observed: &Observed<'_>, routes: &Outcome) -> Verdicts {
+    let waiting = || Verdict::unknown(Reason::Waiting, "");
+    let refusal = routes
+        .refused
+        .first()
+        .map(|refusal| Verdict::no(refusal.reason, refusal.message.clone()));
+    let spec = observed.checked.map(Problem::verdict);
+    let taken = observed.taken.then(|| {
+        Verdict::no(
+            Reason::ConflictingFields,
+            "a WorkloadDeployment of this name exists and is not of this trigger; rename the \
+             trigger or delete it",
+        )
+    });
+    let answer = observed
+        .refused
+        .as_ref()
+        .map(|answer| Verdict::no(Reason::ApplyFailed, answer.clone()));
+    let accepted = [spec, taken, refusal, answer].into_iter().flatten().next();
+    let accepted = accepted.unwrap_or_else(Verdict::good);
+    let programmed = if !routes.accepted.is_empty() {
+        Verdict::good()
+    } else if routes.refused.is_empty() {
+        waiting()
+    } else {
+        Verdict::no(Reason::Waiting, "none of its routes is accepted")
+    };
+    let serving = observed.deployment.map_or_else(
+        || Verdict::unknown(Reason::Reconciling, "its deployment is being written"),
+        |deployment| {
+            let generation = deployment.metadata.generation;
+            Verdict::of_child(deployment.conditions(), types::READY, generation)
+        },
+    );
+    // Routes that are refused don't keep the others from serving.
+    let partly = !accepted.is_good() && !routes.accepted.is_empty() && !blocks(observed);
+    let ready = if partly {
+        summary([&programmed, &serving])
+    } else {
+        summary([&accepted, &programmed, &serving])
+    };
+    let mut verdicts = vec![
+        (types::ACCEPTED, accepted.clone()),
+        (types::PROGRAMMED, programmed),
+        (types::READY, ready),
+    ];
+    if partly {
+        let mut degraded = accepted;
+        degraded.truth = waft_api::ConditionStatus::True;
+        verdicts.push((types::DEGRADED, degraded));
+    }
+    verdicts
+}
+
+/// Whether more than a route is wrong.
+fn blocks(observed: &Observed<'_>) -> bool {
+    observed.checked.is_some() || observed.taken || observed.refused.is_some()
+}

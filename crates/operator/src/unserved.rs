@@ -1,0 +1,175 @@
+//! What Waft accepts in a workload but does not serve yet.
+//!
+//! Pure, and the only place that knows: as the pieces get served, lines leave this file. An object
+//! that uses one of these says so by name, and nothing of it is started.
+
+use waft_api::{Component, HostInterface, Limits, LocalResources, WorkloadSpec};
+
+/// Host interface packages that can be granted.
+const SERVED_PACKAGES: [(&str, &str); 9] = [
+    ("wasi", "http"),
+    ("wasi", "logging"),
+    ("wasi", "config"),
+    ("wasi", "io"),
+    ("wasi", "clocks"),
+    ("wasi", "random"),
+    ("wasi", "cli"),
+    ("wasi", "filesystem"),
+    ("wasi", "sockets"),
+];
+
+/// The paths, below the workload's spec, of fields that are set but not served.
+pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
+    let mut found = Vec::new();
+    for component in &spec.components {
+        of_component(component, &mut found);
+    }
+    for interface in &spec.host_interfaces {
+        of_interface(interface, &mut found);
+    }
+    if spec.service.is_some() {
+        found.push("service".into());
+    }
+    if !spec.volumes.is_empty() {
+        found.push("volumes".into());
+    }
+    found
+}
+
+fn of_component(component: &Component, found: &mut Vec<String>) {
+    let path = format!("components[{}]", component.name);
+    let mut note = |used: bool, field: &str| {
+        if used {
+            found.push(format!("{path}.{field}"));
+        }
+    };
+    note(
+        component.reclaim_window_seconds.unwrap_or(0) != 0,
+        "reclaimWindowSeconds",
+    );
+    note(
+        component.reclaim_min_instances.unwrap_or(0) != 0,
+        "reclaimMinInstances",
+    );
+    if let Some(resources) = &component.local_resources {
+        for field in of_resources(resources) {
+            note(true, &format!("localResources.{field}"));
+        }
+    }
+    if let Some(limits) = &component.limits {
+        for field in of_limits(limits) {
+            note(true, &format!("limits.{field}"));
+        }
+    }
+}
+
+fn of_resources(resources: &LocalResources) -> Vec<&'static str> {
+    let fields = [
+        (!resources.volume_mounts.is_empty(), "volumeMounts"),
+        (!resources.allowed_hosts.is_empty(), "allowedHosts"),
+        (
+            !resources.allowed_ip_name_lookups.is_empty(),
+            "allowedIpNameLookups",
+        ),
+        (
+            !resources.allowed_host_loopback_ports.is_empty(),
+            "allowedHostLoopbackPorts",
+        ),
+        (resources.cpu_limit.unwrap_or(0) != 0, "cpuLimit"),
+    ];
+    set(&fields)
+}
+
+fn of_limits(limits: &Limits) -> Vec<&'static str> {
+    set(&[(limits.outbound_connections.is_some(), "outboundConnections")])
+}
+
+fn set(fields: &[(bool, &'static str)]) -> Vec<&'static str> {
+    fields
+        .iter()
+        .filter(|(is_set, _)| *is_set)
+        .map(|(_, field)| *field)
+        .collect()
+}
+
+fn of_interface(interface: &HostInterface, found: &mut Vec<String>) {
+    let package = (interface.namespace.as_str(), interface.package.as_str());
+    if !SERVED_PACKAGES.contains(&package) {
+        found.push(format!("hostInterfaces[{}:{}]", package.0, package.1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(yaml: &str) -> WorkloadSpec {
+        serde_saphyr::from_str(yaml).unwrap()
+    }
+
+    #[test]
+    fn what_is_served_is_not_named() {
+        let spec = spec(
+            "
+            hostSelector: {hostgroup: default}
+            environment: x
+            kubernetes: {service: {name: s}}
+            components:
+            - name: a
+              image: i
+              poolSize: 3
+              maxInvocations: 2
+              maxConcurrency: 1
+              imagePullPolicy: Always
+              localResources:
+                memoryLimitMb: 64
+                cpuLimit: 0
+                config: {a: b}
+                environment: {config: {A: b}}
+              limits: {requestTimeout: 3s, cpuTime: 1s, queue: 3, bodyBytes: 7}
+            hostInterfaces:
+            - {namespace: wasi, package: http, interfaces: [incoming-handler, outgoing-handler]}
+            - {namespace: wasi, package: config, interfaces: [store]}
+            ",
+        );
+        assert_eq!(unserved(&spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn everything_else_is_named_by_its_path() {
+        let spec = spec(
+            "
+            components:
+            - name: a
+              image: i
+              reclaimWindowSeconds: 1
+              reclaimMinInstances: 1
+              localResources:
+                cpuLimit: 100
+                volumeMounts: [{name: v, mountPath: /v}]
+                allowedHosts: ['*']
+                allowedIpNameLookups: ['*']
+                allowedHostLoopbackPorts: ['80']
+              limits: {outboundConnections: 3}
+            hostInterfaces:
+            - {namespace: wasi, package: keyvalue, interfaces: [store]}
+            service: {image: s}
+            volumes: [{name: v, ephemeral: {}}]
+            ",
+        );
+        let wanted = [
+            "components[a].reclaimWindowSeconds",
+            "components[a].reclaimMinInstances",
+            "components[a].localResources.volumeMounts",
+            "components[a].localResources.allowedHosts",
+            "components[a].localResources.allowedIpNameLookups",
+            "components[a].localResources.allowedHostLoopbackPorts",
+            "components[a].localResources.cpuLimit",
+            "components[a].limits.outboundConnections",
+            "hostInterfaces[wasi:keyvalue]",
+            "service",
+            "volumes",
+        ];
+        assert_eq!(unserved(&spec), wanted);
+    }
+}

@@ -1,0 +1,132 @@
+//! Workloads: one replica each, brought to a host and kept there.
+//!
+//! *Dereference* reads what the spec names, *validate* and *build* (pure) turn it into the model,
+//! *decide* (pure) says what to do, *apply* tells the host, *status* tells the user. A change that
+//! comes from the host arrives as a change of its states; nothing is asked of it.
+
+mod apply;
+mod build;
+mod decide;
+mod references;
+mod status;
+mod validate;
+
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use tokio::time::Instant;
+use waft_api::{Workload, WorkloadReplicaSet, names::FINALIZER_WORKLOAD};
+use waft_ir::WorkloadId;
+
+pub(crate) use build::{Identity, Inputs, build, credentials, inbound_http, placement};
+pub(crate) use decide::Memory;
+pub(crate) use references::References;
+pub(crate) use validate::{Checked, check, replicas};
+
+use crate::{
+    artifacts,
+    context::Context,
+    dereference,
+    names::Hasher,
+    object::{is_terminating, owner_of_kind},
+    problem::Problem,
+    queue::Next,
+    write::{self, WriteError},
+};
+
+/// Brings one workload closer to what it should be.
+pub(crate) async fn reconcile(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Next, WriteError> {
+    let Some(workload) = context.caches.workloads.get(namespace, name) else {
+        return Ok(Next::Await);
+    };
+    let Some(uid) = workload.uid() else {
+        return Ok(Next::Await);
+    };
+    let id = WorkloadId(uid);
+    let state = context.link.states().borrow().get(&id).cloned();
+    if is_terminating(workload.as_ref()) {
+        return apply::finish(context, &workload, &id, state.as_ref()).await;
+    }
+    if !workload
+        .finalizers()
+        .iter()
+        .any(|f| f == FINALIZER_WORKLOAD)
+    {
+        // Nothing is started that could be forgotten.
+        let mut finalizers = workload.finalizers().to_vec();
+        finalizers.push(FINALIZER_WORKLOAD.into());
+        write::set_finalizers(&context.client, workload.as_ref(), &finalizers).await?;
+        return Ok(Next::Await);
+    }
+
+    let mut spec = workload.spec.clone();
+    let known = dereference::artifacts(
+        &context.caches,
+        namespace,
+        &artifacts::names(&workload.spec, &[]),
+    );
+    let replaced = artifacts::replace(&mut spec, &[], &known);
+    let inputs = dereference::inputs(&context.caches, namespace, &spec);
+    let checked = check(&spec);
+    let placement = checked
+        .as_ref()
+        .ok()
+        .map(|checked| placement(&spec, checked));
+    let wanted = wanted(&workload, replaced.map(drop), &checked, &inputs);
+
+    let hosts = dereference::candidates(context);
+    let memory = context.memory.lock().get(&id).cloned().unwrap_or_default();
+    let decision = decide::decide(&decide::Situation {
+        wanted,
+        placement: placement.as_ref(),
+        hosts: &hosts,
+        state: state.as_ref(),
+        memory: &memory,
+        restarts_in_place: !is_rolled(context, &workload),
+        now: Instant::now(),
+    });
+    apply::tell(context, &id, &decision);
+    status::write(context, &workload, &decision).await?;
+    Ok(decision.next)
+}
+
+/// The model to run, and a hash of what decides it.
+fn wanted(
+    workload: &Workload,
+    replaced: Result<(), Problem>,
+    checked: &Result<Checked<'_>, Problem>,
+    inputs: &Inputs,
+) -> Result<(Arc<waft_ir::Workload>, String), Problem> {
+    replaced?;
+    let checked = checked.as_ref().map_err(Clone::clone)?;
+    let identity = Identity {
+        uid: workload.uid().unwrap_or_default(),
+        namespace: workload.namespace().unwrap_or_default(),
+        name: workload.name_any(),
+        annotations: workload.annotations().clone(),
+    };
+    let built = build(&identity, checked, inputs)?;
+    let mut hasher = Hasher::default();
+    // Credentials that change don't concern what runs already.
+    let mut content = built.clone();
+    for component in &mut content.components {
+        component.image.credentials = None;
+    }
+    content.annotations.clear();
+    hasher.value(&content);
+    Ok((Arc::new(built), hasher.template()))
+}
+
+/// Whether a deployment replaces this workload when something changes.
+fn is_rolled(context: &Context, workload: &Workload) -> bool {
+    let Some(owner) = owner_of_kind::<WorkloadReplicaSet>(workload) else {
+        return false;
+    };
+    let namespace = workload.namespace().unwrap_or_default();
+    let set = context.caches.replica_sets.get(&namespace, &owner.name);
+    set.is_none_or(|set| owner_of_kind::<waft_api::WorkloadDeployment>(set.as_ref()).is_some())
+}

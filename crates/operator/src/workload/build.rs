@@ -1,0 +1,174 @@
+//! From a workload's spec and what it refers to, to the model that a host runs.
+//!
+//! Pure. Values of Secrets end up in the result, never in an error.
+
+use std::collections::BTreeMap;
+
+use waft_api::{LocalObjectReference, LocalResources, Reason, WorkloadSpec, names};
+use waft_ir::{
+    CapabilityGrant, Component, Credentials, HostId, Image, Placement, Workload, WorkloadId,
+};
+
+use super::validate::{Checked, CheckedComponent};
+use crate::{
+    config_layers::{Layers, Sources, missing_secret},
+    problem::Problem,
+};
+
+/// Who the workload is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Identity {
+    /// uid of the Workload object.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The objects that a workload refers to.
+#[derive(Clone, Default)]
+pub(crate) struct Inputs {
+    /// ConfigMaps and Secrets with configuration.
+    pub sources: Sources,
+    /// The `.dockerconfigjson` of pull secrets, by name; `None`: the Secret has none.
+    pub pull_secrets: BTreeMap<String, Option<String>>,
+}
+
+/// What the workload asks of its host.
+pub(crate) fn placement(spec: &WorkloadSpec, checked: &Checked<'_>) -> Placement {
+    let interfaces = checked.interfaces.iter().map(|entry| entry.package.clone());
+    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Placement {
+        host_selector: spec.host_selector.clone(),
+        host_id: set(&spec.host_id).map(HostId),
+        environment: set(&spec.environment),
+        interfaces: interfaces.collect(),
+    }
+}
+
+/// The workload, every reference replaced by its value.
+pub(crate) fn build(
+    identity: &Identity,
+    checked: &Checked<'_>,
+    inputs: &Inputs,
+) -> Result<Workload, Problem> {
+    let grants = checked
+        .interfaces
+        .iter()
+        .map(|entry| {
+            Ok(CapabilityGrant {
+                name: entry.raw.name.clone().filter(|name| !name.is_empty()),
+                package: entry.package.clone(),
+                interfaces: entry.raw.interfaces.clone(),
+                config: Layers::of_interface(entry.raw).resolve(&inputs.sources)?,
+            })
+        })
+        .collect::<Result<Vec<_>, Problem>>()?;
+    let components = checked
+        .components
+        .iter()
+        .map(|component| build_component(component, &grants, inputs))
+        .collect::<Result<_, _>>()?;
+    Ok(Workload {
+        id: WorkloadId(identity.uid.clone()),
+        namespace: identity.namespace.clone(),
+        name: identity.name.clone(),
+        annotations: identity.annotations.clone(),
+        components,
+        service: None,
+        grants,
+        volumes: Vec::new(),
+    })
+}
+
+fn build_component(
+    component: &CheckedComponent<'_>,
+    grants: &[CapabilityGrant],
+    inputs: &Inputs,
+) -> Result<Component, Problem> {
+    let raw = component.raw;
+    Ok(Component {
+        name: raw.name.clone(),
+        image: Image {
+            reference: raw.image.clone(),
+            policy: component.policy,
+            credentials: credentials(raw.image_pull_secret.as_ref(), inputs)?,
+        },
+        pool: component.pool,
+        resources: resources(raw.local_resources.as_ref(), grants, inputs)?,
+        limits: component.limits.clone(),
+    })
+}
+
+/// The credentials of a pull secret, if one is named.
+pub(crate) fn credentials(
+    secret: Option<&LocalObjectReference>,
+    inputs: &Inputs,
+) -> Result<Option<Credentials>, Problem> {
+    let Some(secret) = secret.filter(|secret| !secret.name.is_empty()) else {
+        return Ok(None);
+    };
+    let name = &secret.name;
+    let json = inputs
+        .pull_secrets
+        .get(name)
+        .ok_or_else(|| missing_secret(name))?;
+    let json = json.as_ref().ok_or_else(|| {
+        Problem::new(
+            Reason::InvalidPullSecret,
+            format!(
+                "Secret `{name}` has no `.dockerconfigjson`; create it with \
+                 `kubectl create secret docker-registry {name} …`"
+            ),
+        )
+    })?;
+    Ok(Some(Credentials {
+        docker_config_json: json.clone(),
+    }))
+}
+
+/// What the component sees. `wasi:config` reads, later winning: the interface entry's config,
+/// `localResources.config`, the environment.
+fn resources(
+    raw: Option<&LocalResources>,
+    grants: &[CapabilityGrant],
+    inputs: &Inputs,
+) -> Result<waft_ir::LocalResources, Problem> {
+    let mut config = BTreeMap::new();
+    for grant in grants {
+        let is_config = grant.package.namespace == "wasi" && grant.package.package == "config";
+        if is_config && grant.name.is_none() {
+            config.extend(grant.config.clone());
+        }
+    }
+    let mut environment = BTreeMap::new();
+    if let Some(raw) = raw {
+        config.extend(raw.config.clone());
+        if let Some(layer) = &raw.environment {
+            environment = Layers::of_layer(layer).resolve(&inputs.sources)?;
+        }
+    }
+    config.extend(environment.clone());
+    Ok(waft_ir::LocalResources {
+        environment,
+        config,
+        ..waft_ir::LocalResources::default()
+    })
+}
+
+/// The `wasi:http` entries that declare a handler.
+pub(crate) fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &waft_api::HostInterface> {
+    spec.host_interfaces.iter().filter(|entry| {
+        (entry.namespace.as_str(), entry.package.as_str()) == names::WASI_HTTP
+            && entry
+                .interfaces
+                .iter()
+                .any(|name| name == "incoming-handler" || name == "handler")
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+use waft_ir::{Failure, FailureReason, WorkloadId};
+
+use super::*;
+use crate::condition::find;
+
+fn workload() -> Arc<Workload> {
+    Arc::new(Workload {
+        id: WorkloadId("u".into()),
+        namespace: "default".into(),
+        name: "w".into(),
+        annotations: Default::default(),
+        components: vec![],
+        service: None,
+        grants: vec![],
+        volumes: vec![],
+    })
+}
+
+fn host(id: &str) -> Candidate {
+    Candidate {
+        id: HostId(id.into()),
+        name: id.into(),
+        labels: Default::default(),
+        environment: None,
+        offers: vec![],
+        workloads: 0,
+        memory_free: 0,
+    }
+}
+
+fn state(phase: Phase) -> WorkloadState {
+    WorkloadState {
+        host: HostId("a".into()),
+        phase,
+        components: vec![],
+        warnings: vec![],
+    }
+}
+
+struct Case {
+    wanted: Result<(Arc<Workload>, String), Problem>,
+    placement: Placement,
+    hosts: Vec<Candidate>,
+    state: Option<WorkloadState>,
+    memory: Memory,
+    restarts_in_place: bool,
+    now: Instant,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            wanted: Ok((workload(), "one".into())),
+            placement: Placement::default(),
+            hosts: vec![host("a"), host("b")],
+            state: None,
+            memory: Memory::default(),
+            restarts_in_place: true,
+            now: Instant::now(),
+        }
+    }
+
+    fn decide(&self) -> Decision {
+        decide(&Situation {
+            wanted: self.wanted.clone(),
+            placement: Some(&self.placement),
+            hosts: &self.hosts,
+            state: self.state.as_ref(),
+            memory: &self.memory,
+            restarts_in_place: self.restarts_in_place,
+            now: self.now,
+        })
+    }
+}
+
+fn reason(decision: &Decision, type_: &str) -> String {
+    let verdict = decision.verdicts.iter().find(|(of, _)| *of == type_);
+    verdict.unwrap().1.reason.clone().into_owned()
+}
+
+#[test]
+fn it_is_started_once_and_then_watched() {
+    let mut case = Case::new();
+    let started = case.decide();
+    assert_eq!(
+        started.action,
+        Action::Start(HostId("a".into()), workload())
+    );
+    assert_eq!(reason(&started, types::READY), "Starting");
+    case.memory = started.memory;
+    case.state = Some(state(Phase::Compiling));
+    let compiling = case.decide();
+    assert_eq!(compiling.action, Action::None);
+    assert_eq!(reason(&compiling, types::READY), "Compiling");
+    case.state = Some(state(Phase::Running));
+    let running = case.decide();
+    assert_eq!(reason(&running, types::READY), "Available");
+    let types: Vec<_> = running.verdicts.iter().map(|(type_, _)| *type_).collect();
+    assert_eq!(types, waft_api::conditions::OF_WORKLOAD);
+    let written = crate::condition::merge(&[], &running.verdicts, Some(1), Default::default());
+    assert!(find(&written, types::SYNC).unwrap().is_true());
+}
+
+#[test]
+fn a_second_look_before_the_host_answers_asks_the_same_host() {
+    let mut case = Case::new();
+    case.hosts = vec![host("b")];
+    case.memory = case.decide().memory;
+    case.hosts = vec![host("a"), host("b")];
+    assert_eq!(
+        case.decide().action,
+        Action::Start(HostId("b".into()), workload())
+    );
+    case.hosts = vec![host("a")];
+    assert_eq!(
+        case.decide().action,
+        Action::Start(HostId("a".into()), workload())
+    );
+}
+
+#[test]
+fn what_is_missing_is_said_and_nothing_is_started() {
+    let mut case = Case::new();
+    case.wanted = Err(Problem::new(Reason::ConfigMapNotFound, "ConfigMap `c`"));
+    let decision = case.decide();
+    assert_eq!(decision.action, Action::None);
+    assert_eq!(reason(&decision, types::CONFIG), "ConfigMapNotFound");
+    assert_eq!(reason(&decision, types::READY), "ConfigMapNotFound");
+    assert_eq!(reason(&decision, types::PLACEMENT), "Waiting");
+}
+
+#[test]
+fn no_host_is_a_condition() {
+    let mut case = Case::new();
+    case.hosts.clear();
+    let decision = case.decide();
+    assert_eq!(reason(&decision, types::CONFIG), "Available");
+    assert_eq!(reason(&decision, types::READY), "NoMatchingHost");
+}
+
+#[test]
+fn passing_failures_are_tried_again_later_and_later() {
+    let mut case = Case::new();
+    case.memory = case.decide().memory;
+    let failed = Failure::new(FailureReason::ImagePullFailed, "registry is down");
+    case.state = Some(state(Phase::Failed(failed)));
+    let mut pauses = vec![];
+    for _ in 0..3 {
+        let seen = case.decide();
+        assert_eq!(reason(&seen, types::READY), "ImagePullFailed");
+        let Next::After(pause) = seen.next else {
+            panic!("{:?}", seen.next)
+        };
+        pauses.push(pause.as_secs());
+        case.memory = seen.memory;
+        // Another look changes nothing.
+        assert_eq!(case.decide().memory, case.memory);
+        case.now += pause;
+        let again = case.decide();
+        assert!(matches!(again.action, Action::Start(..)));
+        case.memory = again.memory;
+    }
+    assert_eq!(pauses, [1, 2, 4]);
+    case.state = Some(state(Phase::Running));
+    assert_eq!(case.decide().memory.failures, 0);
+}
+
+#[test]
+fn other_failures_wait_for_a_change() {
+    let mut case = Case::new();
+    case.memory = case.decide().memory;
+    let failed = Failure::new(FailureReason::NotWasm, "no");
+    case.state = Some(state(Phase::Failed(failed)));
+    let seen = case.decide();
+    assert_eq!((&seen.action, seen.next), (&Action::None, Next::Await));
+    case.wanted = Ok((workload(), "two".into()));
+    assert!(matches!(case.decide().action, Action::Start(..)));
+}
+
+#[test]
+fn a_change_restarts_in_place_unless_a_deployment_rolls() {
+    let mut case = Case::new();
+    case.memory = case.decide().memory;
+    case.state = Some(state(Phase::Running));
+    case.wanted = Ok((workload(), "two".into()));
+    let stopped = case.decide();
+    assert_eq!(stopped.action, Action::Stop(HostId("a".into())));
+    assert_eq!(reason(&stopped, types::READY), "Reconciling");
+    case.restarts_in_place = false;
+    assert_eq!(case.decide().action, Action::None);
+}
+
+#[test]
+fn one_from_an_earlier_operator_is_taken_as_it_runs() {
+    let mut case = Case::new();
+    case.state = Some(state(Phase::Running));
+    let adopted = case.decide();
+    assert_eq!(adopted.action, Action::None);
+    assert_eq!(adopted.memory.content.as_deref(), Some("one"));
+}
+
+#[test]
+fn warnings_are_told_beside_readiness() {
+    let mut case = Case::new();
+    let mut running = state(Phase::Running);
+    running.warnings = vec![("EmbeddedBackend".into(), "in memory".into())];
+    case.state = Some(running);
+    let decision = case.decide();
+    assert_eq!(reason(&decision, types::DEGRADED), "EmbeddedBackend");
+    assert_eq!(reason(&decision, types::READY), "Available");
+}

@@ -11,16 +11,15 @@ use std::{
 
 use http::{Method, StatusCode, header::CONTENT_LENGTH};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use waft_ir::LogSource;
-use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    CallError, ResponseBody, TrapReason,
+    CallError, ResponseBody,
     epoch::{Meter, Metered},
     guest::GuestInner,
     instance::{Cell, Handler, Instance},
     p2, p3,
+    shared::SharedCall,
     stats::Counters,
 };
 
@@ -34,16 +33,26 @@ const AFTER_RESPONSE: Duration = Duration::from_secs(15);
 /// A running call.
 pub(crate) struct Call {
     guest: Arc<GuestInner>,
-    driver: Metered<Result<(), CallError>>,
-    meter: Arc<Meter>,
+    work: Work,
     done: bool,
     /// Whether its end has been counted, so that being dropped is not the client's leaving.
     counted: bool,
     _place: OwnedSemaphorePermit,
 }
 
-/// Where a call runs: in an instance that waited for it, or in a new one.
-enum Seat {
+/// What drives the guest.
+enum Work {
+    /// This call itself: it has an instance for itself.
+    Own {
+        driver: Metered<Result<(), CallError>>,
+        meter: Arc<Meter>,
+    },
+    /// The task of an instance that serves others at the same time.
+    Shared(SharedCall),
+}
+
+/// An instance that waited for work, or a new one.
+pub(crate) enum Seat {
     Warm(Instance),
     New(Cell),
 }
@@ -57,23 +66,21 @@ impl Call {
         request_id: Arc<str>,
         answer: oneshot::Sender<Answer>,
     ) -> Self {
-        let mut seat = match guest.take_warm() {
-            Some(instance) => Seat::Warm(instance),
-            None => Seat::New(guest.new_cell()),
-        };
-        let cell = seat.cell();
-        cell.begin_call(Some(request_id), guest.limits().cpu_time);
-        let meter = cell.meter.clone();
         Counters::add(&guest.counters.in_flight);
-        let driver = Metered::new(
-            Box::pin(run(guest.clone(), seat, request, answer)),
-            guest.ticker().clone(),
-            meter.clone(),
-        );
+        let work = if guest.shares_instances() {
+            Work::Shared(guest.share(request, request_id, answer))
+        } else {
+            let mut seat = guest.take_seat();
+            let cell = seat.cell();
+            cell.begin_call(Some(request_id), guest.limits().cpu_time);
+            let meter = cell.meter.clone();
+            let whole = Box::pin(run(guest.clone(), seat, request, answer));
+            let driver = Metered::new(whole, guest.ticker().clone(), meter.clone());
+            Work::Own { driver, meter }
+        };
         Self {
             guest,
-            driver,
-            meter,
+            work,
             done: false,
             counted: false,
             _place: place,
@@ -102,6 +109,11 @@ impl Call {
             }
             Err(error) => {
                 self.counted = true;
+                if error == CallError::Deadline
+                    && let Work::Shared(call) = &mut self.work
+                {
+                    call.end_instance();
+                }
                 Err(error)
             }
         }
@@ -171,7 +183,10 @@ impl Future for Call {
         if self.done {
             return Poll::Ready(Ok(()));
         }
-        let result = Pin::new(&mut self.driver).poll(cx);
+        let result = match &mut self.work {
+            Work::Own { driver, .. } => Pin::new(driver).poll(cx),
+            Work::Shared(call) => Pin::new(call).poll(cx),
+        };
         if result.is_ready() {
             self.done = true;
             self.counted = true;
@@ -186,13 +201,15 @@ impl Drop for Call {
         if !self.counted {
             Counters::add(&counters.clients_gone);
         }
-        counters.cpu_nanos.fetch_add(self.meter.used(), Relaxed);
+        if let Work::Own { meter, .. } = &self.work {
+            counters.cpu_nanos.fetch_add(meter.used(), Relaxed);
+        }
         Counters::sub(&counters.in_flight);
     }
 }
 
 impl Seat {
-    fn cell(&mut self) -> &mut Cell {
+    pub(crate) fn cell(&mut self) -> &mut Cell {
         match self {
             Self::Warm(instance) => &mut instance.cell,
             Self::New(cell) => cell,
@@ -207,10 +224,7 @@ async fn run(
     request: http::Request<WasiBody>,
     answer: oneshot::Sender<Answer>,
 ) -> Result<(), CallError> {
-    let mut instance = match seat {
-        Seat::Warm(instance) => instance,
-        Seat::New(cell) => instantiate(&guest, cell).await?,
-    };
+    let mut instance = guest.seated(seat).await?;
     let store = &mut instance.cell.store;
     let result = match &instance.handler {
         Handler::P2(proxy) => p2::call(store, proxy, request, answer).await,
@@ -223,44 +237,6 @@ async fn run(
             guest.give_back(instance);
             Ok(())
         }
-        Err(error) => Err(trapped(&guest, &mut instance.cell, &error)),
+        Err(error) => Err(guest.trapped(&mut instance.cell, &error)),
     }
-}
-
-/// Makes an instance in a new store.
-pub(crate) async fn instantiate(guest: &GuestInner, mut cell: Cell) -> Result<Instance, CallError> {
-    let Some(pre) = guest.pre() else {
-        return Err(CallError::NotHttp);
-    };
-    match pre.instantiate(&mut cell.store).await {
-        Ok(handler) => {
-            Counters::add(&guest.counters.instances_created);
-            Ok(Instance {
-                cell,
-                handler,
-                calls: 0,
-            })
-        }
-        Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::HostAtCapacity),
-        Err(error) => Err(trapped(guest, &mut cell, &error)),
-    }
-}
-
-/// Counts a trap and writes it to the component's log, backtrace and all.
-fn trapped(guest: &GuestInner, cell: &mut Cell, error: &wasmtime::Error) -> CallError {
-    let ctx = cell.store.data_mut();
-    let reason = TrapReason::of(error, ctx.limiter().memory_refused());
-    guest.counters.trap(reason);
-    let memory = ctx.limiter().memory_used();
-    ctx.log_line(
-        LogSource::Host,
-        &format!(
-            "trap ({}), {memory} bytes of memory in use:",
-            reason.as_str()
-        ),
-    );
-    for line in format!("{error:?}").lines() {
-        ctx.log_line(LogSource::Host, line);
-    }
-    CallError::Trap { reason }
 }

@@ -101,6 +101,11 @@ impl Ctx {
         self.log.set_request(request);
     }
 
+    /// Marks the lines from here on.
+    pub(crate) fn set_request(&self, request: Option<Arc<str>>) {
+        self.log.set_request(request);
+    }
+
     /// Passes on lines that the guest began and did not end.
     pub(crate) fn end_call(&mut self) {
         for stream in &self.output {

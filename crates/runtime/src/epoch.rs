@@ -151,6 +151,13 @@ impl Meter {
         self.used.load(Relaxed)
     }
 
+    /// Takes what was used so far, the running poll counted, and starts from zero.
+    pub(crate) fn take(&self) -> u64 {
+        let now = now();
+        let running = now.saturating_sub(self.poll_began.swap(now, Relaxed));
+        self.used.swap(0, Relaxed) + running
+    }
+
     fn in_this_poll(&self) -> u64 {
         now().saturating_sub(self.poll_began.load(Relaxed))
     }

@@ -5,17 +5,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use waft_ir::{CapabilityGrant, Limits, Pool};
+use waft_ir::{CapabilityGrant, Limits, LogSource, Pool};
+use wasmtime::PoolConcurrencyLimitError;
+use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    Body, CallError, Compiled, Ctx, GuestStats, HttpVersion, LogSink, ResponseBody,
+    Body, CallError, Compiled, Ctx, GuestStats, HttpVersion, LogSink, ResponseBody, TrapReason,
     admission::Admission,
     body::into_wasi,
-    call::Call,
+    call::{Answer, Call, Seat},
     capability::Slot,
-    epoch::Ticker,
+    epoch::{Metered, Ticker},
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
+    shared::{SharedCall, SharedInstances},
     stats::Counters,
 };
 
@@ -64,7 +67,10 @@ pub(crate) struct GuestInner {
     environment: Vec<(String, String)>,
     slots: Arc<[Option<Slot>]>,
     admission: Admission,
+    /// Calls one instance serves at a time.
+    concurrency: u32,
     warm: Mutex<Vec<Instance>>,
+    shared: SharedInstances,
     pub(crate) counters: Counters,
 }
 
@@ -78,9 +84,10 @@ impl Guest {
         slots: Arc<[Option<Slot>]>,
     ) -> Self {
         let limits = &spec.limits;
+        let at_a_time = concurrency(&spec.pool, compiled.http());
         let places = match spec.pool.size {
             0 => limits.max_in_flight,
-            size => limits.max_in_flight.min(size),
+            size => limits.max_in_flight.min(size.saturating_mul(at_a_time)),
         };
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
         Self(Arc::new(GuestInner {
@@ -92,7 +99,9 @@ impl Guest {
             spec,
             slots,
             admission,
+            concurrency: at_a_time,
             warm: Mutex::new(Vec::new()),
+            shared: SharedInstances::default(),
             counters: Counters::default(),
         }))
     }
@@ -157,8 +166,8 @@ impl Guest {
         let mut cell = inner.new_cell();
         cell.begin_call(None, inner.limits().cpu_time);
         let (guest, meter) = (inner.clone(), cell.meter.clone());
-        let making = async move { crate::call::instantiate(&guest, cell).await };
-        let metered = crate::epoch::Metered::new(Box::pin(making), inner.ticker.clone(), meter);
+        let making = async move { guest.seated(Seat::New(cell)).await };
+        let metered = Metered::new(Box::pin(making), inner.ticker.clone(), meter);
         let limit = inner.limits().request_timeout.unwrap_or(Duration::MAX);
         let instance = tokio::time::timeout(limit, metered)
             .await
@@ -177,12 +186,81 @@ impl GuestInner {
         &self.ticker
     }
 
-    pub(crate) fn pre(&self) -> Option<&Pre> {
-        self.pre.as_ref()
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.spec.pool
+    }
+
+    /// Calls one instance serves at a time.
+    pub(crate) fn concurrency(&self) -> u32 {
+        self.concurrency
+    }
+
+    pub(crate) fn shares_instances(&self) -> bool {
+        self.concurrency > 1
+    }
+
+    /// Hands a call to an instance that serves several.
+    pub(crate) fn share(
+        self: &Arc<Self>,
+        request: http::Request<WasiBody>,
+        request_id: Arc<str>,
+        answer: oneshot::Sender<Answer>,
+    ) -> SharedCall {
+        self.shared.give(self, request, request_id, answer)
+    }
+
+    /// An instance that waits for work, or a store for a new one.
+    pub(crate) fn take_seat(&self) -> Seat {
+        match self.take_warm() {
+            Some(instance) => Seat::Warm(instance),
+            None => Seat::New(self.new_cell()),
+        }
+    }
+
+    /// The instance of a seat, made now if it is a new one.
+    pub(crate) async fn seated(&self, seat: Seat) -> Result<Instance, CallError> {
+        let mut cell = match seat {
+            Seat::Warm(instance) => return Ok(instance),
+            Seat::New(cell) => cell,
+        };
+        let Some(pre) = &self.pre else {
+            return Err(CallError::NotHttp);
+        };
+        match pre.instantiate(&mut cell.store).await {
+            Ok(handler) => {
+                Counters::add(&self.counters.instances_created);
+                Ok(Instance {
+                    cell,
+                    handler,
+                    calls: 0,
+                })
+            }
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::HostAtCapacity),
+            Err(error) => Err(self.trapped(&mut cell, &error)),
+        }
+    }
+
+    /// Counts a trap and writes it to the component's log, backtrace and all.
+    pub(crate) fn trapped(&self, cell: &mut Cell, error: &wasmtime::Error) -> CallError {
+        let ctx = cell.store.data_mut();
+        let reason = TrapReason::of(error, ctx.limiter().memory_refused());
+        self.counters.trap(reason);
+        let memory = ctx.limiter().memory_used();
+        ctx.log_line(
+            LogSource::Host,
+            &format!(
+                "trap ({}), {memory} bytes of memory in use:",
+                reason.as_str()
+            ),
+        );
+        for line in format!("{error:?}").lines() {
+            ctx.log_line(LogSource::Host, line);
+        }
+        CallError::Trap { reason }
     }
 
     /// A store for a new instance.
-    pub(crate) fn new_cell(&self) -> Cell {
+    fn new_cell(&self) -> Cell {
         let log = InstanceLog::new(self.spec.log.clone());
         let slots = self.slots.clone();
         let ctx = Ctx::new(&self.environment, &self.spec.limits, log, slots);
@@ -190,7 +268,7 @@ impl GuestInner {
     }
 
     /// An instance that waits for work. The last one used comes first: its memory is warm.
-    pub(crate) fn take_warm(&self) -> Option<Instance> {
+    fn take_warm(&self) -> Option<Instance> {
         if self.spec.pool.size == 0 {
             return None;
         }
@@ -211,5 +289,14 @@ impl GuestInner {
             warm.push(instance);
             Counters::add(&self.counters.warm);
         }
+    }
+}
+
+/// Calls one instance serves at a time: more than one only where instances are kept and the
+/// interface allows for it.
+fn concurrency(pool: &Pool, http: Option<HttpVersion>) -> u32 {
+    match http {
+        Some(HttpVersion::P3) if pool.size > 0 => pool.max_concurrency.max(1),
+        _ => 1,
     }
 }

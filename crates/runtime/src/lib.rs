@@ -28,6 +28,7 @@ mod limits;
 mod log;
 mod p2;
 mod p3;
+mod shared;
 mod stats;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};

@@ -1,0 +1,142 @@
+//! Capabilities as guests see them.
+#![allow(clippy::unwrap_used, reason = "in tests, helpers included")]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use parking_lot::Mutex;
+use waft_ir::{CapabilityGrant, FailureReason, InterfaceName, Limits, LogSource, Pool};
+use waft_runtime::{
+    CallInfo, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, LogSink, request_body,
+};
+
+#[derive(Default)]
+struct Lines(Mutex<Vec<(LogSource, Option<String>, String)>>);
+
+impl LogSink for Lines {
+    fn line(&self, source: LogSource, request: Option<&str>, text: &str) {
+        let line = (source, request.map(Into::into), text.to_owned());
+        self.0.lock().push(line);
+    }
+}
+
+fn engine() -> Engine {
+    let mut builder = EngineBuilder::new(EngineConfig {
+        max_instances: 10,
+        ..EngineConfig::default()
+    });
+    waft_capabilities::register_all(&mut builder);
+    builder.build().unwrap()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    pairs.iter().map(owned).collect()
+}
+
+fn grant(package: &str, interface: &str, config: &[(&str, &str)]) -> CapabilityGrant {
+    CapabilityGrant {
+        name: None,
+        package: InterfaceName::new("wasi", package, None),
+        interfaces: vec![interface.into()],
+        config: pairs(config),
+    }
+}
+
+fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
+    GuestSpec {
+        workload: "default/test".into(),
+        component: "main".into(),
+        pool: Pool::default(),
+        limits: Limits::default(),
+        environment: pairs(&[("shared", "environment")]),
+        config: pairs(&[("shared", "component"), ("own", "component")]),
+        grants,
+        log,
+    }
+}
+
+async fn get(guest: &Guest, path: &str) -> (u16, String) {
+    let request = http::Request::get(path)
+        .header("host", "test.localhost")
+        .body(request_body(Full::new(Bytes::new())))
+        .unwrap();
+    let info = CallInfo {
+        request_id: "r1".into(),
+        timeout: None,
+    };
+    let response = guest.handle(request, info).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn configuration_is_merged_and_read() {
+    let engine = engine();
+    let wasm = waft_guests::bytes("config-p2");
+    let compiled = engine.load(wasm.into(), "config-p2").await.unwrap();
+    let entry = grant(
+        "config",
+        "store",
+        &[("shared", "entry"), ("own", "entry"), ("entry", "entry")],
+    );
+    let spec = spec(vec![entry], Arc::default());
+    let guest = engine.link(&compiled, spec).await.unwrap();
+    let (status, all) = get(&guest, "/").await;
+    assert_eq!(status, 200);
+    assert_eq!(all, "entry=entry\nown=component\nshared=environment\n");
+    assert_eq!(get(&guest, "/?own").await.1.trim(), "component");
+    assert_eq!(get(&guest, "/?missing").await.0, 404);
+}
+
+#[tokio::test]
+async fn messages_become_lines_with_their_level() {
+    let engine = engine();
+    let wasm = waft_guests::bytes("logger-p2");
+    let compiled = engine.load(wasm.into(), "logger-p2").await.unwrap();
+    let lines = Arc::new(Lines::default());
+    let spec = spec(vec![grant("logging", "logging", &[])], lines.clone());
+    let guest = engine.link(&compiled, spec).await.unwrap();
+    get(&guest, "/?words").await;
+    let lines = lines.0.lock();
+    let logged = |source| {
+        let of = lines.iter().filter(move |(from, ..)| *from == source);
+        of.map(|(_, request, text)| {
+            assert_eq!(request.as_deref(), Some("r1"));
+            text.as_str()
+        })
+        .collect::<Vec<_>>()
+    };
+    let levels = logged(LogSource::Logging);
+    let expected = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"];
+    assert_eq!(levels.len(), expected.len(), "{levels:?}");
+    for (line, level) in levels.iter().zip(expected) {
+        assert!(line.starts_with(level) && line.ends_with("words"), "{line}");
+    }
+    assert_eq!(logged(LogSource::Stdout).len(), 1);
+    assert_eq!(logged(LogSource::Stderr).len(), 1);
+}
+
+#[tokio::test]
+async fn what_the_manifest_does_not_grant_is_refused_with_the_entry_to_add() {
+    let engine = engine();
+    for (guest, entry) in [
+        (
+            "config-p2",
+            "{namespace: wasi, package: config, interfaces: [store]",
+        ),
+        (
+            "logger-p2",
+            "{namespace: wasi, package: logging, interfaces: [logging]",
+        ),
+    ] {
+        let wasm = waft_guests::bytes(guest);
+        let compiled = engine.load(wasm.into(), guest).await.unwrap();
+        let spec = spec(Vec::new(), Arc::default());
+        let refused = engine.link(&compiled, spec).await.err().unwrap();
+        assert_eq!(refused.reason, FailureReason::UnsupportedImport);
+        assert!(refused.message.contains(entry), "{}", refused.message);
+    }
+}

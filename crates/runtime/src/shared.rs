@@ -1,0 +1,374 @@
+//! Instances that serve several requests at a time (`wasi:http@0.3` with `maxConcurrency`).
+//!
+//! Each runs in a task of its own, because its event loop drives all its calls at once. A call
+//! whose client leaves can't be taken out of the guest: its instance takes no more calls and ends
+//! with those it has. A trap or a deadline ends the instance, and its other calls are lost.
+//!
+//! Processor time is charged to the calls of an instance in equal parts, and a stretch in which the
+//! guest does not come back to its event loop counts as one call's.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc, Weak,
+        atomic::{
+            AtomicBool, AtomicU32,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    task::{Context, Poll},
+};
+
+use futures::stream::{FuturesUnordered, Stream};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::{WasiBody, p3::bindings::Service};
+
+use crate::{
+    CallError, Ctx,
+    call::{Answer, Seat},
+    epoch::{Meter, Metered},
+    error::CpuTimeExceeded,
+    guest::GuestInner,
+    instance::Handler,
+    p3,
+};
+
+/// The shared instances of one guest.
+#[derive(Default)]
+pub(crate) struct SharedInstances(Mutex<Vec<Worker>>);
+
+/// One call in a shared instance, seen from outside. It is ready when the call has ended.
+pub(crate) struct SharedCall {
+    outcome: oneshot::Receiver<Outcome>,
+    /// Told to end the instance; dropped when nobody wants the answer any more.
+    cancel: Option<oneshot::Sender<()>>,
+}
+
+type Outcome = Result<(), CallError>;
+
+/// One shared instance, seen from outside.
+struct Worker {
+    jobs: mpsc::UnboundedSender<Box<Job>>,
+    load: Arc<Load>,
+    /// Calls it was given.
+    given: u32,
+}
+
+/// What a worker says about itself.
+#[derive(Default)]
+struct Load {
+    calls: AtomicU32,
+    /// It holds a call that nobody waits for, and should get no more.
+    retired: AtomicBool,
+}
+
+/// One call on its way into an instance.
+struct Job {
+    request: http::Request<WasiBody>,
+    request_id: Arc<str>,
+    answer: oneshot::Sender<Answer>,
+    outcome: oneshot::Sender<Outcome>,
+    cancel: oneshot::Receiver<()>,
+}
+
+/// One call within an instance.
+struct Running<'a> {
+    future: Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>,
+    cancel: oneshot::Receiver<()>,
+    request_id: Arc<str>,
+    number: u64,
+    cpu: u64,
+}
+
+/// How a call within an instance ended.
+enum End {
+    Done(wasmtime::Result<()>),
+    /// Its client left.
+    Left,
+    /// Its deadline has passed.
+    Deadline,
+}
+
+/// Tells the callers how their calls ended. Those that are not told learn that the instance is
+/// lost, because their senders are dropped.
+type Outcomes = Mutex<Vec<(u64, oneshot::Sender<Outcome>)>>;
+
+/// The inside of a worker.
+struct Inside {
+    guest: Weak<GuestInner>,
+    jobs: mpsc::UnboundedReceiver<Box<Job>>,
+    load: Arc<Load>,
+    meter: Arc<Meter>,
+    cpu_time: u64,
+    outcomes: Arc<Outcomes>,
+}
+
+impl SharedInstances {
+    /// Gives a call to the instance with the fewest, or to a new one as long as the pool has room
+    /// and all are busy.
+    pub(crate) fn give(
+        &self,
+        guest: &Arc<GuestInner>,
+        request: http::Request<WasiBody>,
+        request_id: Arc<str>,
+        answer: oneshot::Sender<Answer>,
+    ) -> SharedCall {
+        let (outcome, outcome_is_known) = oneshot::channel();
+        let (cancel, is_cancelled) = oneshot::channel();
+        let mut job = Box::new(Job {
+            request,
+            request_id,
+            answer,
+            outcome,
+            cancel: is_cancelled,
+        });
+        let (size, most) = (guest.pool().size as usize, guest.pool().max_invocations);
+        let mut workers = self.0.lock();
+        loop {
+            // A worker that is dropped here finishes what it has.
+            workers.retain(|worker| worker.takes_more(most));
+            let full = workers.len() >= size;
+            let best = workers.iter_mut().min_by_key(|worker| worker.calls());
+            let chosen = match best {
+                Some(worker)
+                    if worker.calls() == 0 || (full && worker.calls() < guest.concurrency()) =>
+                {
+                    worker
+                }
+                _ => {
+                    workers.push(Worker::start(guest));
+                    let at = workers.len() - 1;
+                    &mut workers[at]
+                }
+            };
+            match chosen.give(job) {
+                Ok(()) => break,
+                // It has just ended; the next round does without it.
+                Err(back) => job = back,
+            }
+        }
+        SharedCall {
+            outcome: outcome_is_known,
+            cancel: Some(cancel),
+        }
+    }
+}
+
+impl SharedCall {
+    /// Ends the instance, with all its calls.
+    pub(crate) fn end_instance(&mut self) {
+        if let Some(cancel) = self.cancel.take() {
+            let _ = cancel.send(());
+        }
+    }
+}
+
+impl Future for SharedCall {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let outcome = Pin::new(&mut self.outcome).poll(cx);
+        outcome.map(|told| told.unwrap_or(Err(CallError::InstanceLost)))
+    }
+}
+
+impl Worker {
+    fn start(guest: &Arc<GuestInner>) -> Self {
+        let mut seat = guest.take_seat();
+        let cell = seat.cell();
+        cell.begin_call(None, guest.limits().cpu_time);
+        let meter = cell.meter.clone();
+        let (jobs, jobs_given) = mpsc::unbounded_channel();
+        let load = Arc::new(Load::default());
+        let inside = Inside {
+            guest: Arc::downgrade(guest),
+            jobs: jobs_given,
+            load: load.clone(),
+            meter: meter.clone(),
+            cpu_time: u64::try_from(guest.limits().cpu_time.as_nanos()).unwrap_or(u64::MAX),
+            outcomes: Arc::default(),
+        };
+        let whole = Box::pin(inside.run(seat));
+        tokio::spawn(Metered::new(whole, guest.ticker().clone(), meter));
+        Self {
+            jobs,
+            load,
+            given: 0,
+        }
+    }
+
+    fn calls(&self) -> u32 {
+        self.load.calls.load(SeqCst)
+    }
+
+    fn takes_more(&self, max_invocations: u32) -> bool {
+        let used_up = max_invocations != 0 && self.given >= max_invocations;
+        !used_up && !self.load.retired.load(SeqCst) && !self.jobs.is_closed()
+    }
+
+    fn give(&mut self, job: Box<Job>) -> Result<(), Box<Job>> {
+        self.load.calls.fetch_add(1, SeqCst);
+        self.given += 1;
+        self.jobs.send(job).map_err(|refused| refused.0)
+    }
+}
+
+impl Future for Running<'_> {
+    type Output = (End, u64);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let number = self.number;
+        if let Poll::Ready(result) = self.future.as_mut().poll(cx) {
+            return Poll::Ready((End::Done(result), number));
+        }
+        match Pin::new(&mut self.cancel).poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready((End::Deadline, number)),
+            Poll::Ready(Err(_)) => Poll::Ready((End::Left, number)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Inside {
+    /// The whole life of a shared instance.
+    async fn run(mut self, seat: Seat) {
+        // The guest is gone when its last caller is: then there is nothing to start for.
+        let Some(guest) = self.guest.upgrade() else {
+            return;
+        };
+        let mut instance = match guest.seated(seat).await {
+            Ok(instance) => instance,
+            Err(error) => return self.refuse_all(&error).await,
+        };
+        // An idle instance must not keep its guest.
+        drop(guest);
+        let Handler::P3(service) = &instance.handler else {
+            return self.refuse_all(&CallError::NotHttp).await;
+        };
+        let outcomes = self.outcomes.clone();
+        let result = instance
+            .cell
+            .store
+            .run_concurrent(async |accessor| self.serve(accessor, service).await)
+            .await
+            .flatten();
+        instance.cell.store.data_mut().end_call();
+        let (Err(error), Some(guest)) = (result, self.guest.upgrade()) else {
+            return;
+        };
+        let error = guest.trapped(&mut instance.cell, &error);
+        let mut outcomes = outcomes.lock();
+        // With several calls it can't be told which one trapped.
+        if outcomes.len() == 1
+            && let Some((_, outcome)) = outcomes.pop()
+        {
+            let _ = outcome.send(Err(error));
+        }
+    }
+
+    /// Tells all callers that there is no instance.
+    async fn refuse_all(&mut self, error: &CallError) {
+        self.jobs.close();
+        while let Some(job) = self.jobs.recv().await {
+            let _ = job.outcome.send(Err(error.clone()));
+        }
+    }
+
+    /// Serves calls until no more can come and none is left.
+    async fn serve(&mut self, accessor: &Accessor<Ctx>, service: &Service) -> wasmtime::Result<()> {
+        let mut running = FuturesUnordered::<Running<'_>>::new();
+        let mut number = 0;
+        let mut retired = false;
+        poll_fn(|cx| {
+            self.charge(&mut running)?;
+            loop {
+                while let Poll::Ready(Some((end, number))) = Pin::new(&mut running).poll_next(cx) {
+                    self.load.calls.fetch_sub(1, SeqCst);
+                    let outcome = self.take_outcome(number);
+                    match end {
+                        End::Done(result) => {
+                            if let Err(error) = result {
+                                self.outcomes.lock().extend(outcome);
+                                return Poll::Ready(Err(error));
+                            }
+                            if let Some((_, outcome)) = outcome {
+                                let _ = outcome.send(Ok(()));
+                            }
+                        }
+                        End::Left => {
+                            retired = true;
+                            self.load.retired.store(true, SeqCst);
+                        }
+                        End::Deadline => return Poll::Ready(Ok(())),
+                    }
+                    self.mark_lines(accessor, &running);
+                }
+                if retired && running.is_empty() {
+                    self.jobs.close();
+                }
+                match self.jobs.poll_recv(cx) {
+                    Poll::Ready(Some(mut job)) => {
+                        if job.cancel.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+                            // Its client left while it was on its way.
+                            self.load.calls.fetch_sub(1, SeqCst);
+                            continue;
+                        }
+                        number += 1;
+                        self.outcomes.lock().push((number, job.outcome));
+                        running.push(Running {
+                            future: Box::pin(p3::handle(
+                                accessor,
+                                service,
+                                job.request,
+                                job.answer,
+                            )),
+                            cancel: job.cancel,
+                            request_id: job.request_id,
+                            number,
+                            cpu: 0,
+                        });
+                        self.mark_lines(accessor, &running);
+                    }
+                    Poll::Ready(None) if running.is_empty() => return Poll::Ready(Ok(())),
+                    Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Charges the time since the last turn of the event loop to the calls, in equal parts.
+    fn charge(&self, running: &mut FuturesUnordered<Running<'_>>) -> wasmtime::Result<()> {
+        let used = self.meter.take();
+        if let Some(guest) = self.guest.upgrade() {
+            guest.counters.cpu_nanos.fetch_add(used, Relaxed);
+        }
+        let share = used / running.len().max(1) as u64;
+        for call in running.iter_mut() {
+            call.cpu += share;
+            if call.cpu > self.cpu_time {
+                return Err(CpuTimeExceeded.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lines are marked with a request while it is the only one.
+    fn mark_lines(&self, accessor: &Accessor<Ctx>, running: &FuturesUnordered<Running<'_>>) {
+        let mut calls = running.iter();
+        let request = match (calls.next(), calls.next()) {
+            (Some(only), None) => Some(only.request_id.clone()),
+            _ => None,
+        };
+        accessor.with(|mut store| store.get().set_request(request));
+    }
+
+    fn take_outcome(&self, number: u64) -> Option<(u64, oneshot::Sender<Outcome>)> {
+        let mut outcomes = self.outcomes.lock();
+        let at = outcomes.iter().position(|(known, _)| *known == number)?;
+        Some(outcomes.swap_remove(at))
+    }
+}

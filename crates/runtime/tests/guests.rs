@@ -1,0 +1,15 @@
+//! The runtime with real guests: what loads, what answers, and what its limits stop.
+#![allow(clippy::unwrap_used, reason = "in tests, helpers included")]
+
+#[path = "guests/limits.rs"]
+mod limits;
+#[path = "guests/load.rs"]
+mod load;
+#[path = "guests/pool.rs"]
+mod pool;
+#[path = "guests/serve.rs"]
+mod serve;
+#[path = "guests/stream.rs"]
+mod stream;
+#[path = "guests/support.rs"]
+mod support;

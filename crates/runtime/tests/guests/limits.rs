@@ -1,0 +1,144 @@
+//! Hostile guests, and what stops them.
+
+use std::time::{Duration, Instant};
+
+use waft_runtime::{CallError, CallInfo, TrapReason};
+
+use crate::support::{full, get, guest, info, request, send, text, wait_until};
+
+#[tokio::test]
+async fn a_spinning_guest_is_stopped_and_timers_go_on() {
+    let budget = Duration::from_millis(300);
+    let (guest, _) = guest("spin-p2", |spec| spec.limits.cpu_time = budget).await;
+    let spinning = guest.clone();
+    let began = Instant::now();
+    // One thread serves both: the guest has to give way for the timer to fire.
+    let spin = tokio::spawn(async move {
+        let error = get(&spinning, "/").await.unwrap_err();
+        (error, began.elapsed())
+    });
+    let mut fired = 0;
+    let mut timer = tokio::time::interval(Duration::from_millis(10));
+    while !spin.is_finished() {
+        timer.tick().await;
+        fired += 1;
+    }
+    let (error, took) = spin.await.unwrap();
+    let reason = TrapReason::CpuTime;
+    assert_eq!(error, CallError::Trap { reason });
+    assert!(took >= budget, "{took:?}");
+    assert!(fired >= 10, "the timer fired {fired} times in {took:?}");
+    let stats = guest.stats();
+    assert_eq!(stats.traps_of(reason), 1);
+    let used = Duration::from_nanos(stats.cpu_nanos);
+    assert!(used < budget + Duration::from_millis(20), "{used:?}");
+    assert_eq!(get(&guest, "/ok").await.unwrap(), "ok\n");
+}
+
+#[tokio::test]
+async fn waiting_is_not_computing() {
+    let budget = Duration::from_millis(100);
+    for name in ["hello-p2", "hello-p3"] {
+        let (guest, _) = guest(name, |spec| spec.limits.cpu_time = budget).await;
+        get(&guest, "/sleep?300").await.unwrap();
+        assert_eq!(guest.stats().traps_of(TrapReason::CpuTime), 0);
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let (guest, lines) = guest("grow-p2", |spec| spec.limits.memory_bytes = 32 << 20).await;
+    let error = get(&guest, "/").await.unwrap_err();
+    let reason = TrapReason::MemoryLimit;
+    assert_eq!(error, CallError::Trap { reason });
+    assert_eq!(guest.stats().traps_of(reason), 1);
+    let got: u64 = get(&guest, "/refused")
+        .await
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!((20..32).contains(&got), "{got} MiB");
+    assert_eq!(get(&guest, "/?8").await.unwrap(), "taken\n");
+    assert_eq!(guest.stats().traps_of(reason), 1);
+    assert!(!lines.of(waft_ir::LogSource::Host).is_empty());
+}
+
+#[tokio::test]
+async fn a_guest_that_needs_more_than_its_limit_at_the_start_is_named() {
+    let (guest, _) = guest("hello-p2", |spec| spec.limits.memory_bytes = 64 << 10).await;
+    let error = get(&guest, "/").await.unwrap_err();
+    let reason = TrapReason::MemoryLimit;
+    assert_eq!(error, CallError::Trap { reason });
+}
+
+#[tokio::test]
+async fn the_deadline_ends_the_call() {
+    for name in ["hello-p2", "hello-p3"] {
+        let (guest, _) = guest(name, |spec| {
+            spec.limits.request_timeout = Some(Duration::from_millis(50));
+        })
+        .await;
+        assert_eq!(
+            get(&guest, "/sleep?5000").await.unwrap_err(),
+            CallError::Deadline
+        );
+        let stats = guest.stats();
+        assert_eq!((stats.deadlines, stats.in_flight), (1, 0), "{name}");
+        assert_eq!(stats.clients_gone, 0, "{name}");
+        // The route's timeout comes before the component's.
+        let patient = CallInfo {
+            timeout: Some(None),
+            ..info("r2")
+        };
+        let slow = guest.handle(request("/sleep?100", full("")), patient);
+        text(slow.await.unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_spinning_guest_meets_its_deadline_too() {
+    let (guest, _) = guest("spin-p2", |spec| {
+        spec.limits.request_timeout = Some(Duration::from_millis(100));
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(get(&guest, "/").await.unwrap_err(), CallError::Deadline);
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn calls_past_the_queue_are_refused() {
+    let (guest, _) = guest("hello-p2", |spec| {
+        spec.limits.max_in_flight = 1;
+        spec.limits.queue = 1;
+        spec.limits.queue_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let busy = guest.clone();
+    let first = tokio::spawn(async move { get(&busy, "/sleep?1000").await });
+    wait_until("the first runs", || guest.stats().in_flight == 1).await;
+    let waiting = guest.clone();
+    let second = tokio::spawn(async move { get(&waiting, "/").await });
+    wait_until("the second waits", || guest.stats().queued == 1).await;
+    assert_eq!(get(&guest, "/").await.unwrap_err(), CallError::QueueFull);
+    assert_eq!(second.await.unwrap().unwrap_err(), CallError::QueueTimeout);
+    first.await.unwrap().unwrap();
+    let stats = guest.stats();
+    assert_eq!((stats.queue_full, stats.queue_timeouts), (1, 1));
+    assert_eq!((stats.queued, stats.in_flight), (0, 0));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_its_instance() {
+    let (guest, _) = guest("hello-p2", |spec| spec.limits.max_in_flight = 1).await;
+    let leaving = guest.clone();
+    let client = tokio::spawn(async move { get(&leaving, "/sleep?60000").await });
+    wait_until("the call runs", || guest.stats().in_flight == 1).await;
+    client.abort();
+    assert!(client.await.unwrap_err().is_cancelled());
+    assert_eq!(guest.stats().in_flight, 0);
+    assert_eq!(guest.stats().clients_gone, 1);
+    guest.drained().await;
+    send(&guest, "/").await.unwrap();
+}

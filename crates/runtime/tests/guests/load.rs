@@ -1,0 +1,148 @@
+//! What loads and links, what is refused and how, and the cache.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
+
+use bytes::Bytes;
+use waft_ir::FailureReason;
+use waft_runtime::{Engine, EngineBuilder, EngineConfig, HttpVersion};
+
+use crate::support::{ENGINE, get, load, spec};
+
+#[tokio::test]
+async fn bad_inputs_are_refused_with_advice() {
+    let component = waft_guests::bytes("hello-p2");
+    let truncated = component[..component.len() / 2].to_vec();
+    let precompiled = {
+        let engine = wasmtime::Engine::default();
+        engine.precompile_component(&component).unwrap()
+    };
+    let cases: [(Vec<u8>, FailureReason, &str); 5] = [
+        (
+            b"#!/bin/sh".to_vec(),
+            FailureReason::NotWasm,
+            "wasm32-wasip2",
+        ),
+        (
+            waft_guests::core_module(),
+            FailureReason::NotAComponent,
+            "wasm-tools component new",
+        ),
+        (truncated, FailureReason::InvalidComponent, "cut short"),
+        (
+            component[..6].to_vec(),
+            FailureReason::InvalidComponent,
+            "cut short",
+        ),
+        (
+            precompiled,
+            FailureReason::PrecompiledRefused,
+            "never accepted",
+        ),
+    ];
+    for (bytes, reason, advice) in cases {
+        let refused = ENGINE.load(bytes.into(), "bad.wasm").await.err().unwrap();
+        assert_eq!(refused.reason, reason, "{}", refused.message);
+        assert!(refused.message.contains(advice), "{}", refused.message);
+        assert!(refused.message.contains("bad.wasm"), "{}", refused.message);
+    }
+}
+
+#[tokio::test]
+async fn interfaces_are_known() {
+    let hello = load("hello-p2").await;
+    assert_eq!(hello.http(), Some(HttpVersion::P2));
+    let exports = hello.exports().iter();
+    let handler = "wasi:http/incoming-handler".parse().unwrap();
+    assert_eq!(exports.filter(|name| accepts(&handler, name)).count(), 1);
+    assert!(hello.imports().iter().any(|name| name.package == "http"));
+    assert_eq!(load("hello-p3").await.http(), Some(HttpVersion::P3));
+}
+
+fn accepts(want: &waft_ir::InterfaceName, have: &waft_ir::InterfaceName) -> bool {
+    want.accepts(have)
+}
+
+#[tokio::test]
+async fn an_import_that_nobody_offers_is_refused_by_name() {
+    let compiled = load("unsupported-import-p2").await;
+    let (spec, _) = spec();
+    let refused = ENGINE.link(&compiled, spec).await.err().unwrap();
+    assert_eq!(refused.reason, FailureReason::UnsupportedImport);
+    let foreign = compiled.imports().iter().find(|n| n.namespace != "wasi");
+    let name = foreign.unwrap().to_string();
+    assert!(refused.message.contains(&name), "{}", refused.message);
+}
+
+#[tokio::test]
+async fn the_same_bytes_are_compiled_once() {
+    let wasm = Bytes::from(waft_guests::with_image_name("compiled once"));
+    let began = Instant::now();
+    let (first, second) = tokio::join!(
+        ENGINE.load(wasm.clone(), "first"),
+        ENGINE.load(wasm.clone(), "second")
+    );
+    let (first, _second) = (first.unwrap(), second.unwrap());
+    let compiling = began.elapsed();
+    let began = Instant::now();
+    let third = ENGINE.load(wasm, "third").await.unwrap();
+    assert!(began.elapsed() < compiling / 2, "compiled again");
+    assert_eq!(third.imports(), first.imports());
+}
+
+fn engine_with_cache(folder: &Path) -> Engine {
+    let config = EngineConfig {
+        cache_dir: Some(folder.into()),
+        max_instances: 10,
+        ..EngineConfig::default()
+    };
+    EngineBuilder::new(config).build().unwrap()
+}
+
+fn entries(folder: &Path, extension: &str) -> Vec<std::path::PathBuf> {
+    let all = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|e| e == extension))
+        .collect()
+}
+
+async fn answers(engine: &Engine, wasm: &Bytes) {
+    let compiled = engine.load(wasm.clone(), "hello").await.unwrap();
+    let guest = engine.link(&compiled, spec().0).await.unwrap();
+    assert_eq!(get(&guest, "/").await.unwrap(), "Hello from Waft!\n");
+}
+
+#[tokio::test]
+async fn code_survives_a_restart_and_damage_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    let wasm = Bytes::from(waft_guests::with_image_name("cached"));
+    answers(&engine_with_cache(&cache), &wasm).await;
+
+    let mode = fs::metadata(&cache).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let [code] = <[_; 1]>::try_from(entries(&cache, "cwasm")).unwrap();
+    assert_eq!(entries(&cache, "sha256").len(), 1);
+    let whole = fs::read(&code).unwrap();
+    let written = fs::metadata(&code).unwrap().modified().unwrap();
+
+    // Used, not written again.
+    answers(&engine_with_cache(&cache), &wasm).await;
+    assert_eq!(fs::metadata(&code).unwrap().modified().unwrap(), written);
+
+    // Damaged in the middle: noticed, compiled again, whole again.
+    for damage in [damaged(&whole), whole[..whole.len() / 2].to_vec(), vec![]] {
+        fs::remove_file(&code).unwrap();
+        fs::write(&code, damage).unwrap();
+        answers(&engine_with_cache(&cache), &wasm).await;
+        assert!(
+            fs::read(&code).unwrap() == whole,
+            "the cache was not healed"
+        );
+    }
+}
+
+fn damaged(code: &[u8]) -> Vec<u8> {
+    let mut damaged = code.to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 0xff;
+    damaged
+}

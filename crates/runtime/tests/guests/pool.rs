@@ -1,0 +1,136 @@
+//! Instances that serve more than one request.
+
+use std::time::Duration;
+
+use waft_runtime::{CallError, CallInfo, TrapReason};
+
+use crate::support::{full, get, guest, info, request, wait_until};
+
+#[tokio::test]
+async fn warm_instances_are_reused_and_replaced() {
+    for name in ["hello-p2", "hello-p3"] {
+        let (guest, _) = guest(name, |spec| {
+            spec.pool.size = 1;
+            spec.pool.max_invocations = 2;
+        })
+        .await;
+        let stats = guest.stats();
+        assert_eq!((stats.instances_created, stats.warm), (1, 1), "{name}");
+        for expected in ["1", "2", "1", "2", "1"] {
+            let count = get(&guest, "/count").await.unwrap();
+            assert_eq!(count.trim(), expected, "{name}");
+        }
+        wait_until("the last call ends", || guest.stats().in_flight == 0).await;
+        assert_eq!(guest.stats().instances_created, 3, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_pools_size_bounds_its_instances() {
+    let (guest, _) = guest("hello-p2", |spec| spec.pool.size = 2).await;
+    let calls = (0..6).map(|_| {
+        let guest = guest.clone();
+        tokio::spawn(async move { get(&guest, "/sleep?20").await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap().unwrap();
+    }
+    wait_until("all calls end", || guest.stats().in_flight == 0).await;
+    let stats = guest.stats();
+    assert_eq!((stats.instances_created, stats.warm), (2, 2));
+}
+
+#[tokio::test]
+async fn an_instance_that_trapped_is_not_reused() {
+    let (guest, _) = guest("trap-p2", |spec| spec.pool.size = 1).await;
+    let reason = TrapReason::Unreachable;
+    assert_eq!(
+        get(&guest, "/").await.unwrap_err(),
+        CallError::Trap { reason }
+    );
+    assert_eq!(guest.stats().warm, 0);
+    assert_eq!(get(&guest, "/ok").await.unwrap(), "ok\n");
+    assert_eq!(guest.stats().instances_created, 2);
+}
+
+#[tokio::test]
+async fn one_instance_of_0_3_serves_several_at_a_time() {
+    let (guest, _) = guest("hello-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 4;
+    })
+    .await;
+    let calls = (0..8).map(|_| {
+        let guest = guest.clone();
+        tokio::spawn(async move { get(&guest, "/sleep?200").await })
+    });
+    let calls: Vec<_> = calls.collect();
+    wait_until("four run, four wait", || {
+        let stats = guest.stats();
+        (stats.in_flight, stats.queued) == (4, 4)
+    })
+    .await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    wait_until("all calls end", || guest.stats().in_flight == 0).await;
+    assert_eq!(guest.stats().instances_created, 1);
+    assert_eq!(get(&guest, "/count").await.unwrap().trim(), "9");
+}
+
+#[tokio::test]
+async fn a_shared_instance_is_replaced_after_its_last_call() {
+    let (guest, _) = guest("hello-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 2;
+        spec.pool.max_invocations = 2;
+    })
+    .await;
+    for expected in ["1", "2", "1"] {
+        assert_eq!(get(&guest, "/count").await.unwrap().trim(), expected);
+    }
+    assert_eq!(guest.stats().instances_created, 2);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_shared_instance_and_its_other_calls() {
+    let (guest, _) = guest("hello-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 2;
+    })
+    .await;
+    let other = guest.clone();
+    let other = tokio::spawn(async move { get(&other, "/sleep?60000").await });
+    wait_until("it runs", || guest.stats().in_flight == 1).await;
+    let hurried = CallInfo {
+        timeout: Some(Some(Duration::from_millis(50))),
+        ..info("r2")
+    };
+    let late = guest.handle(request("/sleep?60000", full("")), hurried);
+    assert_eq!(late.await.err(), Some(CallError::Deadline));
+    assert_eq!(other.await.unwrap(), Err(CallError::InstanceLost));
+    assert_eq!(get(&guest, "/count").await.unwrap().trim(), "1");
+    let stats = guest.stats();
+    assert_eq!((stats.deadlines, stats.instances_lost), (1, 1));
+    assert_eq!(stats.instances_created, 2);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_shared_instance_frees_its_place() {
+    let (guest, _) = guest("hello-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 2;
+    })
+    .await;
+    let staying = guest.clone();
+    let staying = tokio::spawn(async move { get(&staying, "/sleep?300").await });
+    let leaving = guest.clone();
+    let leaving = tokio::spawn(async move { get(&leaving, "/sleep?60000").await });
+    wait_until("both run", || guest.stats().in_flight == 2).await;
+    leaving.abort();
+    assert!(leaving.await.unwrap_err().is_cancelled());
+    assert_eq!(guest.stats().in_flight, 1);
+    staying.await.unwrap().unwrap();
+    assert_eq!(get(&guest, "/count").await.unwrap().trim(), "1");
+    assert_eq!(guest.stats().clients_gone, 1);
+}

@@ -23,6 +23,8 @@ mod deployment;
 mod dereference;
 mod events;
 mod failure;
+#[cfg(test)]
+mod golden;
 mod host;
 mod host_group;
 mod key;

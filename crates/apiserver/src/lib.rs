@@ -1,1 +1,33 @@
 //! The embedded Kubernetes API server: SQLite revision log, watch hub, HTTP.
+//!
+//! [`ApiServer`] keeps objects and answers requests. It is reached as a `tower::Service` in the same
+//! process ([`ApiServer::service`]) or over TLS ([`ApiServer::serve`]). What requests mean is decided
+//! in `waft-apimachinery`; what runs behind pods comes through [`Connect`], further rules for writes
+//! through [`Admit`].
+
+#![forbid(unsafe_code)]
+
+mod admit;
+mod answer;
+mod body;
+mod collector;
+mod connect;
+mod definitions;
+mod delete;
+mod list;
+mod namespaces;
+mod open;
+mod read;
+mod reviews;
+mod scale;
+mod service;
+mod store;
+mod watch;
+mod write;
+
+pub use admit::{Admit, Operation, ResourceId};
+pub use connect::{ByteStream, Connect, LogOptions, NoConnect};
+pub use open::{ApiServer, Config, OpenError};
+pub use service::{Body, Service};
+pub use store::StoreError;
+pub use waft_apimachinery::status::Status;

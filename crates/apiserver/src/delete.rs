@@ -1,0 +1,214 @@
+//! Deleting objects, one and many.
+
+use std::sync::Arc;
+
+use http::Response;
+use serde_json::{Value, json};
+use waft_apimachinery::meta;
+use waft_apimachinery::registry::Resource;
+use waft_apimachinery::request::{
+    DeleteOptions, ListOptions, Output, Part, Propagation, WriteOptions,
+};
+use waft_apimachinery::status::Status;
+
+use crate::admit;
+use crate::answer;
+use crate::definitions;
+use crate::open::ApiServer;
+use crate::read::{served, to_stored};
+use crate::service::{Body, Text};
+use crate::store::{Encoded, Expect, Stored, Write, WriteError};
+use crate::write::{Change, now, unavailable};
+
+/// Held until the dependents have lost their owner.
+pub(crate) const ORPHAN: &str = "orphan";
+
+/// Held until the dependents are gone.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+
+impl ApiServer {
+    /// Deletes an object, or marks it for deletion; says whether it is gone.
+    pub(crate) async fn delete(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+        text: &mut Text,
+    ) -> Result<(Value, bool), Status> {
+        loop {
+            let stored = self.find(resource, namespace, name)?;
+            check_preconditions(&stored, resource, options)?;
+            let old = served(&stored, resource);
+            let write_options = WriteOptions {
+                dry_run: options.dry_run,
+                ..WriteOptions::default()
+            };
+            let change = Change {
+                resource,
+                namespace,
+                name,
+                part: Part::Whole,
+                options: &write_options,
+            };
+            let mut shown = old.clone();
+            self.ask_admission(
+                admit::Operation::Delete,
+                &change,
+                &mut shown,
+                Some(&old),
+                text,
+            )
+            .await?;
+            let mut new = old.clone();
+            mark(&mut new, resource, options);
+            let gone = !meta::has_finalizers(&new);
+            if !gone && (new == old || options.dry_run) {
+                return Ok((new, false));
+            }
+            if options.dry_run {
+                return Ok((old, true));
+            }
+            let kept = if gone {
+                stored.value()
+            } else {
+                to_stored(&new, resource)
+            };
+            let write = Write {
+                key: stored.key.clone(),
+                expect: Expect::Revision(stored.revision),
+                delete: gone,
+                object: Encoded::new(&kept),
+            };
+            match self.store.write(write).await {
+                Ok(written) => {
+                    self.after_write(resource, &stored.key);
+                    let mut shown = if gone { old } else { new };
+                    if !gone {
+                        shown["metadata"]["resourceVersion"] = written.revision.to_string().into();
+                    }
+                    return Ok((shown, gone));
+                }
+                Err(WriteError::Unavailable(why)) => return Err(unavailable(&why)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Deletes what a list selects.
+    pub(crate) async fn delete_collection(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        list: &ListOptions,
+        options: &DeleteOptions,
+        output: &Output,
+        text: &mut Text,
+    ) -> Result<Response<Body>, Status> {
+        let page = self.select(resource, namespace, list).await?;
+        let mut items = Vec::with_capacity(page.objects.len());
+        for stored in &page.objects {
+            let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
+            match self
+                .delete(resource, namespace, &stored.key.name, options, text)
+                .await
+            {
+                Ok((value, _)) => items.push(value),
+                Err(status) if status.code == 404 => {}
+                Err(status) => return Err(status),
+            }
+        }
+        let _ = output;
+        Ok(answer::json(
+            200,
+            &json!({
+                "kind": resource.list_kind,
+                "apiVersion": resource.api_version(),
+                "metadata": {"resourceVersion": self.store.revision().to_string()},
+                "items": items,
+            }),
+        ))
+    }
+}
+
+fn check_preconditions(
+    stored: &Stored,
+    resource: &Resource,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
+    let conflict = |what: &str, asked: &str, found: &str| {
+        Status::conflict(
+            &resource.group,
+            &resource.plural,
+            &stored.key.name,
+            &format!(
+                "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {found}"
+            ),
+        )
+    };
+    if let Some(uid) = options
+        .preconditions
+        .uid
+        .as_deref()
+        .filter(|uid| **uid != *stored.meta.uid)
+    {
+        return Err(conflict("UID", uid, &stored.meta.uid));
+    }
+    let found = stored.revision.to_string();
+    match options
+        .preconditions
+        .resource_version
+        .as_deref()
+        .filter(|version| **version != *found)
+    {
+        Some(version) => Err(conflict("ResourceVersion", version, &found)),
+        None => Ok(()),
+    }
+}
+
+/// Turns an object into one that is being deleted.
+fn mark(object: &mut Value, resource: &Resource, options: &DeleteOptions) {
+    let mut finalizers: Vec<Value> = object["metadata"]["finalizers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let before = finalizers.clone();
+    let wanted = match options.propagation {
+        Some(Propagation::Orphan) => Some(ORPHAN),
+        Some(Propagation::Foreground) => Some(FOREGROUND),
+        Some(Propagation::Background) => None,
+        // Nothing said: what an earlier deletion or the object itself asks for stays.
+        None => before
+            .iter()
+            .filter_map(Value::as_str)
+            .find_map(|name| match name {
+                ORPHAN => Some(ORPHAN),
+                FOREGROUND => Some(FOREGROUND),
+                _ => None,
+            }),
+    };
+    finalizers.retain(|finalizer| finalizer != ORPHAN && finalizer != FOREGROUND);
+    if *resource.storage == *definitions::STORAGE
+        && !finalizers.iter().any(|name| name == definitions::CLEANUP)
+    {
+        finalizers.push(definitions::CLEANUP.into());
+    }
+    finalizers.extend(wanted.map(Value::from));
+    if finalizers != before {
+        let metadata = meta::metadata_mut(object);
+        match finalizers.is_empty() {
+            true => {
+                metadata.shift_remove("finalizers");
+            }
+            false => {
+                metadata.insert("finalizers".into(), finalizers.into());
+            }
+        }
+    }
+    if meta::text(object, "deletionTimestamp").is_empty() {
+        meta::begin_deletion(object, &now(), 0, resource);
+        if resource.group.is_empty() && resource.plural == "namespaces" {
+            object["status"]["phase"] = "Terminating".into();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Lists: consistent at one revision, in pages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use bytes::Bytes;
+use http::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use waft_apimachinery::registry::Resource;
+use waft_apimachinery::request::{ListOptions, Output, VersionMatch};
+use waft_apimachinery::selector::field_text;
+use waft_apimachinery::status::{FieldError, Status};
+use waft_apimachinery::table;
+
+use crate::answer;
+use crate::open::ApiServer;
+use crate::read::{served, served_bytes};
+use crate::service::Body;
+use crate::store::{Query, Stored};
+
+/// Where a page ended.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    #[serde(rename = "rv")]
+    revision: u64,
+    #[serde(rename = "start")]
+    after: (String, String),
+}
+
+/// One page of selected objects.
+pub(crate) struct Selected {
+    pub(crate) objects: Vec<Arc<Stored>>,
+    pub(crate) revision: u64,
+    next: Option<String>,
+    remaining: Option<usize>,
+}
+
+/// How long a list waits for a revision that doesn't exist yet.
+const FUTURE: Duration = Duration::from_secs(3);
+
+impl ApiServer {
+    pub(crate) async fn list(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: &ListOptions,
+        output: &Output,
+    ) -> Result<Response<Body>, Status> {
+        let page = self.select(resource, namespace, options).await?;
+        let mut metadata = Map::new();
+        metadata.insert("resourceVersion".into(), page.revision.to_string().into());
+        if let Some(next) = &page.next {
+            metadata.insert("continue".into(), next.clone().into());
+        }
+        if let Some(remaining) = page.remaining {
+            metadata.insert("remainingItemCount".into(), remaining.into());
+        }
+        let metadata = Value::Object(metadata);
+        let values = page.objects.iter().map(|stored| served(stored, resource));
+        let body = match output {
+            Output::Json => join(resource, &metadata, &page.objects),
+            Output::Partial(version) => answer::encode(&json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": metadata,
+                "items": values.map(|value| table::partial(&value, version)).collect::<Vec<_>>(),
+            })),
+            Output::Table(version, include) => {
+                let now = answer::now();
+                let rows = values
+                    .map(|value| table::row(resource, &value, *include, version, now))
+                    .collect();
+                answer::encode(&table::table(
+                    Some(&resource.columns),
+                    rows,
+                    metadata,
+                    version,
+                ))
+            }
+        };
+        Ok(answer::bytes(200, "application/json", body))
+    }
+
+    /// The objects that a list asks for.
+    pub(crate) async fn select(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        options: &ListOptions,
+    ) -> Result<Selected, Status> {
+        check_fields(options, resource)?;
+        let token = options
+            .continue_token
+            .as_deref()
+            .map(read_token)
+            .transpose()?;
+        let at = match (
+            &token,
+            options.resource_version.filter(|version| *version > 0),
+        ) {
+            (Some(token), _) => Some(token.revision),
+            (None, None) => None,
+            (None, Some(version)) => {
+                self.wait_for(version).await?;
+                let exact = match options.version_match {
+                    Some(how) => how == VersionMatch::Exact,
+                    None => options.limit.is_some(),
+                };
+                exact.then_some(version)
+            }
+        };
+        let all = options.selects_all();
+        let query = Query {
+            resource: &resource.storage,
+            namespace,
+            after: token
+                .as_ref()
+                .map(|token| (&*token.after.0, &*token.after.1)),
+            limit: options.limit.filter(|_| all),
+            at,
+        };
+        let page = self.store.list(&query).map_err(|expired| match token {
+            Some(_) => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter."),
+            None => too_old(at.unwrap_or(0), expired.oldest),
+        })?;
+        let mut objects = page.objects;
+        let (mut remaining, mut more) = (
+            Some(page.remaining).filter(|count| *count > 0),
+            page.remaining > 0,
+        );
+        if !all {
+            objects.retain(|stored| selects(options, stored, resource));
+            more = options.limit.is_some_and(|limit| objects.len() > limit);
+            objects.truncate(options.limit.unwrap_or(usize::MAX));
+            remaining = None;
+        }
+        let next = objects
+            .last()
+            .filter(|_| more)
+            .map(|last| write_token(page.revision, last));
+        Ok(Selected {
+            objects,
+            revision: page.revision,
+            next,
+            remaining,
+        })
+    }
+
+    /// Waits a little for a revision from the future.
+    pub(crate) async fn wait_for(&self, version: u64) -> Result<(), Status> {
+        let mut revision = self.store.subscribe();
+        if *revision.borrow() >= version {
+            return Ok(());
+        }
+        let reached =
+            tokio::time::timeout(FUTURE, revision.wait_for(|revision| *revision >= version)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Status::resource_version_too_large(
+                version,
+                self.store.revision(),
+            )),
+        }
+    }
+}
+
+/// The list around the stored bytes.
+fn join(resource: &Resource, metadata: &Value, objects: &[Arc<Stored>]) -> Bytes {
+    let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});
+    let mut out = answer::encode(&head).to_vec();
+    out.pop();
+    out.extend_from_slice(b",\"items\":[");
+    for (index, stored) in objects.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&served_bytes(stored, resource));
+    }
+    out.extend_from_slice(b"]}");
+    out.into()
+}
+
+pub(crate) fn too_old(asked: u64, oldest: u64) -> Status {
+    Status::expired(format!("too old resource version: {asked} ({oldest})"))
+}
+
+/// Refuses field selectors that the resource doesn't offer.
+pub(crate) fn check_fields(options: &ListOptions, resource: &Resource) -> Result<(), Status> {
+    for requirement in options.fields.requirements() {
+        let field = requirement.field.as_str();
+        let known = matches!(field, "metadata.name" | "metadata.namespace")
+            || resource
+                .selectable
+                .iter()
+                .any(|selectable| selectable.path == field);
+        if !known {
+            return Err(Status::bad_request(format!(
+                "field label not supported: {field}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the selectors of a list or watch let an object through.
+pub(crate) fn selects(options: &ListOptions, stored: &Stored, resource: &Resource) -> bool {
+    if !options.labels.is_everything() {
+        let labels: Map<String, Value> = stored
+            .meta
+            .labels
+            .iter()
+            .map(|(key, value)| (key.to_string(), (&**value).into()))
+            .collect();
+        if !options.labels.matches(Some(&Value::Object(labels))) {
+            return false;
+        }
+    }
+    let mut parsed = None;
+    options.fields.requirements().iter().all(|requirement| {
+        let found = match requirement.field.as_str() {
+            "metadata.name" => stored.key.name.to_string(),
+            "metadata.namespace" => stored.key.namespace.to_string(),
+            field => field_text(
+                parsed.get_or_insert_with(|| served(stored, resource)),
+                field,
+            ),
+        };
+        (found == requirement.value) == requirement.equals
+    })
+}
+
+fn write_token(revision: u64, last: &Stored) -> String {
+    let after = (last.key.namespace.to_string(), last.key.name.to_string());
+    let json = serde_json::to_vec(&Token { revision, after }).unwrap_or_default();
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
+}
+
+fn read_token(text: &str) -> Result<Token, Status> {
+    let decoded = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(text)
+        .ok();
+    decoded
+        .and_then(|json| serde_json::from_slice(&json).ok())
+        .ok_or_else(|| {
+            let error = FieldError::invalid("continue", &text.into(), "continue key is not valid");
+            Status::bad_request(error.to_string())
+        })
+}

@@ -1,0 +1,141 @@
+//! What goes with its container: the objects of a namespace, and those of a definition.
+
+use std::collections::HashSet;
+
+use waft_apimachinery::meta;
+use waft_apimachinery::request::{DeleteOptions, Propagation};
+use waft_apimachinery::status::Status;
+
+use crate::definitions;
+use crate::open::ApiServer;
+use crate::service::Text;
+use crate::store::{Encoded, Expect, Key, Query, Stored, Write};
+
+impl ApiServer {
+    /// Empties a namespace that is being deleted, and lets it go when it is empty.
+    pub(crate) async fn empty_namespace(&self, name: &str) -> Result<(), Status> {
+        let key = Key::new(&"/namespaces".into(), "", name);
+        let terminating = self
+            .store
+            .get(&key)
+            .filter(|stored| stored.meta.terminating);
+        let contents = self.store.in_namespace(name);
+        // Without a namespace there is nothing that could be kept.
+        if terminating.is_none() && self.store.get(&key).is_some() {
+            return Ok(());
+        }
+        self.delete_all(&contents).await;
+        let Some(stored) = terminating.filter(|_| self.store.in_namespace(name).is_empty()) else {
+            return Ok(());
+        };
+        let mut value = stored.value();
+        if value["spec"]["finalizers"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+        {
+            return Ok(());
+        }
+        value["spec"]["finalizers"] = serde_json::json!([]);
+        let gone = !meta::has_finalizers(&value);
+        self.put(&stored, &value, gone).await
+    }
+
+    /// Deletes the objects of a definition that is being deleted, and lets it go afterwards.
+    pub(crate) async fn empty_definition(&self, name: &str) -> Result<(), Status> {
+        let key = Key::new(&definitions::STORAGE.into(), "", name);
+        let Some(stored) = self
+            .store
+            .get(&key)
+            .filter(|stored| stored.meta.terminating)
+        else {
+            return Ok(());
+        };
+        let Some((plural, group)) = name.split_once('.') else {
+            return Ok(());
+        };
+        let storage = format!("{group}/{plural}");
+        let contents = || {
+            let query = Query {
+                resource: &storage,
+                namespace: None,
+                after: None,
+                limit: None,
+                at: None,
+            };
+            self.store
+                .list(&query)
+                .map(|page| page.objects)
+                .unwrap_or_default()
+        };
+        self.delete_all(&contents()).await;
+        if !contents().is_empty() {
+            return Ok(());
+        }
+        let mut value = stored.value();
+        let finalizers = value["metadata"]["finalizers"].as_array_mut();
+        if let Some(finalizers) = finalizers {
+            finalizers.retain(|finalizer| finalizer != definitions::CLEANUP);
+        }
+        let gone = !meta::has_finalizers(&value);
+        self.put(&stored, &value, gone).await?;
+        self.definition_changed(name);
+        Ok(())
+    }
+
+    async fn delete_all(&self, objects: &[std::sync::Arc<Stored>]) {
+        let registry = self.registry();
+        let mut unserved = HashSet::new();
+        for stored in objects.iter().filter(|stored| !stored.meta.terminating) {
+            let Some(resource) = registry.of_storage(&stored.key.resource) else {
+                unserved.insert(stored.key.resource.clone());
+                continue;
+            };
+            let options = DeleteOptions {
+                propagation: Some(Propagation::Background),
+                ..DeleteOptions::default()
+            };
+            let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
+            let result = self
+                .delete(
+                    resource,
+                    namespace,
+                    &stored.key.name,
+                    &options,
+                    &mut Text::internal(),
+                )
+                .await;
+            if let Err(status) = result.or_else(|status| {
+                if status.code == 404 {
+                    Ok(Default::default())
+                } else {
+                    Err(status)
+                }
+            }) {
+                tracing::warn!(key = %stored.key.text(), %status, "an object could not be deleted with its container");
+            }
+        }
+        for resource in unserved {
+            tracing::warn!(%resource, "objects of a resource that is not served are left");
+        }
+    }
+
+    /// Stores the server's own change of an object, unless the object has changed meanwhile: then
+    /// that change's event brings the server here again.
+    pub(crate) async fn put(
+        &self,
+        stored: &Stored,
+        value: &serde_json::Value,
+        delete: bool,
+    ) -> Result<(), Status> {
+        let write = Write {
+            key: stored.key.clone(),
+            expect: Expect::Revision(stored.revision),
+            delete,
+            object: Encoded::new(value),
+        };
+        match self.store.write(write).await {
+            Err(crate::store::WriteError::Unavailable(why)) => Err(crate::write::unavailable(&why)),
+            _ => Ok(()),
+        }
+    }
+}

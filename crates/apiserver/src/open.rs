@@ -1,0 +1,195 @@
+//! Opening and closing a server.
+
+use std::fs::File;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fs4::fs_std::FileExt;
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use waft_apimachinery::registry::Registry;
+use waft_apimachinery::status::Status;
+
+use crate::admit::Admit;
+use crate::connect::{Connect, NoConnect};
+use crate::service::{Service, Text};
+use crate::store::{Store, StoreError};
+
+/// What a server is made of.
+#[derive(Clone)]
+pub struct Config {
+    /// Where objects are kept; `None`: in memory.
+    pub data_dir: Option<PathBuf>,
+    /// What runs behind pods.
+    pub connect: Arc<dyn Connect>,
+    /// Further rules for writes.
+    pub admit: Vec<Arc<dyn Admit>>,
+    /// How much history is kept for watches and lists of the past, in bytes.
+    pub history_bytes: usize,
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: None,
+            connect: Arc::new(NoConnect),
+            admit: Vec::new(),
+            history_bytes: 32 << 20,
+            body_bytes: 3 << 20,
+        }
+    }
+}
+
+/// Why a server could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the data folder.
+    #[error("the data folder {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The data folder could not be made ready.
+    #[error("the data folder {} cannot be used: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The objects could not be read.
+    #[error("the data cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// The objects that every server has could not be written.
+    #[error("the first objects cannot be written: {0}")]
+    Seed(Status),
+}
+
+/// The server. Its background work needs a tokio runtime and ends with [`ApiServer::shut_down`].
+pub struct ApiServer {
+    pub(crate) store: Store,
+    pub(crate) registry: RwLock<Arc<Registry>>,
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) admit: Vec<Arc<dyn Admit>>,
+    pub(crate) body_bytes: usize,
+    pub(crate) closing: CancellationToken,
+    lock: Option<File>,
+}
+
+/// The namespaces that every server has.
+const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+impl ApiServer {
+    /// Opens the data folder, or an empty server in memory, and starts the background work.
+    pub async fn open(config: Config) -> Result<Arc<ApiServer>, OpenError> {
+        let lock = config.data_dir.as_deref().map(lock_folder).transpose()?;
+        let store = Store::open(config.data_dir.as_deref(), config.history_bytes)?;
+        let server = Arc::new(ApiServer {
+            store,
+            registry: RwLock::new(Arc::new(Registry::builtin())),
+            connect: config.connect,
+            admit: config.admit,
+            body_bytes: config.body_bytes,
+            closing: CancellationToken::new(),
+            lock,
+        });
+        server.load_definitions();
+        server.seed().await.map_err(OpenError::Seed)?;
+        crate::collector::start(&server);
+        Ok(server)
+    }
+
+    /// A handle that answers requests in this process, as cluster-admin.
+    pub fn service(self: &Arc<Self>) -> Service {
+        Service::new(self.clone())
+    }
+
+    /// Creates or updates CustomResourceDefinitions; they are served when this returns.
+    pub async fn install_crds(&self, definitions: Vec<Value>) -> Result<(), Status> {
+        for definition in definitions {
+            self.install(definition).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends watches and background work, and closes the store. Requests are refused from then on.
+    pub fn shut_down(&self) {
+        self.closing.cancel();
+        self.store.close();
+        if let Some(lock) = &self.lock {
+            // The lock goes with the file anyway; this frees it for whoever reopens at once.
+            let _ = FileExt::unlock(lock);
+        }
+    }
+
+    /// What is served now.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        self.registry.read().clone()
+    }
+
+    async fn seed(&self) -> Result<(), Status> {
+        for name in NAMESPACES {
+            let object =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            match self.create_internal("", "namespaces", None, object).await {
+                Ok(_) => {}
+                Err(status) if status.code == 409 => {}
+                Err(status) => return Err(status),
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates an object on the server's own behalf.
+    pub(crate) async fn create_internal(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: Option<&str>,
+        object: Value,
+    ) -> Result<Value, Status> {
+        let resource = self
+            .registry()
+            .get(group, "v1", plural)
+            .cloned()
+            .ok_or_else(Status::unknown_resource)?;
+        let mut text = Text::internal();
+        self.create(&resource, namespace, object, &Default::default(), &mut text)
+            .await
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+fn lock_folder(path: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder {
+        path: path.to_owned(),
+        source,
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path.join("lock"))
+        .map_err(failed)?;
+    match FileExt::try_lock_exclusive(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(OpenError::InUse(path.to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(OpenError::InUse(path.to_owned()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}

@@ -1,0 +1,96 @@
+//! Reading single objects, and turning stored ones into the version that was asked for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use serde_json::Value;
+use waft_apimachinery::events;
+use waft_apimachinery::registry::{Conversion, Resource};
+use waft_apimachinery::request::Output;
+use waft_apimachinery::status::Status;
+
+use crate::answer;
+use crate::open::ApiServer;
+use crate::service::Body;
+use crate::store::{Key, Stored};
+
+impl ApiServer {
+    pub(crate) fn key(&self, resource: &Resource, namespace: Option<&str>, name: &str) -> Key {
+        Key::new(&resource.storage, namespace.unwrap_or_default(), name)
+    }
+
+    pub(crate) fn find(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Arc<Stored>, Status> {
+        self.store
+            .get(&self.key(resource, namespace, name))
+            .ok_or_else(|| Status::not_found(&resource.group, &resource.plural, name))
+    }
+
+    pub(crate) fn get_value(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Value, Status> {
+        let stored = self.find(resource, namespace, name)?;
+        Ok(served(&stored, resource))
+    }
+
+    pub(crate) fn get(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        output: &Output,
+    ) -> Result<Response<Body>, Status> {
+        let stored = self.find(resource, namespace, name)?;
+        match output {
+            Output::Json => Ok(answer::bytes(
+                200,
+                "application/json",
+                served_bytes(&stored, resource),
+            )),
+            _ => answer::object(resource, &served(&stored, resource), output, 200),
+        }
+    }
+}
+
+/// The object's bytes in a resource's version; those that are stored, wherever that is right.
+pub(crate) fn served_bytes(stored: &Stored, resource: &Resource) -> Bytes {
+    match resource.stores_itself() && *stored.meta.api_version == resource.storage_api_version {
+        true => stored.bytes.clone(),
+        false => answer::encode(&served(stored, resource)),
+    }
+}
+
+/// The object in a resource's version.
+pub(crate) fn served(stored: &Stored, resource: &Resource) -> Value {
+    let mut value = stored.value();
+    if resource.conversion == Conversion::Events {
+        return events::from_core(&value);
+    }
+    let version = resource.api_version();
+    if value["apiVersion"] != *version {
+        value["apiVersion"] = version.into();
+        resource.schema().prune(&mut value);
+        resource.schema().default(&mut value);
+    }
+    value
+}
+
+/// The object in the version in which it is stored.
+pub(crate) fn to_stored(value: &Value, resource: &Resource) -> Value {
+    match resource.conversion {
+        Conversion::Events => events::to_core(value),
+        Conversion::None => {
+            let mut value = value.clone();
+            value["apiVersion"] = resource.storage_api_version.clone().into();
+            value
+        }
+    }
+}

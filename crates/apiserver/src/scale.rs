@@ -1,0 +1,105 @@
+//! The scale subresource, between an object and `autoscaling/v1` Scale.
+
+use serde_json::{Value, json};
+use waft_apimachinery::jsonpath::JsonPath;
+use waft_apimachinery::registry::Resource;
+use waft_apimachinery::status::{FieldError, Status};
+
+/// The Scale of an object.
+pub(crate) fn read(object: &Value, resource: &Resource) -> Result<Value, Status> {
+    let scale = resource
+        .scale
+        .as_ref()
+        .ok_or_else(Status::unknown_resource)?;
+    let number = |path: &str| {
+        JsonPath::parse(path)
+            .and_then(|path| path.first(object)?.as_i64())
+            .unwrap_or(0)
+    };
+    let selector = scale
+        .selector
+        .as_deref()
+        .and_then(JsonPath::parse)
+        .and_then(|path| path.first(object).map(selector_text))
+        .unwrap_or_default();
+    let kept = [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ];
+    let metadata: serde_json::Map<String, Value> = kept
+        .into_iter()
+        .filter_map(|field| Some((field.to_owned(), object["metadata"].get(field)?.clone())))
+        .collect();
+    let mut status = json!({"replicas": number(&scale.status)});
+    if !selector.is_empty() {
+        status["selector"] = selector.into();
+    }
+    Ok(json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": number(&scale.spec)},
+        "status": status,
+    }))
+}
+
+/// Puts a Scale's wish into its object.
+pub(crate) fn write(object: &mut Value, wanted: &Value, resource: &Resource) -> Result<(), Status> {
+    let scale = resource
+        .scale
+        .as_ref()
+        .ok_or_else(Status::unknown_resource)?;
+    let name = object["metadata"]["name"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let replicas = match &wanted["spec"]["replicas"] {
+        Value::Null => 0,
+        value => value
+            .as_i64()
+            .ok_or_else(|| Status::bad_request("Scale.spec.replicas must be an integer"))?,
+    };
+    if replicas < 0 {
+        let error = FieldError::invalid(
+            "spec.replicas",
+            &wanted["spec"]["replicas"],
+            "must be greater than or equal to 0",
+        );
+        return Err(Status::invalid("autoscaling", "Scale", &name, vec![error]));
+    }
+    if let Some(path) = JsonPath::parse(&scale.spec) {
+        path.set(object, replicas.into());
+    }
+    Ok(())
+}
+
+fn selector_text(value: &Value) -> String {
+    if let Some(text) = value.as_str() {
+        return text.to_owned();
+    }
+    let mut parts: Vec<String> = value["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    for rule in value["matchExpressions"].as_array().into_iter().flatten() {
+        let key = rule["key"].as_str().unwrap_or_default();
+        let values = rule["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        let values = values.collect::<Vec<_>>().join(",");
+        parts.push(match rule["operator"].as_str().unwrap_or_default() {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            _ => format!("!{key}"),
+        });
+    }
+    parts.join(",")
+}

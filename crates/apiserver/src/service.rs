@@ -1,0 +1,264 @@
+//! Requests in, answers out: the `tower::Service`, and who does what.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use http::request::Parts;
+use http::{HeaderName, Request, Response};
+use waft_apimachinery::request::{self, Action, Head, Part, ResourceRequest};
+use waft_apimachinery::status::Status;
+use waft_apimachinery::{discovery, request::Request as Asked};
+
+use crate::answer;
+use crate::open::ApiServer;
+
+/// The body of answers, and what requests' bodies are turned into.
+pub type Body = axum::body::Body;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Answers requests in this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    server: Arc<ApiServer>,
+}
+
+impl Service {
+    pub(crate) fn new(server: Arc<ApiServer>) -> Service {
+        Service { server }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Service
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.server.clone();
+        let (parts, body) = request.into_parts();
+        let body = Body::new(body);
+        Box::pin(async move { Ok(server.answer(parts, body).await) })
+    }
+}
+
+/// What accompanies a request through the server.
+pub(crate) struct Text {
+    /// Who writes, when no field manager is named.
+    pub(crate) agent: String,
+    /// For the client's eyes.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Text {
+    pub(crate) fn internal() -> Text {
+        Text {
+            agent: "waft".into(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl ApiServer {
+    async fn answer(self: &Arc<Self>, parts: Parts, body: Body) -> Response<Body> {
+        let mut text = Text {
+            agent: agent(&parts),
+            warnings: Vec::new(),
+        };
+        let mut response = match self.dispatch(parts, body, &mut text).await {
+            Ok(response) => response,
+            Err(status) => answer::status(&status),
+        };
+        answer::warn(&mut response, &text.warnings);
+        response
+    }
+
+    async fn dispatch(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: Body,
+        text: &mut Text,
+    ) -> Result<Response<Body>, Status> {
+        if self.closing.is_cancelled() {
+            return Err(Status::service_unavailable("the server is shutting down"));
+        }
+        let registry = self.registry();
+        let head = Head {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            accept: header(&parts, &ACCEPT),
+            content_type: header(&parts, &CONTENT_TYPE),
+        };
+        let found = |value: Option<serde_json::Value>| value.ok_or_else(Status::unknown_resource);
+        match request::parse(&head, &registry)? {
+            Asked::Version => Ok(answer::json(200, &answer::version())),
+            Asked::Health { .. } => Ok(answer::plain("ok")),
+            Asked::Paths => Ok(answer::json(200, &answer::paths(&registry))),
+            Asked::Discovery {
+                core,
+                aggregated: true,
+            } => Ok(answer::typed(
+                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+                &discovery::aggregated(&registry, core),
+            )),
+            Asked::Discovery { core: true, .. } => {
+                Ok(answer::json(200, &discovery::core_versions()))
+            }
+            Asked::Discovery { core: false, .. } => {
+                Ok(answer::json(200, &discovery::groups(&registry)))
+            }
+            Asked::Group(name) => Ok(answer::json(
+                200,
+                &found(discovery::group(&registry, &name))?,
+            )),
+            Asked::Resources(of) => Ok(answer::json(
+                200,
+                &found(discovery::resources(&registry, &of.group, &of.version))?,
+            )),
+            Asked::OpenApiIndex => Ok(answer::json(
+                200,
+                &waft_apimachinery::openapi::index(&registry),
+            )),
+            Asked::OpenApi(of) => Ok(answer::json(
+                200,
+                &found(waft_apimachinery::openapi::document(&registry, &of))?,
+            )),
+            Asked::Resource(request) => self.resource(*request, parts, body, text).await,
+        }
+    }
+
+    async fn resource(
+        self: &Arc<Self>,
+        request: ResourceRequest,
+        parts: Parts,
+        body: Body,
+        text: &mut Text,
+    ) -> Result<Response<Body>, Status> {
+        text.warnings.extend(request.resource.deprecation.clone());
+        let ResourceRequest {
+            resource,
+            namespace,
+            name,
+            action,
+            output,
+        } = request;
+        let namespace = namespace.as_deref();
+        let name = name.unwrap_or_default();
+        let one = |value, code| answer::object(&resource, &value, &output, code);
+        match action {
+            Action::Get(Part::Scale) => {
+                let object = self.get_value(&resource, namespace, &name)?;
+                Ok(answer::json(200, &crate::scale::read(&object, &resource)?))
+            }
+            Action::Get(_) => self.get(&resource, namespace, &name, &output),
+            Action::List(options) => self.list(&resource, namespace, &options, &output).await,
+            Action::Watch(mut options) => {
+                if !name.is_empty() {
+                    let only = format!("metadata.name={name}");
+                    options.fields = waft_apimachinery::selector::FieldSelector::parse(&only)
+                        .map_err(|error| Status::bad_request(error.to_string()))?;
+                }
+                self.watch(&resource, namespace, options, output).await
+            }
+            Action::Create(options, format) => {
+                let body = self
+                    .read_object(body, format, &resource, text, options.field_validation)
+                    .await?;
+                if resource.review {
+                    return Ok(answer::json(201, &crate::reviews::answer(&resource, body)?));
+                }
+                let value = self
+                    .create(&resource, namespace, body, &options, text)
+                    .await?;
+                one(value, 201)
+            }
+            Action::Update(part, options, format) => {
+                let body = self
+                    .read_object(body, format, &resource, text, options.field_validation)
+                    .await?;
+                let (value, created) = self
+                    .update(&resource, namespace, &name, part, body, &options, text)
+                    .await?;
+                match part {
+                    Part::Scale => Ok(answer::json(200, &value)),
+                    _ => one(value, if created { 201 } else { 200 }),
+                }
+            }
+            Action::Patch(part, kind, options) => {
+                let body = self.read_bytes(body).await?;
+                let (value, created) = self
+                    .patch(
+                        &resource, namespace, &name, part, kind, &body, &options, text,
+                    )
+                    .await?;
+                match part {
+                    Part::Scale => Ok(answer::json(200, &value)),
+                    _ => one(value, if created { 201 } else { 200 }),
+                }
+            }
+            Action::Delete(mut options, format) => {
+                self.read_delete_options(body, format, &mut options).await?;
+                let (value, gone) = self
+                    .delete(&resource, namespace, &name, &options, text)
+                    .await?;
+                if gone && !resource.rules.returns_deleted {
+                    return Ok(answer::json(200, &answer::deleted(&resource, &value)));
+                }
+                one(value, 200)
+            }
+            Action::DeleteCollection(list, mut options, format) => {
+                self.read_delete_options(body, format, &mut options).await?;
+                self.delete_collection(&resource, namespace, &list, &options, &output, text)
+                    .await
+            }
+            Action::Logs(options) => {
+                self.get_value(&resource, namespace, &name)?;
+                let lines = self
+                    .connect
+                    .logs(namespace.unwrap_or_default(), &name, options)
+                    .await?;
+                Ok(answer::stream(lines, self.closing.clone()))
+            }
+            Action::PortForward { .. } => {
+                self.get_value(&resource, namespace, &name)?;
+                let _ = parts;
+                Err(Status::bad_request("an upgrade to WebSocket is required"))
+            }
+            Action::Exec => {
+                self.get_value(&resource, namespace, &name)?;
+                Err(Status::bad_request(format!(
+                    "{name} runs WebAssembly components: a component has no shell and no other programs to execute"
+                )))
+            }
+        }
+    }
+}
+
+fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+/// The program's name: the user agent up to its first slash.
+fn agent(parts: &Parts) -> String {
+    let agent = header(parts, &USER_AGENT).unwrap_or("unknown");
+    agent
+        .split('/')
+        .next()
+        .unwrap_or(agent)
+        .chars()
+        .take(128)
+        .collect()
+}

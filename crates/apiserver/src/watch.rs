@@ -1,0 +1,287 @@
+//! Watches: a cursor into the store's window of events, pulled as fast as the client reads.
+//!
+//! Nothing is queued for a slow client; when its cursor falls out of the window it is told that its
+//! version expired, and lists again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use waft_apimachinery::registry::Resource;
+use waft_apimachinery::request::{ListOptions, Output};
+use waft_apimachinery::status::Status;
+use waft_apimachinery::table;
+
+use crate::answer;
+use crate::list::{check_fields, selects, too_old};
+use crate::open::ApiServer;
+use crate::read::{served, served_bytes};
+use crate::service::Body;
+use crate::store::{Event, EventKind, Query, Stored};
+
+/// How often a quiet watch tells how far it is.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+
+/// How many events are taken from the window at a time.
+const BATCH: usize = 128;
+
+struct Watcher {
+    server: Arc<ApiServer>,
+    resource: Arc<Resource>,
+    namespace: Option<String>,
+    options: ListOptions,
+    output: Output,
+    cursor: u64,
+    revision: tokio::sync::watch::Receiver<u64>,
+    ready: VecDeque<Bytes>,
+    deadline: Instant,
+    bookmark: Instant,
+    closing: CancellationToken,
+    defined: bool,
+    ended: bool,
+}
+
+impl ApiServer {
+    pub(crate) async fn watch(
+        self: &Arc<Self>,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        options: ListOptions,
+        output: Output,
+    ) -> Result<Response<Body>, Status> {
+        check_fields(&options, resource)?;
+        let version = options.resource_version.unwrap_or(0);
+        self.wait_for(version).await?;
+        // Spread, so that clients that started together don't come back together.
+        let seconds = options
+            .timeout_seconds
+            .unwrap_or(1800 + u64::from(rand_byte()) * 7);
+        let mut watcher = Watcher {
+            server: self.clone(),
+            resource: resource.clone(),
+            namespace: namespace.map(str::to_owned),
+            cursor: version,
+            revision: self.store.subscribe(),
+            ready: VecDeque::new(),
+            deadline: Instant::now() + Duration::from_secs(seconds),
+            bookmark: Instant::now() + BOOKMARKS,
+            closing: self.closing.clone(),
+            defined: false,
+            ended: false,
+            options,
+            output,
+        };
+        match watcher.options.initial_events {
+            Some(true) => watcher.begin_with_state(true),
+            Some(false) if version == 0 => watcher.cursor = self.store.revision(),
+            None if version == 0 => watcher.begin_with_state(false),
+            _ => {}
+        }
+        let frames = stream::unfold(watcher, |mut watcher| async move {
+            let frame = watcher.next().await?;
+            Some((Ok::<_, std::convert::Infallible>(frame), watcher))
+        });
+        let mut response = Response::new(Body::from_stream(frames));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+}
+
+impl Watcher {
+    /// What is sent next: all frames that are ready, as one piece.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(piece) = self.take_ready() {
+                return Some(piece);
+            }
+            if self.ended || self.closing.is_cancelled() {
+                return None;
+            }
+            self.revision.borrow_and_update();
+            match self
+                .server
+                .store
+                .events(&self.resource.storage, self.cursor, BATCH)
+            {
+                Err(expired) => {
+                    self.push_error(&too_old(self.cursor, expired.oldest));
+                    self.ended = true;
+                    continue;
+                }
+                Ok((events, complete)) => {
+                    for event in &events {
+                        self.push_event(event);
+                    }
+                    self.cursor = complete;
+                    if !self.ready.is_empty() {
+                        continue;
+                    }
+                }
+            }
+            tokio::select! {
+                changed = self.revision.changed() => self.ended = changed.is_err(),
+                () = tokio::time::sleep_until(self.deadline) => {
+                    self.push_bookmark(false);
+                    self.ended = true;
+                }
+                () = tokio::time::sleep_until(self.bookmark), if self.options.bookmarks => {
+                    self.bookmark = Instant::now() + BOOKMARKS;
+                    self.push_bookmark(false);
+                }
+                () = self.closing.cancelled() => {}
+            }
+        }
+    }
+
+    fn take_ready(&mut self) -> Option<Bytes> {
+        let first = self.ready.pop_front()?;
+        if self.ready.is_empty() {
+            return Some(first);
+        }
+        let mut piece = first.to_vec();
+        while piece.len() < 64 << 10 {
+            let Some(next) = self.ready.pop_front() else {
+                break;
+            };
+            piece.extend_from_slice(&next);
+        }
+        Some(piece.into())
+    }
+
+    /// The present state as ADDED events.
+    fn begin_with_state(&mut self, marked: bool) {
+        let server = self.server.clone();
+        let namespace = self.namespace.clone();
+        let query = Query {
+            resource: &self.resource.storage.clone(),
+            namespace: namespace.as_deref(),
+            after: None,
+            limit: None,
+            at: None,
+        };
+        let Ok(page) = server.store.list(&query) else {
+            return;
+        };
+        self.cursor = page.revision;
+        for stored in &page.objects {
+            if selects(&self.options, stored, &self.resource) {
+                self.push("ADDED", stored);
+            }
+        }
+        if marked && self.options.bookmarks {
+            self.push_bookmark(true);
+        }
+    }
+
+    fn push_event(&mut self, event: &Event) {
+        let inside = |stored: &Stored| {
+            self.namespace
+                .as_deref()
+                .is_none_or(|namespace| *stored.key.namespace == *namespace)
+        };
+        if !inside(&event.object) {
+            return;
+        }
+        let now = selects(&self.options, &event.object, &self.resource);
+        let before = event
+            .previous
+            .as_deref()
+            .is_some_and(|old| selects(&self.options, old, &self.resource));
+        match (event.kind, before, now) {
+            (EventKind::Deleted, _, true) | (EventKind::Deleted, true, _) => {
+                self.push("DELETED", &event.object)
+            }
+            (EventKind::Deleted, ..) => {}
+            (_, false, true) => self.push("ADDED", &event.object),
+            (_, true, true) => self.push("MODIFIED", &event.object),
+            (_, true, false) => {
+                // What left the selection is shown as it was, at the version at which it left.
+                let Some(previous) = &event.previous else {
+                    return;
+                };
+                let mut value = served(previous, &self.resource);
+                value["metadata"]["resourceVersion"] = event.revision().to_string().into();
+                self.push_value("DELETED", &value);
+            }
+            (_, false, false) => {}
+        }
+    }
+
+    fn push(&mut self, kind: &str, stored: &Stored) {
+        match self.output {
+            Output::Json => {
+                let object = served_bytes(stored, &self.resource);
+                self.push_frame(kind, &object);
+            }
+            _ => {
+                let value = served(stored, &self.resource);
+                self.push_value(kind, &value);
+            }
+        }
+    }
+
+    fn push_value(&mut self, kind: &str, value: &Value) {
+        let mut shown = answer::render(&self.resource, value, &self.output);
+        if let Output::Table(..) = self.output {
+            if std::mem::replace(&mut self.defined, true) {
+                shown["columnDefinitions"] = json!([]);
+            }
+        }
+        self.push_frame(kind, &answer::encode(&shown));
+    }
+
+    fn push_frame(&mut self, kind: &str, object: &[u8]) {
+        let mut frame = Vec::with_capacity(object.len() + 40);
+        frame.extend_from_slice(b"{\"type\":\"");
+        frame.extend_from_slice(kind.as_bytes());
+        frame.extend_from_slice(b"\",\"object\":");
+        frame.extend_from_slice(object);
+        frame.extend_from_slice(b"}\n");
+        self.ready.push_back(frame.into());
+    }
+
+    fn push_bookmark(&mut self, initial: bool) {
+        if !self.options.bookmarks {
+            return;
+        }
+        let mut metadata =
+            json!({"resourceVersion": self.cursor.to_string(), "creationTimestamp": null});
+        if initial {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let object = json!({
+            "kind": self.resource.kind,
+            "apiVersion": self.resource.api_version(),
+            "metadata": metadata,
+        });
+        let shown = match &self.output {
+            Output::Json => object,
+            Output::Partial(version) => table::partial(&object, version),
+            Output::Table(version, _) => {
+                let cells: Vec<&str> = self.resource.columns.iter().map(|_| "").collect();
+                let metadata = json!({"resourceVersion": self.cursor.to_string()});
+                let row = json!({"cells": cells, "object": table::partial(&object, version)});
+                let columns = (!self.defined).then_some(&self.resource.columns[..]);
+                table::table(columns, vec![row], metadata, version)
+            }
+        };
+        self.push_frame("BOOKMARK", &answer::encode(&shown));
+    }
+
+    fn push_error(&mut self, status: &Status) {
+        self.push_frame("ERROR", &answer::encode(&status.to_json()));
+    }
+}
+
+fn rand_byte() -> u8 {
+    uuid::Uuid::new_v4().as_bytes()[0]
+}

@@ -1,0 +1,413 @@
+//! Writing objects: create, update, patch. Each is a new state computed from the published one and
+//! stored on the condition that nothing came in between; if something did, it is computed again.
+
+mod complete;
+mod patch;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use waft_apimachinery::managed::{self, Manager, Operation};
+use waft_apimachinery::meta::{self, Birth};
+use waft_apimachinery::registry::Resource;
+use waft_apimachinery::request::{FieldValidation, Part, WriteOptions};
+use waft_apimachinery::status::{FieldError, Status};
+
+use crate::admit;
+use crate::definitions;
+use crate::open::ApiServer;
+use crate::read::{served, to_stored};
+use crate::scale;
+use crate::service::Text;
+use crate::store::{Encoded, Expect, Key, Stored, Write, WriteError};
+
+/// How often a write that names no version is computed again before the client is told.
+const ATTEMPTS: usize = 32;
+
+/// What stays the same while a change is tried.
+pub(crate) struct Change<'a> {
+    pub(crate) resource: &'a Arc<Resource>,
+    pub(crate) namespace: Option<&'a str>,
+    pub(crate) name: &'a str,
+    pub(crate) part: Part,
+    pub(crate) options: &'a WriteOptions,
+}
+
+/// What became of one try.
+pub(crate) enum Outcome {
+    /// Stored, or as good as.
+    Done(Value),
+    /// Something came in between.
+    Again,
+}
+
+impl ApiServer {
+    /// Creates an object out of a body.
+    pub(crate) async fn create(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        mut object: Value,
+        options: &WriteOptions,
+        text: &mut Text,
+    ) -> Result<Value, Status> {
+        meta::check_type(&mut object, resource)?;
+        unknown_fields(&mut object, resource, options, text)?;
+        meta::metadata_mut(&mut object).shift_remove("managedFields");
+        let change = Change {
+            resource,
+            namespace,
+            name: "",
+            part: Part::Whole,
+            options,
+        };
+        self.create_prepared(&change, object, Operation::Update, text)
+            .await
+    }
+
+    /// Creates an object whose fields are known to be known.
+    async fn create_prepared(
+        &self,
+        change: &Change<'_>,
+        mut object: Value,
+        operation: Operation,
+        text: &mut Text,
+    ) -> Result<Value, Status> {
+        let Change {
+            resource,
+            namespace,
+            options,
+            ..
+        } = change;
+        let uid = uuid::Uuid::new_v4().to_string();
+        let birth = Birth {
+            namespace: *namespace,
+            name: Some(change.name).filter(|name| !name.is_empty()),
+            uid: &uid,
+            now: &now(),
+            suffix: &suffix(),
+        };
+        meta::prepare_create(&mut object, resource, &birth)?;
+        self.check_namespace(resource, *namespace)?;
+        complete::fill(&mut object, resource);
+        definitions::complete(&mut object, None, resource);
+        self.ask_admission(admit::Operation::Create, change, &mut object, None, text)
+            .await?;
+        complete::validate(&object, None, resource)?;
+        if operation == Operation::Update {
+            managed::track_update(
+                None,
+                &mut object,
+                resource.schema(),
+                &manager(change, operation, text),
+            );
+        }
+        let name = meta::text(&object, "name").to_owned();
+        let key = self.key(resource, *namespace, &name);
+        if options.dry_run {
+            self.check_absent(resource, &key)?;
+            return Ok(object);
+        }
+        let write = Write {
+            key: key.clone(),
+            expect: Expect::Absent,
+            delete: false,
+            object: Encoded::new(&to_stored(&object, resource)),
+        };
+        match self.store.write(write).await {
+            Ok(stored) => {
+                self.after_write(resource, &key);
+                set_version(&mut object, &stored);
+                Ok(object)
+            }
+            Err(WriteError::Exists | WriteError::Conflict | WriteError::Missing) => {
+                self.check_absent(resource, &key)?;
+                Err(Status::already_exists(
+                    &resource.group,
+                    &resource.plural,
+                    &name,
+                ))
+            }
+            Err(WriteError::Unavailable(why)) => Err(unavailable(&why)),
+        }
+    }
+
+    fn check_absent(&self, resource: &Resource, key: &Key) -> Result<(), Status> {
+        match self.store.get(key) {
+            None => Ok(()),
+            Some(stored) if stored.meta.terminating => Err(Status::object_is_being_deleted(
+                &resource.group,
+                &resource.plural,
+                &key.name,
+            )),
+            Some(_) => Err(Status::already_exists(
+                &resource.group,
+                &resource.plural,
+                &key.name,
+            )),
+        }
+    }
+
+    /// Replaces an object or a part of it; also says whether it was created.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the path's parts, the body and the options are all there is"
+    )]
+    pub(crate) async fn update(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        name: &str,
+        part: Part,
+        mut body: Value,
+        options: &WriteOptions,
+        text: &mut Text,
+    ) -> Result<(Value, bool), Status> {
+        let change = Change {
+            resource,
+            namespace,
+            name,
+            part,
+            options,
+        };
+        if part != Part::Scale {
+            meta::check_type(&mut body, resource)?;
+            unknown_fields(&mut body, resource, options, text)?;
+        }
+        let version = meta::text(&body, "resourceVersion").to_owned();
+        for _ in 0..ATTEMPTS {
+            let stored = match self.find(resource, namespace, name) {
+                Ok(stored) => stored,
+                Err(_) if resource.rules.create_on_update && part == Part::Whole => {
+                    meta::metadata_mut(&mut body).shift_remove("resourceVersion");
+                    let value = self
+                        .create_prepared(&change, body, Operation::Update, text)
+                        .await?;
+                    return Ok((value, true));
+                }
+                Err(status) => return Err(status),
+            };
+            if version.is_empty() && part == Part::Whole && !resource.rules.update_unconditionally {
+                let error = FieldError::invalid(
+                    "metadata.resourceVersion",
+                    &Value::from(0),
+                    "must be specified for an update",
+                );
+                return Err(Status::invalid(
+                    &resource.group,
+                    &resource.kind,
+                    name,
+                    vec![error],
+                ));
+            }
+            if !version.is_empty() && version != stored.revision.to_string() {
+                return Err(Status::modified(&resource.group, &resource.plural, name));
+            }
+            let old = served(&stored, resource);
+            let mut new = body.clone();
+            if part == Part::Scale {
+                new = old.clone();
+                scale::write(&mut new, &body, resource)?;
+            }
+            match self
+                .replace(&change, &stored, old, new, Operation::Update, text)
+                .await?
+            {
+                Outcome::Done(value) if part == Part::Scale => {
+                    return Ok((scale::read(&value, resource)?, false));
+                }
+                Outcome::Done(value) => return Ok((value, false)),
+                Outcome::Again if !version.is_empty() => break,
+                Outcome::Again => {}
+            }
+        }
+        Err(Status::modified(&resource.group, &resource.plural, name))
+    }
+
+    /// Takes an object from one state to the next, if nothing came in between.
+    pub(crate) async fn replace(
+        &self,
+        change: &Change<'_>,
+        stored: &Stored,
+        old: Value,
+        mut new: Value,
+        operation: Operation,
+        text: &mut Text,
+    ) -> Result<Outcome, Status> {
+        let Change {
+            resource,
+            options,
+            part,
+            ..
+        } = change;
+        complete::fill(&mut new, resource);
+        meta::prepare_update(&old, &mut new, resource, *part)?;
+        definitions::complete(&mut new, Some(&old), resource);
+        self.ask_admission(admit::Operation::Update, change, &mut new, Some(&old), text)
+            .await?;
+        complete::validate(&new, Some(&old), resource)?;
+        if operation == Operation::Update {
+            let manager = manager(change, operation, text);
+            managed::track_update(Some(&old), &mut new, resource.schema(), &manager);
+        }
+        meta::metadata_mut(&mut new)
+            .insert("resourceVersion".into(), stored.revision.to_string().into());
+        if complete::same(&old, &new) {
+            return Ok(Outcome::Done(old));
+        }
+        if options.dry_run {
+            return Ok(Outcome::Done(new));
+        }
+        // The last finalizer is gone: so is the object. Watchers see it as it was before.
+        let gone = stored.meta.terminating && !meta::has_finalizers(&new);
+        let kept = if gone {
+            stored.value()
+        } else {
+            to_stored(&new, resource)
+        };
+        let write = Write {
+            key: stored.key.clone(),
+            expect: Expect::Revision(stored.revision),
+            delete: gone,
+            object: Encoded::new(&kept),
+        };
+        match self.store.write(write).await {
+            Ok(written) => {
+                self.after_write(resource, &stored.key);
+                if !gone {
+                    set_version(&mut new, &written);
+                }
+                Ok(Outcome::Done(new))
+            }
+            Err(WriteError::Unavailable(why)) => Err(unavailable(&why)),
+            Err(_) => Ok(Outcome::Again),
+        }
+    }
+
+    /// Objects live in namespaces that exist and stay.
+    fn check_namespace(&self, resource: &Resource, namespace: Option<&str>) -> Result<(), Status> {
+        let Some(namespace) = namespace.filter(|_| resource.namespaced) else {
+            return Ok(());
+        };
+        match self
+            .store
+            .get(&Key::new(&"/namespaces".into(), "", namespace))
+        {
+            None => Err(Status::not_found("", "namespaces", namespace)),
+            Some(stored) if stored.meta.terminating => Err(Status::forbidden(
+                &resource.group,
+                &resource.plural,
+                "",
+                &format!(
+                    "unable to create new content in namespace {namespace} because it is being terminated"
+                ),
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+
+    pub(crate) async fn ask_admission(
+        &self,
+        operation: admit::Operation,
+        change: &Change<'_>,
+        new: &mut Value,
+        old: Option<&Value>,
+        text: &mut Text,
+    ) -> Result<(), Status> {
+        if self.admit.is_empty() {
+            return Ok(());
+        }
+        let id = admit::ResourceId {
+            group: change.resource.group.clone(),
+            version: change.resource.version.clone(),
+            kind: change.resource.kind.clone(),
+            plural: change.resource.plural.clone(),
+            subresource: change.part.as_str().to_owned(),
+            namespace: change.namespace.unwrap_or_default().to_owned(),
+            name: meta::text(new, "name").to_owned(),
+        };
+        for hook in &self.admit {
+            text.warnings
+                .extend(hook.admit(operation, &id, new, old).await?);
+        }
+        Ok(())
+    }
+
+    /// What other parts of the server must know of a write before it is answered.
+    pub(crate) fn after_write(&self, resource: &Resource, key: &Key) {
+        if *resource.storage == *definitions::STORAGE {
+            self.definition_changed(&key.name);
+        }
+    }
+}
+
+/// Drops fields that the schema doesn't know, and says so as the client wished.
+pub(crate) fn unknown_fields(
+    object: &mut Value,
+    resource: &Resource,
+    options: &WriteOptions,
+    text: &mut Text,
+) -> Result<(), Status> {
+    meta::write_only_fields(object, resource);
+    let unknown = resource.schema().prune(object);
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    match options.field_validation {
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            text.warnings.extend(unknown);
+            Ok(())
+        }
+        FieldValidation::Strict => Err(Status::bad_request(format!(
+            "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+            resource.kind,
+            resource.version,
+            resource.kind,
+            unknown.join(", ")
+        ))),
+    }
+}
+
+pub(crate) fn manager(change: &Change<'_>, operation: Operation, text: &Text) -> Manager {
+    Manager {
+        name: change
+            .options
+            .field_manager
+            .clone()
+            .unwrap_or_else(|| text.agent.clone()),
+        operation,
+        api_version: change.resource.api_version(),
+        subresource: Some(change.part.as_str())
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned),
+        time: now(),
+    }
+}
+
+pub(crate) fn unavailable(why: &str) -> Status {
+    Status::service_unavailable(format!("the object could not be stored: {why}"))
+}
+
+fn set_version(object: &mut Value, stored: &Stored) {
+    let version = stored.revision.to_string();
+    meta::metadata_mut(object).insert("resourceVersion".into(), version.into());
+}
+
+/// Now, as the API writes it: UTC, whole seconds.
+pub(crate) fn now() -> String {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second())
+        .unwrap_or(now)
+        .to_string()
+}
+
+/// Five characters that make no words.
+fn suffix() -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let random = uuid::Uuid::new_v4();
+    random.as_bytes()[..5]
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+        .collect()
+}

@@ -1,0 +1,66 @@
+//! Filling in and judging a new state.
+
+use serde_json::Value;
+use waft_apimachinery::meta;
+use waft_apimachinery::registry::Resource;
+use waft_apimachinery::status::{FieldErrorKind, Status};
+
+/// Defaults of the schema, then those that no schema carries.
+pub(super) fn fill(object: &mut Value, resource: &Resource) {
+    resource.schema().default(object);
+    meta::apply_defaults(object, resource);
+}
+
+/// Metadata, schema, and what is particular to definitions.
+pub(super) fn validate(
+    new: &Value,
+    old: Option<&Value>,
+    resource: &Resource,
+) -> Result<(), Status> {
+    let mut errors = meta::validate_metadata(new, resource, old);
+    errors.extend(resource.schema().validate(new, old));
+    if resource.builtin {
+        // A typed server could not even have read these.
+        if let Some(error) = errors
+            .iter()
+            .find(|error| error.kind == FieldErrorKind::TypeInvalid)
+        {
+            return Err(Status::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: {error}",
+                resource.kind, resource.version, resource.kind
+            )));
+        }
+    }
+    if *resource.storage == *crate::definitions::STORAGE {
+        errors.extend(waft_apimachinery::crd::validate(new, old));
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid(
+            &resource.group,
+            &resource.kind,
+            meta::text(new, "name"),
+            errors,
+        )),
+    }
+}
+
+/// Whether a write changes nothing. Times in `managedFields` don't count.
+pub(super) fn same(old: &Value, new: &Value) -> bool {
+    if old == new {
+        return true;
+    }
+    let timeless = |object: &Value| {
+        let mut object = object.clone();
+        let fields = object
+            .pointer_mut("/metadata/managedFields")
+            .and_then(Value::as_array_mut);
+        for entry in fields.into_iter().flatten() {
+            entry
+                .as_object_mut()
+                .map(|entry| entry.shift_remove("time"));
+        }
+        object
+    };
+    timeless(old) == timeless(new)
+}

@@ -1,0 +1,141 @@
+//! The commands beside `waft up`.
+
+use std::fs;
+
+use crate::support::{
+    eventually, manifest,
+    waft::{self, Up, Waft},
+};
+
+#[test]
+fn crds_are_printed() {
+    let ended = waft::run(&["crds"]);
+    assert!(ended.status.success(), "{ended:?}");
+    for name in [
+        "artifacts.runtime.wasmcloud.dev",
+        "hosts.runtime.wasmcloud.dev",
+        "workloads.runtime.wasmcloud.dev",
+        "workloadreplicasets.runtime.wasmcloud.dev",
+        "workloaddeployments.runtime.wasmcloud.dev",
+        "httptriggers.control.cosmonic.io",
+        "hostgroups.k8s.cosmonic.io",
+    ] {
+        let line = format!("name: {name}");
+        assert!(ended.stdout.contains(&line), "no {line}");
+    }
+}
+
+#[test]
+fn version_and_completion_are_printed() {
+    let version = waft::run(&["version"]);
+    assert!(version.status.success(), "{version:?}");
+    assert!(version.stdout.contains(env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = waft::run(&["completion", shell]);
+        assert!(ended.status.success(), "{ended:?}");
+        assert!(ended.stdout.contains("waft"), "{shell}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    for args in [
+        &["up", "--no-such-flag"][..],
+        &["no-such-command"],
+        &["up", "--http", "nowhere"],
+        &["completion", "tcsh9"],
+    ] {
+        let ended = waft::run(args);
+        assert_eq!(ended.status.code(), Some(2), "{args:?} {ended:?}");
+        assert!(ended.stdout.is_empty(), "{ended:?}");
+    }
+}
+
+#[test]
+fn without_a_cluster_commands_say_where_they_looked() {
+    let mut command = waft::command(waft::WAFT);
+    command
+        .args(["get", "workloads"])
+        .env("KUBECONFIG", "/nonexistent/kubeconfig");
+    let ended = waft::finish(command);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(
+        ended.stderr.contains("/nonexistent/kubeconfig"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn objects_are_managed_without_kubectl() {
+    let waft = Waft::up([] as [&str; 0]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app.yaml");
+    fs::write(
+        &file,
+        manifest::deployment("hello", "file:examples/hello/hello.wasm"),
+    )
+    .unwrap();
+    let path = file.to_str().unwrap();
+    let ok = |args: &[&str]| {
+        let ended = waft.cli(args);
+        assert!(ended.status.success(), "{args:?}: {ended:?}");
+        ended.stdout
+    };
+
+    let applied = ok(&["apply", "-f", path]);
+    assert!(applied.contains("hello"), "{applied}");
+    waft.get_ok("hello.localhost", "/log?noted");
+
+    let listed = ok(&["get", "workloaddeployments"]);
+    assert!(
+        listed.starts_with("NAME") && listed.contains("hello"),
+        "{listed}"
+    );
+    let described = ok(&["describe", "workloaddeployment/hello"]);
+    assert!(described.contains("Ready"), "{described}");
+
+    let status = eventually("status shows it ready", || {
+        let status = ok(&["status"]);
+        let url = format!("http://hello.localhost:{}/", waft.http.port());
+        if status.contains(&url) && status.contains("1/1") {
+            Ok(status)
+        } else {
+            Err(status)
+        }
+    });
+    assert!(status.contains("hello"), "{status}");
+
+    eventually("the guest's line is in its log", || {
+        let log = ok(&["logs", "hello"]);
+        if log.lines().any(|line| line.ends_with("noted")) {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+
+    ok(&["delete", "-f", path]);
+    eventually("the route is gone", || {
+        match waft.get("hello.localhost", "/").status {
+            404 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+    let again = waft.cli(&["delete", "-f", path]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+}
+
+#[test]
+fn output_is_json_a_line_on_demand() {
+    let waft = Up::default()
+        .arg("examples/hello")
+        .arg("--output")
+        .arg("json")
+        .start();
+    waft.get_ok("hello.localhost", "/log?x");
+    waft.wait_for_line(&["hello.localhost", "http://"]);
+    for line in waft.output().lines() {
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok_and(|value| value.is_object()), "{line}");
+    }
+}

@@ -1,0 +1,126 @@
+//! From a manifest, or a bare component, to an answer.
+
+use std::fs;
+
+use crate::support::{
+    eventually, free_address, http, manifest,
+    waft::{Up, Waft, finish},
+};
+
+#[test]
+fn the_first_example_answers() {
+    let waft = Waft::up(["examples/hello"]);
+    assert_eq!(waft.get_ok("hello.localhost", "/"), "Hello from Waft!\n");
+
+    let url = format!("http://hello.localhost:{}/", waft.http.port());
+    waft.wait_for_line(&[&url]);
+    waft.wait_for_line(&[&format!("https://{}", waft.api)]);
+    waft.wait_for_line(&["kubectl", &waft.kubeconfig().display().to_string()]);
+
+    waft.get("hello.localhost", "/log?seen");
+    waft.wait_for_line(&["hello/hello", "seen"]);
+    waft.wait_for_line(&["hello/hello", "error: seen"]);
+    waft.wait_for_line(&["GET", "/log", "200"]);
+
+    let nobody = waft.get("nobody.localhost", "/");
+    assert_eq!((nobody.status, nobody.reason()), (404, Some("NoRoute")));
+    let port = format!("HELLO.Localhost.:{}", waft.http.port());
+    assert_eq!(waft.get(&port, "/x?y").status, 200);
+
+    let (status, output) = waft.interrupt();
+    assert!(status.success(), "{status}\n{output}");
+}
+
+#[test]
+fn the_trigger_example_answers() {
+    let waft = Waft::up(["examples/http-trigger"]);
+    let text = waft.get_ok("trigger.localhost", "/any/path");
+    assert_eq!(text, "Hello from Waft, by WASI 0.3!\n");
+    waft.wait_for_line(&[&format!("http://trigger.localhost:{}/", waft.http.port())]);
+}
+
+#[test]
+fn a_bare_component_needs_no_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = folder.path().join("greeter.wasm");
+    fs::copy(waft_guests::path("hello-p2"), &component).unwrap();
+    let waft = Up::default().arg(&component).start();
+    assert_eq!(waft.get_ok("greeter.localhost", "/"), "Hello from Waft!\n");
+}
+
+#[test]
+fn a_manifest_comes_by_stdin() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(
+        waft_guests::path("hello-p2"),
+        folder.path().join("hello.wasm"),
+    )
+    .unwrap();
+    let text = manifest::deployment("piped", "file:hello.wasm");
+    fs::write(folder.path().join("input"), text).unwrap();
+    let waft = Up::default()
+        .arg("-")
+        .under(["sh", "-c", "exec \"$@\" <input", "sh"])
+        .working_dir(folder.path())
+        .start();
+    assert_eq!(waft.get_ok("piped.localhost", "/"), "Hello from Waft!\n");
+}
+
+#[test]
+fn a_data_folder_is_kept_and_has_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let first = Up::default().arg("examples/hello").data(&data).start();
+    first.get_ok("hello.localhost", "/");
+
+    let refused = Up::default().data(&data).run();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("in use"), "{refused:?}");
+    first.get_ok("hello.localhost", "/");
+
+    assert!(first.interrupt().0.success());
+    let again = Up::default().data(&data).start();
+    again.get_ok("hello.localhost", "/");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_flag() {
+    let address = free_address();
+    let _holder = std::net::TcpListener::bind(address).unwrap();
+    let ended = Up::default().arg("examples/hello").http(address).run();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    for part in [address.to_string().as_str(), "--http"] {
+        assert!(ended.stderr.contains(part), "{part} in {ended:?}");
+    }
+}
+
+#[test]
+fn the_second_interrupt_ends_it_at_once() {
+    let waft = Waft::up(["examples/hello"]);
+    waft.get_ok("hello.localhost", "/");
+    let address = waft.http;
+    let slow = std::thread::spawn(move || http::get(address, "hello.localhost", "/sleep?60000"));
+    waft.wait_for_line(&["hello.localhost"]);
+    crate::support::waft::signal(waft.pid(), "INT");
+    eventually("new connections are refused", || {
+        match http::get(address, "hello.localhost", "/") {
+            Err(_) => Ok(()),
+            Ok(answer) if answer.status == 503 => Ok(()),
+            Ok(answer) => Err(format!("{answer:?}")),
+        }
+    });
+    let (status, _) = waft.interrupt();
+    assert!(!status.success(), "{status}");
+    let _ = slow.join();
+}
+
+#[test]
+fn curl_reaches_it_by_its_printed_url() {
+    let waft = Waft::up(["examples/hello"]);
+    let url = format!("http://hello.localhost:{}/", waft.http.port());
+    waft.get_ok("hello.localhost", "/");
+    let mut curl = crate::support::waft::command("curl");
+    curl.args(["-fsS", "--noproxy", "*", &url]);
+    let ended = finish(curl);
+    assert_eq!(ended.stdout, "Hello from Waft!\n", "{ended:?}");
+}

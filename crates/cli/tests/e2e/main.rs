@@ -1,0 +1,21 @@
+//! The `waft` program as a user meets it: real processes, real kubectl, real registries, HTTP over
+//! loopback. One test binary, so that it is linked once.
+//!
+//! What a test needs beside the program and is not installed makes it say `skipped`, unless
+//! `WAFT_REQUIRE_SERVERS` is set: see `tests/env/README.md`.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends with the failure that it meets"
+)]
+
+mod bad_inputs;
+mod command_line;
+mod durability;
+mod echo;
+mod first_response;
+mod foreign;
+mod hostile;
+mod kubectl;
+mod seeds;
+mod support;
+mod watch;

@@ -1,5 +1,6 @@
 //! Sends the response headers at once, then each piece of the request body as it comes, then its
-//! trailers. Holds one piece at a time, whatever the body's length.
+//! trailers. Holds one piece at a time, whatever the body's length. Says which trailers it will
+//! send if the request said so: HTTP/1 needs that.
 
 use wasip2::{
     http::types::{IncomingBody, IncomingRequest, OutgoingBody, ResponseOutparam},
@@ -12,8 +13,16 @@ struct Echo;
 
 impl wasip2::exports::http::incoming_handler::Guest for Echo {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let trailer_names = request.headers().get("trailer");
         let incoming = request.consume().expect("the body is taken once");
-        let outgoing = http_answer::start(out, 200, "application/octet-stream");
+        let outgoing = http_answer::start_with(
+            out,
+            200,
+            &[
+                ("content-type", vec![b"application/octet-stream".to_vec()]),
+                ("trailer", trailer_names),
+            ],
+        );
         {
             let from = incoming.stream().expect("the stream is taken once");
             let to = outgoing.write().expect("the stream is taken once");

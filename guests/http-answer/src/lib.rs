@@ -18,10 +18,23 @@ pub fn path_and_query(request: &IncomingRequest) -> (String, String) {
 
 /// Sends headers with a status, and gives the body to write. `body.finish()` ends the response.
 pub fn start(out: ResponseOutparam, status: u16, content_type: &str) -> OutgoingBody {
+    start_with(
+        out,
+        status,
+        &[("content-type", vec![content_type.as_bytes().to_vec()])],
+    )
+}
+
+/// The same with any headers; those without values are left out.
+pub fn start_with(
+    out: ResponseOutparam,
+    status: u16,
+    fields: &[(&str, Vec<Vec<u8>>)],
+) -> OutgoingBody {
     let headers = Fields::new();
-    headers
-        .set("content-type", &[content_type.as_bytes().to_vec()])
-        .expect("content-type may be set");
+    for (name, values) in fields.iter().filter(|(_, values)| !values.is_empty()) {
+        headers.set(name, values).expect("the header may be set");
+    }
     let response = OutgoingResponse::new(headers);
     response.set_status_code(status).expect("a valid status");
     let body = response.body().expect("the body is taken once");

@@ -1,5 +1,7 @@
 //! `/ok` answers; `/panic` panics with a secret in its text; `/after-headers` sends headers and a
-//! piece of the body, then traps; any other path traps at once.
+//! piece of the body, waits until they must have left, then traps; any other path traps at once.
+
+use std::{thread, time::Duration};
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
@@ -17,6 +19,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Trap {
                 let body = http_answer::start(out, 200, "text/plain");
                 let stream = body.write().expect("the stream is taken once");
                 let _ = stream.blocking_write_and_flush(b"half of ");
+                thread::sleep(Duration::from_millis(50));
                 core::arch::wasm32::unreachable()
             }
             _ => core::arch::wasm32::unreachable(),

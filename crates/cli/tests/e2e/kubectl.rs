@@ -186,7 +186,7 @@ fn a_changed_manifest_rolls_without_a_gap() {
     );
     let applied = kubectl.apply_ok(&changed);
     assert!(applied.contains("configured"), "{applied}");
-    let changed = eventually("the new environment is there", || {
+    eventually("the new environment is there", || {
         let answer = waft.get("hello.localhost", "/env");
         assert_eq!(answer.status, 200, "{answer:?}");
         match answer.text().contains("GREETING=hi") {
@@ -194,7 +194,6 @@ fn a_changed_manifest_rolls_without_a_gap() {
             false => Err(answer.text()),
         }
     });
-    let () = changed;
     let second = wait_for_pods(&kubectl, 1);
     assert_ne!(first, second);
     let unchanged = kubectl.apply_ok(&manifest::deployment_with(

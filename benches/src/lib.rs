@@ -1,1 +1,0 @@
-//! Benchmarks of the waft binary and its parts.

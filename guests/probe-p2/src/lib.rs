@@ -1,0 +1,139 @@
+//! Asks the host for more than it was given, and answers what it was told.
+//!
+//! | path | asks for |
+//! |---|---|
+//! | `/http`, `/tcp`, `/udp`, `/dns` | the network; answers the interface's error |
+//! | `/files` | files; answers how many folders it has |
+//! | `/random?N` | N random bytes in one call |
+//! | `/pass?N` | to pass N bytes to the host in one call |
+//! | `/handles?N` | N resources at a time |
+//! | `/headers?N` | one header map with N fields |
+
+use std::mem;
+
+use wasip2::{
+    clocks::monotonic_clock::subscribe_duration,
+    filesystem::preopens::get_directories,
+    http::{
+        outgoing_handler,
+        types::{Fields, IncomingRequest, OutgoingRequest, ResponseOutparam, Scheme},
+    },
+    random::random::get_random_bytes,
+    sockets::{
+        instance_network::instance_network,
+        ip_name_lookup::resolve_addresses,
+        network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress},
+        tcp_create_socket::create_tcp_socket,
+        udp_create_socket::create_udp_socket,
+    },
+};
+
+wasip2::http::proxy::export!(Probe);
+
+struct Probe;
+
+impl wasip2::exports::http::incoming_handler::Guest for Probe {
+    fn handle(request: IncomingRequest, out: ResponseOutparam) {
+        let (path, query) = http_answer::path_and_query(&request);
+        let number = query.parse().unwrap_or(0);
+        let answer = match path.as_str() {
+            "/http" => http(),
+            "/tcp" => tcp(),
+            "/udp" => udp(),
+            "/dns" => dns(),
+            "/files" => get_directories().len().to_string(),
+            "/random" => get_random_bytes(number).len().to_string(),
+            "/pass" => pass(number as usize),
+            "/handles" => handles(number),
+            "/headers" => headers(number),
+            _ => "ok".into(),
+        };
+        http_answer::text(out, 200, &answer);
+    }
+}
+
+fn http() -> String {
+    let request = OutgoingRequest::new(Fields::new());
+    let set = request
+        .set_scheme(Some(&Scheme::Http))
+        .and_then(|()| request.set_authority(Some("127.0.0.1:1")))
+        .and_then(|()| request.set_path_with_query(Some("/")));
+    set.expect("a valid address");
+    match outgoing_handler::handle(request, None) {
+        Err(code) => format!("{code:?}"),
+        Ok(pending) => {
+            pending.subscribe().block();
+            match pending.get() {
+                Some(Ok(Err(code))) => format!("{code:?}"),
+                Some(Ok(Ok(response))) => format!("answered {}", response.status()),
+                _ => "no answer".into(),
+            }
+        }
+    }
+}
+
+fn local(port: u16) -> IpSocketAddress {
+    IpSocketAddress::Ipv4(Ipv4SocketAddress {
+        port,
+        address: (127, 0, 0, 1),
+    })
+}
+
+fn tcp() -> String {
+    let socket = match create_tcp_socket(IpAddressFamily::Ipv4) {
+        Ok(socket) => socket,
+        Err(code) => return format!("{code:?}"),
+    };
+    let started = socket.start_connect(&instance_network(), local(1));
+    socket.subscribe().block();
+    match started.and_then(|()| socket.finish_connect()) {
+        Ok(_) => "connected".into(),
+        Err(code) => format!("{code:?}"),
+    }
+}
+
+fn udp() -> String {
+    let socket = match create_udp_socket(IpAddressFamily::Ipv4) {
+        Ok(socket) => socket,
+        Err(code) => return format!("{code:?}"),
+    };
+    let started = socket.start_bind(&instance_network(), local(0));
+    match started.and_then(|()| socket.finish_bind()) {
+        Ok(()) => "bound".into(),
+        Err(code) => format!("{code:?}"),
+    }
+}
+
+fn dns() -> String {
+    let stream = match resolve_addresses(&instance_network(), "localhost") {
+        Ok(stream) => stream,
+        Err(code) => return format!("{code:?}"),
+    };
+    stream.subscribe().block();
+    match stream.resolve_next_address() {
+        Ok(found) => format!("{found:?}"),
+        Err(code) => format!("{code:?}"),
+    }
+}
+
+fn pass(bytes: usize) -> String {
+    let passed = Fields::new().append("x-large", &vec![b'x'; bytes]);
+    format!("{passed:?}")
+}
+
+fn handles(count: u64) -> String {
+    for _ in 0..count {
+        mem::forget(subscribe_duration(u64::MAX / 2));
+    }
+    count.to_string()
+}
+
+fn headers(count: u64) -> String {
+    let fields = Fields::new();
+    for at in 0..count {
+        if let Err(error) = fields.append(&format!("x-{at}"), b"value") {
+            return format!("{error:?} at {at}");
+        }
+    }
+    count.to_string()
+}

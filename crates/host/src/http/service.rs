@@ -20,7 +20,7 @@ use super::{
     body::{AnswerBody, Finish, LimitedBody, Record},
     request_id,
     router::Target,
-    wire::Signals,
+    wire::{Active, Signals},
 };
 use crate::{reason::Reason, running::RunningWorkload, serving::Serving};
 
@@ -45,11 +45,22 @@ pub(crate) struct ConnectionService {
 
 impl ConnectionService {
     /// Answers one request. Dropping the future, because the client left, ends the guest's call.
-    pub(crate) async fn answer(
+    /// The request is counted in at once, not at the first poll: before that hyper looks for the
+    /// end of the stream.
+    pub(crate) fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-    ) -> Result<Response<AnswerBody>, Infallible> {
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
         let (active, refused) = self.signals.begin();
+        self.answer_begun(request, active, refused)
+    }
+
+    async fn answer_begun(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        active: Active,
+        refused: Option<Reason>,
+    ) -> Result<Response<AnswerBody>, Infallible> {
         let mut finish = Finish::new(active, self.serving.unrouted.clone());
         let request_id = request_id::of(request.headers());
         if self.serving.events.wanted() {

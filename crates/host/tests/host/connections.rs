@@ -1,0 +1,250 @@
+//! Connections over their life: keep-alive, pipelining, HEAD, 100-continue, HTTP/2, clients that
+//! are slow, close half, or leave.
+
+use std::{
+    io::{Read, Write},
+    thread,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use waft_ir::{HostLink, WorkloadId};
+
+use crate::harness::{PATIENCE, RUNTIME, Rig};
+
+const HELLO: &str = "Hello from Waft!\n";
+const GET: &str = "GET / HTTP/1.1\r\nhost: test\r\n\r\n";
+
+#[test]
+fn one_connection_serves_many_requests() {
+    let rig = Rig::serving("hello-p2");
+    let mut client = rig.connect();
+    for _ in 0..20 {
+        assert_eq!(client.request(GET).text(), HELLO);
+    }
+    // In one piece, and in pieces of a byte.
+    client.send(GET.repeat(5));
+    for _ in 0..5 {
+        assert_eq!(client.read().text(), HELLO);
+    }
+    for byte in GET.bytes() {
+        client.send([byte]);
+    }
+    assert_eq!(client.read().text(), HELLO);
+    let last = client.request("GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    assert_eq!(last.header("connection"), Some("close"));
+    assert!(client.is_closed());
+    let mut old = rig.connect();
+    old.request("GET / HTTP/1.0\r\nhost: test\r\n\r\n");
+    assert!(old.is_closed());
+}
+
+#[test]
+fn head_has_headers_and_no_body() {
+    let rig = Rig::serving("hello-p2");
+    let mut client = rig.connect();
+    for _ in 0..2 {
+        let answer = client.request("HEAD / HTTP/1.1\r\nhost: test\r\n\r\n");
+        assert_eq!((answer.status, answer.body.len()), (200, 0));
+    }
+    let refused = client.request("HEAD / HTTP/1.1\r\nhost: other\r\n\r\n");
+    assert_eq!(refused.status, 404);
+    assert_eq!(refused.header("x-waft-reason"), Some("NoRoute"));
+    assert_eq!(client.request(GET).text(), HELLO);
+}
+
+#[test]
+fn a_client_that_asks_is_told_to_continue() {
+    let rig = Rig::serving("echo-p2");
+    let mut client = rig.connect();
+    client
+        .send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n");
+    // The echo answers before it reads: then the answer's head comes first, which is as good.
+    let first = client.head();
+    client.send("hello");
+    let answer = if first.status == 100 {
+        client.read()
+    } else {
+        first
+    };
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn http2_is_served_on_the_same_port() {
+    let rig = Rig::serving("echo-p2");
+    RUNTIME.block_on(async {
+        let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = |host: &str, body: &'static str| {
+            hyper::Request::post(format!("http://{host}/"))
+                .body(Full::<bytes::Bytes>::from(body))
+                .unwrap()
+        };
+        let (one, two) = (
+            sender.send_request(request("test", "one")),
+            sender.clone().send_request(request("test", "two")),
+        );
+        for (answer, text) in [(one.await, "one"), (two.await, "two")] {
+            let answer = answer.unwrap();
+            assert_eq!(answer.status(), 200);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, text);
+        }
+        // Trailers need no announcement here.
+        let frames = futures::stream::iter([
+            Ok::<_, std::convert::Infallible>(Frame::data(bytes::Bytes::from("hi"))),
+            Ok(Frame::trailers(HeaderMap::from_iter([(
+                HeaderName::from_static("x-sum"),
+                HeaderValue::from_static("42"),
+            )]))),
+        ]);
+        let request = hyper::Request::post("http://test/").body(StreamBody::new(frames));
+        let (mut sender, connection) = {
+            let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap()
+        };
+        tokio::spawn(connection);
+        let answer = sender.send_request(request.unwrap()).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap();
+        assert_eq!(body.trailers().unwrap()["x-sum"], "42");
+        assert_eq!(body.to_bytes(), "hi");
+    });
+}
+
+#[test]
+fn a_client_that_closes_its_half_gets_its_answers() {
+    let rig = Rig::serving("echo-p2");
+    let mut client = rig.connect();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 5\r\n\r\nhello");
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nyo");
+    client.half_close();
+    assert_eq!(client.read().text(), "hello");
+    assert_eq!(client.read().text(), "yo");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_client_that_closes_its_half_and_reads_slowly_gets_all_of_it() {
+    let rig = Rig::serving("echo-p2");
+    let mut client = rig.connect();
+    // More than the sockets hold.
+    let body = vec![b'x'; 16 << 20];
+    let mut writer = client.reader.get_ref().try_clone().unwrap();
+    let length = body.len();
+    let sending = thread::spawn(move || {
+        let head = format!("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n");
+        writer.write_all(head.as_bytes()).unwrap();
+        writer.write_all(&body).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    client.head();
+    let mut read = 0;
+    let mut piece = vec![0; 1 << 20];
+    let mut tail = Vec::new();
+    loop {
+        let count = client.reader.read(&mut piece).unwrap();
+        if count == 0 {
+            break;
+        }
+        read += count;
+        tail.extend_from_slice(&piece[..count]);
+        tail.drain(..tail.len().saturating_sub(5));
+        thread::sleep(Duration::from_millis(1));
+    }
+    sending.join().unwrap();
+    assert!(read >= 16 << 20, "{read}");
+    assert_eq!(tail, b"0\r\n\r\n");
+}
+
+#[test]
+fn a_client_that_leaves_frees_its_instance() {
+    let rig = Rig::serving_with("hello-p2", |c| {
+        c.limits.max_in_flight = 1;
+        c.limits.queue = 1;
+        c.limits.queue_timeout = Duration::from_secs(20);
+    });
+    let mut client = rig.connect();
+    client.send("GET /sleep?20000 HTTP/1.1\r\nhost: test\r\n\r\n");
+    wait_until(|| {
+        rig.host
+            .metrics()
+            .contains("calls_in_flight{workload=\"default/w\",component=\"main\"} 1\n")
+    });
+    let left = Instant::now();
+    drop(client);
+    // The one place is free again for this request.
+    assert_eq!(rig.get("/").text(), HELLO);
+    let took = left.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    wait_until(|| rig.host.metrics().contains("class=\"gone\"} 1\n"));
+}
+
+#[test]
+fn a_pipe_to_a_workload_speaks_http_whatever_the_host() {
+    let rig = Rig::serving("hello-p2");
+    let id = WorkloadId("uid-w".into());
+    RUNTIME.block_on(async {
+        let mut pipe = rig.host.connect(&id).await.unwrap();
+        pipe.write_all(b"GET / HTTP/1.1\r\nhost: localhost:1234\r\nconnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        let reading = pipe.read_to_string(&mut answer);
+        tokio::time::timeout(PATIENCE, reading)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains(HELLO), "{answer}");
+        let unknown = rig.host.connect(&WorkloadId("none".into())).await;
+        assert_eq!(
+            unknown.err().map(|e| e.kind()),
+            Some(std::io::ErrorKind::NotConnected)
+        );
+    });
+}
+
+#[test]
+fn requests_have_ids_that_their_lines_carry() {
+    let rig = Rig::serving("hello-p2");
+    let mut events = rig.host.subscribe();
+    rig.connect()
+        .request("GET /log?x HTTP/1.1\r\nhost: test\r\nx-request-id: my-id\r\n\r\n");
+    let (mut lines, mut access) = (0, None);
+    RUNTIME.block_on(async {
+        while lines < 2 || access.is_none() {
+            let event = tokio::time::timeout(PATIENCE, events.recv()).await;
+            match event.unwrap().unwrap() {
+                waft_host::Event::Line { workload, line } => {
+                    assert_eq!(&*workload, "default/w");
+                    assert_eq!(line.request.as_deref(), Some("my-id"));
+                    lines += 1;
+                }
+                waft_host::Event::Access(line) => access = Some(line),
+            }
+        }
+    });
+    let access = access.unwrap();
+    assert_eq!(&*access.request_id, "my-id");
+    assert_eq!((&*access.method, &*access.path), ("GET", "/log"));
+    assert_eq!((access.status, access.bytes), (Some(200), 7));
+}
+
+pub(crate) fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it hangs");
+        thread::yield_now();
+    }
+}

@@ -1,0 +1,218 @@
+//! Workloads from start to gone.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use waft_ir::{FailureReason, HostLink, Phase, PullPolicy, Service, WorkloadState};
+
+use crate::{
+    connections::wait_until,
+    harness::{RUNTIME, Rig, workload},
+};
+
+fn failure(state: &WorkloadState) -> (FailureReason, &str) {
+    match &state.phase {
+        Phase::Failed(failure) => (failure.reason, &failure.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_workload_comes_and_goes() {
+    let rig = Rig::new();
+    let first = workload("w", &[("main", "hello-p2")]);
+    let id = rig.run(first.clone());
+    let state = rig.settled(&id);
+    assert_eq!(state.host, rig.id);
+    assert_eq!(state.components[0].http.as_deref(), Some("0.2"));
+    let digest = state.components[0].digest.clone().unwrap();
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    wait_until(|| rig.host.hosts().borrow()[&rig.id].workloads == 1);
+    // Again: nothing changes.
+    rig.start(first);
+    assert_eq!(rig.settled(&id), state);
+
+    rig.stop(&id);
+    rig.wait_for(&id, |state| state.is_none());
+    wait_until(|| rig.host.hosts().borrow()[&rig.id].workloads == 0);
+    rig.stop(&id);
+}
+
+#[test]
+fn a_guest_of_0_3_serves_as_well() {
+    let rig = Rig::serving("hello-p3");
+    assert_eq!(rig.get("/").status, 200);
+    let state = rig.settled(&waft_ir::WorkloadId("uid-w".into()));
+    assert_eq!(state.components[0].http.as_deref(), Some("0.3"));
+}
+
+#[test]
+fn failures_name_component_and_image_and_are_tried_again() {
+    let rig = Rig::new();
+    let mut bad = workload("w", &[("main", "hello-p2")]);
+    let path = rig.folder.path().join("late.wasm");
+    bad.components[0].image.reference = format!("file:{}", path.display());
+    let id = rig.start(bad.clone());
+    let state = rig.settled(&id);
+    let (reason, message) = failure(&state);
+    assert_eq!(reason, FailureReason::FileNotFound);
+    assert!(
+        message.contains("`main`") && message.contains("late.wasm"),
+        "{message}"
+    );
+
+    std::fs::copy(waft_guests::path("hello-p2"), &path).unwrap();
+    bad.components[0].image.policy = PullPolicy::Always;
+    let id = rig.start(bad);
+    rig.wait_for(&id, |s| s.is_some_and(|s| s.phase == Phase::Running));
+    rig.stop(&id);
+    rig.wait_for(&id, |state| state.is_none());
+}
+
+#[test]
+fn a_failed_workload_can_be_stopped() {
+    let rig = Rig::new();
+    let id = rig.start(workload("w", &[("main", "unsupported-import-p2")]));
+    let state = rig.settled(&id);
+    let (reason, message) = failure(&state);
+    assert_eq!(reason, FailureReason::UnsupportedImport);
+    assert!(message.contains("`main`"), "{message}");
+    rig.stop(&id);
+    rig.wait_for(&id, |state| state.is_none());
+}
+
+#[test]
+fn one_component_must_serve_http_and_one_only() {
+    let rig = Rig::new();
+    let two = workload("two", &[("a", "hello-p2"), ("b", "hello-p3")]);
+    let state = rig.settled(&rig.start(two));
+    let (reason, message) = failure(&state);
+    assert_eq!(reason, FailureReason::LinkFailed);
+    assert!(message.contains("`a`, `b`"), "{message}");
+
+    let none = workload("none", &[("only", "worker")]);
+    let state = rig.settled(&rig.start(none));
+    let (reason, message) = failure(&state);
+    assert_eq!(reason, FailureReason::MissingExport);
+    assert!(message.contains("`only`"), "{message}");
+
+    let mut service = workload("service", &[("main", "hello-p2")]);
+    let main = service.components[0].clone();
+    service.service = Some(Service {
+        name: "sidecar".into(),
+        image: main.image,
+        max_restarts: 0,
+        resources: main.resources,
+        limits: main.limits,
+    });
+    let state = rig.settled(&rig.start(service));
+    let (reason, message) = failure(&state);
+    assert_eq!(reason, FailureReason::NotSupportedYet);
+    assert!(message.contains("sidecar"), "{message}");
+}
+
+#[test]
+fn stopping_while_it_starts_leaves_nothing() {
+    let rig = Rig::new();
+    for round in 0..10 {
+        let id = rig.start(workload(&format!("w{round}"), &[("main", "hello-p2")]));
+        rig.stop(&id);
+        rig.wait_for(&id, |state| state.is_none());
+    }
+    assert!(rig.host.states().borrow().is_empty());
+    wait_until(|| !rig.folder.path().join("logs/default").exists());
+}
+
+#[test]
+fn requests_in_flight_are_finished_before_a_workload_goes() {
+    let rig = Rig::serving("hello-p2");
+    let id = waft_ir::WorkloadId("uid-w".into());
+    let mut client = rig.connect();
+    client.send("GET /sleep?700 HTTP/1.1\r\nhost: test\r\n\r\n");
+    wait_until(|| in_flight(&rig));
+    rig.stop(&id);
+    rig.wait_for(&id, |s| s.is_none_or(|s| s.phase == Phase::Stopping));
+    rig.get("/").is_refusal(503, "NoReadyBackend");
+    assert!(rig.host.states().borrow().contains_key(&id), "it waits");
+    assert_eq!(client.read().text(), "awake\n");
+    rig.wait_for(&id, |state| state.is_none());
+}
+
+#[test]
+fn requests_that_outlast_the_grace_period_are_cut_off() {
+    let rig = Rig::with_grace(Duration::from_millis(100));
+    let id = rig.run(workload("w", &[("main", "hello-p2")]));
+    rig.route("test", &[&id]);
+    let mut client = rig.connect();
+    client.send("GET /sleep?30000 HTTP/1.1\r\nhost: test\r\n\r\n");
+    wait_until(|| in_flight(&rig));
+    rig.stop(&id);
+    client.read().is_refusal(503, "InstanceLost");
+    rig.wait_for(&id, |state| state.is_none());
+}
+
+#[test]
+fn replicas_take_turns_and_one_that_goes_is_passed_over() {
+    let rig = Rig::new();
+    let replica = |name: &str| {
+        let mut workload = workload(name, &[("main", "hello-p2")]);
+        let environment = &mut workload.components[0].resources.environment;
+        environment.insert("REPLICA".into(), name.into());
+        workload
+    };
+    let (a, b) = (rig.run(replica("a")), rig.run(replica("b")));
+    rig.route("test", &[&a, &b]);
+    let count = |text: &str| {
+        let answers = (0..10).map(|_| rig.get("/env"));
+        answers.filter(|a| a.text().contains(text)).count()
+    };
+    assert_eq!(count("REPLICA=a\n"), 5);
+    rig.stop(&a);
+    rig.wait_for(&a, |state| state.is_none());
+    assert_eq!(count("REPLICA=b\n"), 10);
+}
+
+#[test]
+fn nothing_is_lost_while_replicas_are_replaced_under_load() {
+    let rig = Arc::new(Rig::serving("hello-p2"));
+    let load = {
+        let rig = rig.clone();
+        thread::spawn(move || {
+            let mut client = rig.connect();
+            for _ in 0..300 {
+                let answer = client.request("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+                assert_eq!(answer.status, 200, "{answer:?}");
+            }
+        })
+    };
+    let mut old = waft_ir::WorkloadId("uid-w".into());
+    for round in 0..5 {
+        let new = rig.run(workload(&format!("r{round}"), &[("main", "hello-p2")]));
+        rig.route("test", &[&new]);
+        rig.stop(&old);
+        rig.wait_for(&old, |state| state.is_none());
+        old = new;
+    }
+    load.join().unwrap();
+}
+
+#[test]
+fn a_drained_host_finishes_its_requests_and_accepts_no_more() {
+    let rig = Rig::serving("hello-p2");
+    let mut idle = rig.connect();
+    idle.request("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    let mut client = rig.connect();
+    client.send("GET /sleep?300 HTTP/1.1\r\nhost: test\r\n\r\n");
+    wait_until(|| in_flight(&rig));
+    let host = rig.host.clone();
+    let draining = RUNTIME.spawn(async move { host.drain(Duration::from_secs(10)).await });
+    assert_eq!(client.read().text(), "awake\n");
+    assert!(client.is_closed());
+    assert!(idle.is_closed());
+    RUNTIME.block_on(draining).unwrap();
+    assert!(std::net::TcpStream::connect(rig.address).is_err());
+}
+
+pub(crate) fn in_flight(rig: &Rig) -> bool {
+    let line = "waft_guest_calls_in_flight{workload=\"default/w\",component=\"main\"} 1\n";
+    rig.host.metrics().contains(line)
+}

@@ -1,0 +1,12 @@
+//! The host with real guests, on real sockets.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod client;
+mod harness;
+
+mod connections;
+mod lifecycle;
+mod logs;
+mod smuggling;
+mod statuses;
+mod streaming;

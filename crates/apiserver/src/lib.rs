@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod admit;
 mod answer;
 mod body;
@@ -20,11 +21,13 @@ mod open;
 mod read;
 mod reviews;
 mod scale;
+mod serve;
 mod service;
 mod store;
 mod watch;
 mod write;
 
+pub use access::{Access, AccessError};
 pub use admit::{Admit, Operation, ResourceId};
 pub use connect::{ByteStream, Connect, LogOptions, NoConnect};
 pub use open::{ApiServer, Config, OpenError};

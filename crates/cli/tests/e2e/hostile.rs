@@ -40,7 +40,7 @@ fn a_hostile_guest_harms_only_itself() {
         thread::sleep(Duration::from_millis(50));
     }
     let answer = spinning.join().unwrap().unwrap();
-    assert_eq!((answer.status, answer.reason()), (504, Some("CpuTime")));
+    assert_eq!((answer.status, answer.reason()), (500, Some("CpuTime")));
 
     let answer = waft.get("trap-p2.localhost", "/panic");
     assert_eq!((answer.status, answer.reason()), (500, Some("Trap")));

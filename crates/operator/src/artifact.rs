@@ -44,6 +44,8 @@ pub(crate) async fn reconcile(
     let credentials = credentials(secret, &inputs);
     let question = question(&artifact, credentials.is_ok());
     let answered = context.resolved.lock().get(&uid).cloned();
+    let known = artifact.status.clone().unwrap_or_default();
+    let known = known.artifact_url.zip(known.digest);
     if is_resolved(&artifact)
         && answered
             .as_ref()
@@ -51,6 +53,11 @@ pub(crate) async fn reconcile(
     {
         // Resolved by this operator, or by one before it.
         context.resolved.lock().insert(uid, question);
+        let status = status(&artifact, Ok(()), known);
+        write::status(&context.client, artifact.as_ref(), status).await?;
+        return Ok(Next::Await);
+    }
+    if answered.as_ref() == Some(&question) {
         return Ok(Next::Await);
     }
 
@@ -73,13 +80,12 @@ pub(crate) async fn reconcile(
         Err((_, true)) => Next::Backoff,
         _ => Next::Await,
     };
-    let before = artifact.status.clone().unwrap_or_default();
     let status = match resolved {
         Ok(found) => status(&artifact, Ok(()), Some((found.pinned, found.digest))),
         // What is in use stays in use until there is something better, for the same spec.
         Err((problem, _)) => {
-            let known = before.artifact_url.zip(before.digest);
-            let same = before.observed_generation == artifact.metadata.generation;
+            let observed = artifact.status.as_ref().and_then(|s| s.observed_generation);
+            let same = observed == artifact.metadata.generation;
             status(&artifact, Err(problem), known.filter(|_| same))
         }
     };
@@ -95,9 +101,9 @@ pub(crate) async fn reconcile(
 
 /// Whether the status speaks of this spec and says that it is resolved.
 fn is_resolved(artifact: &Artifact) -> bool {
-    let ready = find(artifact.conditions(), types::READY);
-    ready.is_some_and(|ready| {
-        ready.is_true() && ready.observed_generation == artifact.metadata.generation
+    let sync = find(artifact.conditions(), types::SYNC);
+    sync.is_some_and(|sync| {
+        sync.is_true() && sync.observed_generation == artifact.metadata.generation
     })
 }
 

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 /// Runs every case of a group through a translation and compares what comes out.
 pub(crate) fn check<I: DeserializeOwned>(group: &str, translate: impl Fn(I) -> Value) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(group);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata")
+        .join(group);
     let mut cases: Vec<_> = fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.unwrap().path())

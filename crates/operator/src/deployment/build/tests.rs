@@ -34,7 +34,9 @@ fn build(case: Case) -> Result<WorkloadReplicaSet, Hindrance> {
             let image = Image {
                 url,
                 digest,
-                pull_secret: Some(LocalObjectReference { name: "pull".into() }),
+                pull_secret: Some(LocalObjectReference {
+                    name: "pull".into(),
+                }),
             };
             (name, Some(Ok(image)))
         })
@@ -98,9 +100,17 @@ fn what_rolls() {
     scaled.labels.insert("of".into(), "deployment".into());
     assert_eq!(name(&scaled), first);
     let mut restarted = case.clone();
-    restarted.spec.template.annotations.insert("a".into(), "2".into());
+    restarted
+        .spec
+        .template
+        .annotations
+        .insert("a".into(), "2".into());
     let mut configured = case.clone();
-    configured.config_maps.get_mut("one").unwrap().insert("KEY".into(), "other".into());
+    configured
+        .config_maps
+        .get_mut("one")
+        .unwrap()
+        .insert("KEY".into(), "other".into());
     let mut published = case.clone();
     published.artifacts.get_mut("art").unwrap().1 = "sha256:2".into();
     let mut limited = case.clone();

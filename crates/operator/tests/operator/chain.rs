@@ -1,0 +1,396 @@
+//! From a deployment to a host and back to its status; scale; delete; what is refused.
+
+use std::pin::pin;
+
+use futures::StreamExt as _;
+use kube::{
+    ResourceExt as _,
+    api::{WatchEvent, WatchParams},
+};
+use waft_api::{Workload, WorkloadDeployment, WorkloadReplicaSet};
+use waft_ir::{Failure, FailureReason, HostId, Phase, WorkloadState};
+
+use crate::{
+    fakes::host,
+    world::{World, backends, deployment, is, message, observed, within},
+};
+
+const LABEL: &str = "runtime.wasmcloud.dev/workload-deployment";
+
+#[tokio::test]
+async fn a_deployment_becomes_ready_and_is_routed_by_its_name() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    let hello = world.ready::<WorkloadDeployment>("hello").await;
+    let status = hello.status.clone().unwrap();
+    let counts = status.replicas.unwrap();
+    assert_eq!(
+        (counts.expected, counts.current, counts.ready),
+        (Some(1), Some(1), Some(1))
+    );
+    assert_eq!(counts.unavailable, Some(0));
+    assert_eq!(status.current_replicas, Some(1));
+    assert_eq!(status.selector.as_deref(), Some(&*format!("{LABEL}=hello")));
+    assert_eq!(status.observed_generation, hello.metadata.generation);
+    let types: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(types, ["Artifact", "Sync", "Deploy", "Scale", "Ready"]);
+
+    let set = world.only_set().await;
+    assert_eq!(status.current_replica_set.unwrap().name, set.name_any());
+    assert_eq!(set.labels()[LABEL], "hello");
+    assert_eq!(set.owner_references()[0].controller, Some(true));
+    let workloads = world.list::<Workload>().await;
+    assert_eq!(workloads.len(), 1);
+    let workload = &workloads[0];
+    assert_eq!(
+        (&*workload.labels()[LABEL], &*workload.labels()["app"]),
+        ("hello", "hello")
+    );
+    assert_eq!(workload.owner_references()[0].name, set.name_any());
+    let of_workload = workload.status.clone().unwrap();
+    assert_eq!(of_workload.host_id.as_deref(), Some("a"));
+    assert_eq!(of_workload.workload_id, workload.uid());
+    assert_eq!(world.link.started().len(), 1);
+    world
+        .routed("by its default name", |table| {
+            backends(table, "hello.default.localhost") == Some(1)
+        })
+        .await;
+    let hello = world
+        .until::<WorkloadDeployment>("hello", "has its url", |hello| {
+            hello
+                .status
+                .as_ref()
+                .is_some_and(|status| status.url.is_some())
+        })
+        .await;
+    assert_eq!(
+        hello.status.unwrap().url.as_deref(),
+        Some("http://hello.default.localhost:8000/")
+    );
+}
+
+#[tokio::test]
+async fn scale_up_and_down_and_delete_leave_nothing_behind() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 3"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.list::<Workload>().await.len(), 3);
+    world
+        .routed("three", |table| {
+            backends(table, "hello.default.localhost") == Some(3)
+        })
+        .await;
+
+    world.scale::<WorkloadDeployment>("hello", 1).await;
+    let hello = world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(hello.status.unwrap().current_replicas, Some(1));
+    world
+        .linked("two stopped", |link| link.states_now().len() == 1)
+        .await;
+
+    world.scale::<WorkloadDeployment>("hello", 0).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world
+        .linked("all stopped", |link| link.states_now().is_empty())
+        .await;
+    world
+        .routed("no backend", |table| {
+            backends(table, "hello.default.localhost") == Some(0)
+        })
+        .await;
+
+    world.scale::<WorkloadDeployment>("hello", 2).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.delete::<WorkloadDeployment>("hello").await;
+    world
+        .linked("stopped", |link| link.states_now().is_empty())
+        .await;
+    for workload in world.list::<Workload>().await {
+        world.gone::<Workload>(&workload.name_any()).await;
+    }
+    for set in world.list::<WorkloadReplicaSet>().await {
+        world.gone::<WorkloadReplicaSet>(&set.name_any()).await;
+    }
+    world
+        .routed("no route", |table| {
+            backends(table, "hello.default.localhost").is_none()
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn routes_leave_before_a_workload_is_stopped() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world
+        .routed("one", |table| {
+            backends(table, "hello.default.localhost") == Some(1)
+        })
+        .await;
+    world.link.hold_stops();
+    world.scale::<WorkloadDeployment>("hello", 0).await;
+    world
+        .linked("told to stop", |link| !link.stopped().is_empty())
+        .await;
+    assert_eq!(world.backends("hello.default.localhost"), Some(0));
+    // The object stays until the host has finished.
+    assert_eq!(world.list::<Workload>().await.len(), 1);
+    world.link.release();
+    let workload = world.list::<Workload>().await;
+    for workload in workload {
+        world.gone::<Workload>(&workload.name_any()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_host_says_stands_on_every_object_of_the_chain() {
+    let world = World::new().await;
+    let failure = Failure::new(FailureReason::NotWasm, "component `http`: `one` is no wasm");
+    world.link.script("one", Phase::Failed(failure));
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "NotWasm")
+        .await;
+    assert_eq!(
+        message(&hello, "Ready"),
+        "component `http`: `one` is no wasm"
+    );
+    let set = world.only_set().await;
+    assert!(is(&set, "Ready", "False", Some("NotWasm")));
+    let workload = world.list::<Workload>().await.remove(0);
+    assert!(is(&workload, "Sync", "False", Some("NotWasm")) && observed(&workload));
+    let events = world.events(&workload.name_any()).await;
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].reason.as_deref(), Some("NotWasm"));
+    assert_eq!(world.link.started().len(), 1, "waits for a change");
+}
+
+#[tokio::test]
+async fn passing_failures_are_tried_again() {
+    let world = World::new().await;
+    let failure = Failure::new(FailureReason::ImagePullFailed, "the registry is down");
+    world.link.script("one", Phase::Failed(failure));
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ImagePullFailed")
+        .await;
+    world.link.script("one", Phase::Running);
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.link.started().len(), 2);
+}
+
+#[tokio::test]
+async fn fields_that_are_not_served_yet_are_named_and_nothing_starts() {
+    let world = World::new().await;
+    let yaml = deployment("one", "").replace(
+        "      hostInterfaces:",
+        "      volumes: [{name: v, ephemeral: {}}]\n      hostInterfaces:",
+    );
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "NotSupportedYet")
+        .await;
+    assert!(message(&hello, "Ready").contains("`volumes`"));
+    assert!(world.list::<WorkloadReplicaSet>().await.is_empty());
+}
+
+#[tokio::test]
+async fn values_that_make_no_sense_are_refused() {
+    let world = World::new().await;
+    for (field, named) in [
+        ("replicas: -1", "replicas"),
+        ("deployPolicy: Sometimes", "Sometimes"),
+    ] {
+        world
+            .apply::<WorkloadDeployment>(&deployment("one", field))
+            .await;
+        let hello = world
+            .until::<WorkloadDeployment>("hello", field, |hello| {
+                is(hello, "Ready", "False", Some("InvalidSpec"))
+                    && message(hello, "Ready").contains(named)
+            })
+            .await;
+        assert!(observed(&hello));
+        assert!(world.link.started().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_bare_set_and_a_bare_workload_run_too() {
+    let mut world = World::new().await;
+    let spec = "
+      components: [{name: http, image: one}]
+      hostInterfaces:
+      - {namespace: wasi, package: http, interfaces: [incoming-handler]}";
+    world
+        .apply::<Workload>(&format!(
+            "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: Workload\n\
+             metadata: {{name: bare}}\nspec:{spec}"
+        ))
+        .await;
+    let bare = world.ready::<Workload>("bare").await;
+    assert!(
+        bare.finalizers()
+            .contains(&"runtime.wasmcloud.dev/workload-finalizer".to_owned())
+    );
+    let indented = spec.replace("\n  ", "\n      ");
+    world
+        .apply::<WorkloadReplicaSet>(&format!(
+            "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: WorkloadReplicaSet\n\
+             metadata: {{name: set}}\nspec:\n  replicas: 2\n  template:\n    spec:{indented}"
+        ))
+        .await;
+    world.ready::<WorkloadReplicaSet>("set").await;
+    world
+        .routed("both are routed by their names", |table| {
+            backends(table, "bare.default.localhost") == Some(1)
+                && backends(table, "set.default.localhost") == Some(2)
+        })
+        .await;
+
+    // A changed spec restarts a bare workload in place.
+    world
+        .merge::<Workload>(
+            "bare",
+            serde_json::json!({"spec": {"components": [{"name": "http", "image": "two"}]}}),
+        )
+        .await;
+    world.ready::<Workload>("bare").await;
+    let started = world.link.started();
+    assert_eq!(
+        started.last().unwrap().1.components[0].image.reference,
+        "two"
+    );
+    world.delete::<Workload>("bare").await;
+    world.gone::<Workload>("bare").await;
+}
+
+#[tokio::test]
+async fn after_a_restart_strays_are_stopped_and_the_rest_is_placed_again() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.stop_operator().await;
+
+    // The host process ends as well; its successor has another id, and something on it.
+    world.link.lose("a");
+    world.link.set_hosts([host("b")]);
+    let stray = WorkloadState {
+        host: HostId("b".into()),
+        phase: Phase::Running,
+        components: vec![],
+        warnings: vec![],
+    };
+    world.link.add_state("stray", stray);
+    world.start_operator();
+    world
+        .linked("placed again, the stray gone", |link| {
+            let states = link.states_now();
+            states.len() == 2 && states.keys().all(|id| id.0 != "stray")
+        })
+        .await;
+    for workload in world.list::<Workload>().await {
+        world
+            .until::<Workload>(&workload.name_any(), "on the new host", |workload| {
+                let status = workload.status.as_ref();
+                status.is_some_and(|status| status.host_id.as_deref() == Some("b"))
+                    && is(workload, "Ready", "True", None)
+            })
+            .await;
+    }
+    world.ready::<WorkloadDeployment>("hello").await;
+}
+
+#[tokio::test]
+async fn a_change_of_spec_never_leaves_ready_standing() {
+    let world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    let before = world.ready::<WorkloadDeployment>("hello").await;
+    let patch = serde_json::json!({"spec": {"deployPolicy": "Recreate"}});
+    let changed = world.merge::<WorkloadDeployment>("hello", patch).await;
+    let api = world.api::<WorkloadDeployment>();
+    let version = before.resource_version().unwrap();
+    let events = api.watch(&WatchParams::default(), &version).await.unwrap();
+    let mut events = pin!(events);
+    let mut seen = Vec::new();
+    while seen.last().is_none_or(|status| status != "True") {
+        let event = within(events.next(), "the deployment is ready again").await;
+        let WatchEvent::Modified(hello) = event.unwrap().unwrap() else {
+            continue;
+        };
+        let conditions = hello.status.unwrap_or_default().conditions;
+        let ready = conditions.into_iter().find(|c| c.type_ == "Ready").unwrap();
+        if ready.observed_generation == changed.metadata.generation {
+            seen.push(ready.status);
+        }
+    }
+    assert_eq!(seen, ["Unknown", "True"]);
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_nothing_changed() {
+    let world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world
+        .until::<WorkloadDeployment>("hello", "has its url", |hello| {
+            hello
+                .status
+                .as_ref()
+                .is_some_and(|status| status.url.is_some())
+        })
+        .await;
+    world.ready::<waft_api::Host>("name-a").await;
+    let versions = async || {
+        let mut versions = Vec::new();
+        for object in world.list::<WorkloadDeployment>().await {
+            versions.push((object.name_any(), object.resource_version()));
+        }
+        for object in world.list::<WorkloadReplicaSet>().await {
+            versions.push((object.name_any(), object.resource_version()));
+        }
+        for object in world.list::<Workload>().await {
+            versions.push((object.name_any(), object.resource_version()));
+        }
+        for object in world.list::<waft_api::Host>().await {
+            versions.push((object.name_any(), object.resource_version()));
+        }
+        versions
+    };
+    let before = versions().await;
+    // Wakes everything: the host is a little busier, and an object of each kind is looked at again.
+    let mut busier = host("a");
+    busier.cpu_percent = 2.0;
+    world.link.set_hosts([busier]);
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
+        .await;
+    // What comes after in the same queue shows that the rest was handled.
+    let other = deployment("two", "").replace("name: hello", "name: other");
+    world.apply::<WorkloadDeployment>(&other).await;
+    world.ready::<WorkloadDeployment>("other").await;
+    let after: Vec<_> = versions()
+        .await
+        .into_iter()
+        .filter(|(name, _)| !name.starts_with("other"))
+        .collect();
+    assert_eq!(before, after);
+}

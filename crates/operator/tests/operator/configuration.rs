@@ -1,0 +1,136 @@
+//! ConfigMaps and Secrets: what is missing, what changes, what must not be seen.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt as _;
+use waft_api::{Workload, WorkloadDeployment, WorkloadReplicaSet};
+
+use crate::world::{World, deployment, message};
+
+fn configured() -> String {
+    deployment("one", "").replace(
+        "        image: one\n",
+        "        image: one
+        localResources:
+          environment:
+            config: {LEVEL: inline}
+            configFrom: [{name: settings}]
+            secretFrom: [{name: token}]
+",
+    )
+}
+
+fn config_map(level: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: settings}}, data: {{LEVEL: {level}}}}}"
+    )
+}
+
+const SECRET: &str =
+    "{apiVersion: v1, kind: Secret, metadata: {name: token}, stringData: {TOKEN: hunter2}}";
+
+#[tokio::test]
+async fn what_is_missing_is_named_and_heals_and_what_changes_rolls() {
+    let world = World::new().await;
+    world.apply::<WorkloadDeployment>(&configured()).await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ConfigMapNotFound")
+        .await;
+    assert!(message(&hello, "Ready").contains("`settings`"));
+    world.apply::<ConfigMap>(&config_map("one")).await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "SecretNotFound")
+        .await;
+    assert!(message(&hello, "Ready").contains("`token`"));
+    world.apply::<Secret>(SECRET).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let environment = world.link.started()[0].1.components[0]
+        .resources
+        .environment
+        .clone();
+    assert_eq!(environment["LEVEL"], "one");
+    assert_eq!(environment["TOKEN"], "hunter2");
+
+    let before = world.only_set().await.name_any();
+    world.apply::<ConfigMap>(&config_map("two")).await;
+    world.gone::<WorkloadReplicaSet>(&before).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let started = world.link.started();
+    let environment = &started.last().unwrap().1.components[0]
+        .resources
+        .environment;
+    assert_eq!(environment["LEVEL"], "two");
+
+    // A ConfigMap that goes away does not take the running replicas with it.
+    world.delete::<ConfigMap>("settings").await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ConfigMapNotFound")
+        .await;
+    assert_eq!(world.link.states_now().len(), 1);
+}
+
+#[tokio::test]
+async fn secrets_stand_nowhere_but_in_secrets() {
+    let world = World::new().await;
+    world.apply::<ConfigMap>(&config_map("one")).await;
+    world.apply::<Secret>(SECRET).await;
+    world.apply::<WorkloadDeployment>(&configured()).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let binary = "{apiVersion: v1, kind: Secret, metadata: {name: token}, \
+         data: {TOKEN: aHVudGVyMg==, BLOB: gIGC}}";
+    world.apply::<Secret>(binary).await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "InvalidConfigValue")
+        .await;
+    assert!(message(&hello, "Ready").contains("`BLOB`"));
+    let mut texts = vec![serde_json::to_string(&hello).unwrap()];
+    for set in world.list::<WorkloadReplicaSet>().await {
+        texts.push(serde_json::to_string(&set).unwrap());
+    }
+    for workload in world.list::<Workload>().await {
+        texts.push(serde_json::to_string(&workload).unwrap());
+    }
+    for event in world.list::<k8s_openapi::api::core::v1::Event>().await {
+        texts.push(serde_json::to_string(&event).unwrap());
+    }
+    assert!(texts.len() > 3);
+    for text in texts {
+        assert!(
+            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bare_workload_waits_for_its_configuration_and_restarts_with_it() {
+    let world = World::new().await;
+    world
+        .apply::<Workload>(
+            "
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: Workload
+metadata: {name: bare}
+spec:
+  components:
+  - name: http
+    image: one
+    localResources: {environment: {configFrom: [{name: settings}]}}
+",
+        )
+        .await;
+    world
+        .says::<Workload>("bare", "Config", "False", "ConfigMapNotFound")
+        .await;
+    world.apply::<ConfigMap>(&config_map("one")).await;
+    world.ready::<Workload>("bare").await;
+    world.apply::<ConfigMap>(&config_map("two")).await;
+    world
+        .linked("started again", |link| {
+            let started = link.started();
+            let level =
+                |at: usize| started[at].1.components[0].resources.environment["LEVEL"].clone();
+            started.len() == 2 && level(1) == "two"
+        })
+        .await;
+    world.ready::<Workload>("bare").await;
+}

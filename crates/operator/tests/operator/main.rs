@@ -1,0 +1,11 @@
+//! The operator against the embedded API server. Hosts and images are scripted: what they say is
+//! the input of these tests; that real ones say it is tested where they live.
+
+mod artifacts;
+mod chain;
+mod configuration;
+mod fakes;
+mod hosts;
+mod rollout;
+mod triggers;
+mod world;

@@ -1,0 +1,183 @@
+//! One template after another.
+
+use kube::ResourceExt as _;
+use waft_api::{Workload, WorkloadDeployment, WorkloadReplicaSet};
+use waft_ir::{Failure, FailureReason, Phase};
+
+use crate::world::{World, backends, deployment, message};
+
+const HOST: &str = "hello.default.localhost";
+
+fn broken() -> Phase {
+    Phase::Failed(Failure::new(
+        FailureReason::ImageNotFound,
+        "image `bad` is not there",
+    ))
+}
+
+async fn images(world: &World) -> Vec<String> {
+    let sets = world.list::<WorkloadReplicaSet>().await;
+    let mut images: Vec<_> = sets
+        .iter()
+        .map(|set| set.spec.template.spec.components[0].image.clone())
+        .collect();
+    images.sort();
+    images
+}
+
+#[tokio::test]
+async fn a_broken_image_leaves_the_old_replicas_serving_and_can_be_taken_back() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.link.script("bad", broken());
+    world
+        .apply::<WorkloadDeployment>(&deployment("bad", "replicas: 2"))
+        .await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ImageNotFound")
+        .await;
+    assert!(message(&hello, "Ready").contains("image `bad` is not there"));
+    let status = hello.status.unwrap();
+    assert!(status.previous_replica_set.is_some());
+    world
+        .routed("the old ones serve", |table| {
+            backends(table, HOST) == Some(2)
+        })
+        .await;
+
+    // Two updates in a row: the healthy set outlives both.
+    world.link.script("worse", broken());
+    world
+        .apply::<WorkloadDeployment>(&deployment("worse", "replicas: 2"))
+        .await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ImageNotFound")
+        .await;
+    world
+        .until::<WorkloadDeployment>("hello", "on the newest", |_| true)
+        .await;
+    for set in world.list::<WorkloadReplicaSet>().await {
+        if set.spec.template.spec.components[0].image == "bad" {
+            world.gone::<WorkloadReplicaSet>(&set.name_any()).await;
+        }
+    }
+    assert_eq!(images(&world).await, ["good", "worse"]);
+    assert_eq!(world.backends(HOST), Some(2));
+
+    world
+        .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(images(&world).await, ["good"]);
+    let good = world
+        .link
+        .started()
+        .iter()
+        .filter(|(_, w)| w.components[0].image.reference == "good")
+        .count();
+    assert_eq!(good, 2, "nothing of the old set was started again");
+}
+
+#[tokio::test]
+async fn the_new_set_is_fully_ready_before_the_old_goes() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.link.script("two", Phase::Compiling);
+    world
+        .apply::<WorkloadDeployment>(&deployment("two", "replicas: 2"))
+        .await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "Unknown", "Compiling")
+        .await;
+    assert_eq!(images(&world).await, ["one", "two"]);
+    assert_eq!(world.link.stopped().len(), 0);
+    world.link.turn("two", Phase::Running);
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(images(&world).await, ["two"]);
+    world
+        .routed("only the new ones", |table| {
+            backends(table, HOST) == Some(2)
+        })
+        .await;
+    assert_eq!(world.link.stopped().len(), 2);
+}
+
+#[tokio::test]
+async fn recreate_waits_until_the_old_replicas_are_gone() {
+    let world = World::new().await;
+    let more = "deployPolicy: Recreate";
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", more))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.link.hold_stops();
+    world
+        .apply::<WorkloadDeployment>(&deployment("two", more))
+        .await;
+    world
+        .linked("the old one is told to stop", |link| {
+            link.stopped().len() == 1
+        })
+        .await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "Unknown", "RollingOut")
+        .await;
+    assert_eq!(world.link.started().len(), 1);
+    world.link.release();
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(images(&world).await, ["two"]);
+    assert_eq!(world.list::<Workload>().await.len(), 1);
+}
+
+#[tokio::test]
+async fn annotations_of_the_template_restart() {
+    let world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let before = world.only_set().await.name_any();
+    world
+        .merge::<WorkloadDeployment>(
+            "hello",
+            serde_json::json!({"spec": {"template": {"metadata": {"annotations": {
+                "kubectl.kubernetes.io/restartedAt": "now"
+            }}}}}),
+        )
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_ne!(world.only_set().await.name_any(), before);
+    let workload = world.list::<Workload>().await.remove(0);
+    assert_eq!(
+        workload.annotations()["kubectl.kubernetes.io/restartedAt"],
+        "now"
+    );
+}
+
+#[tokio::test]
+async fn scaling_reaches_the_old_set_while_the_new_one_is_broken() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("good", ""))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.link.script("bad", broken());
+    world
+        .apply::<WorkloadDeployment>(&deployment("bad", ""))
+        .await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ImageNotFound")
+        .await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("bad", "replicas: 3"))
+        .await;
+    world
+        .routed("three serve", |table| backends(table, HOST) == Some(3))
+        .await;
+}

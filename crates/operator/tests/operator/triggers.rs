@@ -1,0 +1,192 @@
+//! HTTPTriggers: routes, and the deployment they own.
+
+use kube::ResourceExt as _;
+use waft_api::{HttpTrigger, Workload, WorkloadDeployment};
+
+use crate::world::{World, backends, is, message};
+
+fn trigger(name: &str, host: &str, more: &str) -> String {
+    format!(
+        "
+apiVersion: control.cosmonic.io/v1alpha1
+kind: HTTPTrigger
+metadata: {{name: {name}}}
+spec:
+  ingress: {{host: {host}}}
+  {more}
+  template:
+    spec:
+      components:
+      - {{name: http, image: one}}
+"
+    )
+}
+
+#[tokio::test]
+async fn a_trigger_leads_to_its_workload_and_takes_it_along() {
+    let mut world = World::new().await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", "timeout: 300s"))
+        .await;
+    let hello = world.ready::<HttpTrigger>("hello").await;
+    let status = hello.status.clone().unwrap();
+    assert_eq!(status.url.as_deref(), Some("http://hello.test:8000/"));
+    assert_eq!(status.current_replicas, Some(1));
+    let types: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(types, ["Accepted", "Programmed", "Ready"]);
+    let owned = world.ready::<WorkloadDeployment>("hello").await;
+    let entry = &owned.spec.template.spec.host_interfaces[0];
+    assert_eq!(entry.interfaces, ["handler"]);
+    assert_eq!(owned.owner_references()[0].kind, "HTTPTrigger");
+    world
+        .routed("its host", |table| backends(table, "hello.test") == Some(1))
+        .await;
+    let table = world.routes.borrow().clone();
+    assert_eq!(
+        table
+            .find("hello.test", "/")
+            .unwrap()
+            .timeout
+            .unwrap()
+            .as_secs(),
+        300
+    );
+    assert_eq!(
+        world.backends("hello.default.localhost"),
+        None,
+        "the deployment is no source"
+    );
+
+    // Replicas: unset, so whoever scales decides; then the trigger.
+    world.scale::<WorkloadDeployment>("hello", 2).await;
+    world
+        .until::<HttpTrigger>("hello", "two", |hello| {
+            let status = hello.status.clone().unwrap();
+            status.current_replicas == Some(2) && is(hello, "Ready", "True", None)
+        })
+        .await;
+    world.scale::<HttpTrigger>("hello", 3).await;
+    world.ready::<HttpTrigger>("hello").await;
+    world
+        .routed("three", |table| backends(table, "hello.test") == Some(3))
+        .await;
+    world.scale::<WorkloadDeployment>("hello", 1).await;
+    world
+        .until::<WorkloadDeployment>("hello", "follows the trigger", |owned| {
+            owned.spec.replicas == Some(3)
+        })
+        .await;
+
+    world.delete::<HttpTrigger>("hello").await;
+    world.gone::<WorkloadDeployment>("hello").await;
+    world
+        .linked("stopped", |link| link.states_now().is_empty())
+        .await;
+    for workload in world.list::<Workload>().await {
+        world.gone::<Workload>(&workload.name_any()).await;
+    }
+    world
+        .routed("no route", |table| table.iter().count() == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn of_two_with_one_route_the_older_keeps_it() {
+    let mut world = World::new().await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/incoming-handler@0.2.0");
+    world
+        .apply::<HttpTrigger>(&trigger("a-first", "same.test", ""))
+        .await;
+    world.ready::<HttpTrigger>("a-first").await;
+    world
+        .apply::<HttpTrigger>(&trigger("b-second", "Same.test", ""))
+        .await;
+    let second = world
+        .says::<HttpTrigger>("b-second", "Accepted", "False", "RouteConflict")
+        .await;
+    assert!(message(&second, "Accepted").contains("HTTPTrigger default/a-first"));
+    world
+        .says::<HttpTrigger>("b-second", "Ready", "False", "RouteConflict")
+        .await;
+    assert!(!world.events("b-second").await.is_empty());
+    world.delete::<HttpTrigger>("a-first").await;
+    world.ready::<HttpTrigger>("b-second").await;
+    world
+        .routed("the second serves", |table| {
+            backends(table, "same.test") == Some(1)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_route_that_is_refused_leaves_the_others() {
+    let mut world = World::new().await;
+    let paths = "
+  ingress:
+    host: paths.test
+    paths:
+    - {path: /good}
+    - {path: /bad, pathType: ImplementationSpecific}";
+    let yaml = trigger("paths", "x", "").replace("\n  ingress: {host: x}", paths);
+    world.apply::<HttpTrigger>(&yaml).await;
+    world
+        .says::<HttpTrigger>("paths", "Accepted", "False", "InvalidPath")
+        .await;
+    world
+        .says::<HttpTrigger>("paths", "Degraded", "True", "InvalidPath")
+        .await;
+    let paths = world.ready::<HttpTrigger>("paths").await;
+    assert!(is(&paths, "Programmed", "True", None));
+    world
+        .routed("the good one", |table| {
+            table
+                .find("paths.test", "/good")
+                .is_some_and(|route| route.backends.len() == 1)
+        })
+        .await;
+    assert!(world.routes.borrow().find("paths.test", "/bad").is_none());
+}
+
+#[tokio::test]
+async fn contradictions_are_not_accepted() {
+    let world = World::new().await;
+    let yaml = trigger("hello", "hello.test", "hostSelector: {a: b}").replace(
+        "      components:",
+        "      hostSelector: {a: c}\n      components:",
+    );
+    world.apply::<HttpTrigger>(&yaml).await;
+    world
+        .says::<HttpTrigger>("hello", "Accepted", "False", "ConflictingFields")
+        .await;
+    assert!(world.list::<WorkloadDeployment>().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_of_the_template_rolls_through_the_deployment() {
+    let mut world = World::new().await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/incoming-handler@0.2.0");
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    world.ready::<HttpTrigger>("hello").await;
+    let yaml = trigger("hello", "hello.test", "").replace("image: one", "image: two");
+    world.apply::<HttpTrigger>(&yaml).await;
+    world.ready::<HttpTrigger>("hello").await;
+    let started = world.link.started();
+    assert_eq!(
+        started.last().unwrap().1.components[0].image.reference,
+        "two"
+    );
+    world
+        .routed("the new one", |table| {
+            backends(table, "hello.test") == Some(1)
+        })
+        .await;
+}

@@ -15,9 +15,15 @@ use crate::status::FieldError;
 
 /// Fills in what a definition may leave out: the singular and list names, and no conversion.
 pub fn default(definition: &mut Value) {
-    let Some(spec) = definition.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    let Some(spec) = definition.get_mut("spec").and_then(Value::as_object_mut) else {
+        return;
+    };
     if let Some(names) = spec.get_mut("names").and_then(Value::as_object_mut) {
-        let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let kind = names
+            .get("kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         if !kind.is_empty() {
             let mut fill = |name: &str, value: String| {
                 let present = names.get(name).and_then(Value::as_str);
@@ -29,7 +35,8 @@ pub fn default(definition: &mut Value) {
             fill("singular", kind.to_lowercase());
         }
     }
-    spec.entry("conversion").or_insert_with(|| json!({"strategy": "None"}));
+    spec.entry("conversion")
+        .or_insert_with(|| json!({"strategy": "None"}));
 }
 
 /// Everything that is wrong with a definition; `old` is the one it replaces.
@@ -37,11 +44,18 @@ pub fn validate(definition: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let spec = definition.get("spec").unwrap_or(&Value::Null);
     let text = |value: &Value, name: &str| -> String {
-        value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+        value
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
     };
     let names = spec.get("names").unwrap_or(&Value::Null);
     let (group, plural) = (text(spec, "group"), text(names, "plural"));
-    let name = definition.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let name = definition
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
 
     if name != format!("{plural}.{group}") {
         let detail = "must be spec.names.plural+\".\"+spec.group";
@@ -53,7 +67,11 @@ pub fn validate(definition: &Value, old: Option<&Value>) -> Vec<FieldError> {
     check_names(names, &mut errors);
     if spec.get("preserveUnknownFields") == Some(&Value::Bool(true)) {
         let detail = "must be false in order to use defaults in the schema";
-        errors.push(FieldError::invalid("spec.preserveUnknownFields", &json!(true), detail));
+        errors.push(FieldError::invalid(
+            "spec.preserveUnknownFields",
+            &json!(true),
+            detail,
+        ));
     }
     check_conversion(spec, &mut errors);
     if let Some(old) = old {
@@ -79,18 +97,28 @@ fn check_group(group: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn check_scope(spec: &Value, errors: &mut Vec<FieldError>) {
-    match spec.get("scope").and_then(Value::as_str).unwrap_or_default() {
+    match spec
+        .get("scope")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+    {
         "" => errors.push(FieldError::required("spec.scope", "")),
         "Cluster" | "Namespaced" => {}
         other => {
             let allowed = ["Cluster".to_owned(), "Namespaced".to_owned()];
-            errors.push(FieldError::not_supported("spec.scope", &json!(other), &allowed));
+            errors.push(FieldError::not_supported(
+                "spec.scope",
+                &json!(other),
+                &allowed,
+            ));
         }
     }
 }
 
 fn versions(spec: &Value) -> &[Value] {
-    spec.get("versions").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    spec.get("versions")
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn check_versions(spec: &Value, errors: &mut Vec<FieldError>) {
@@ -99,25 +127,39 @@ fn check_versions(spec: &Value, errors: &mut Vec<FieldError>) {
     let mut unique = true;
     for (index, version) in list.iter().enumerate() {
         let field = format!("spec.versions[{index}]");
-        let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = version
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         unique &= seen.insert(name);
         if version.get("storage") == Some(&Value::Bool(true)) {
             storage += 1;
         }
         for problem in names::dns1035_label(name) {
-            errors.push(FieldError::invalid(format!("{field}.name"), &json!(name), problem));
+            errors.push(FieldError::invalid(
+                format!("{field}.name"),
+                &json!(name),
+                problem,
+            ));
         }
         for flag in ["served", "storage"] {
             if !version.get(flag).is_some_and(Value::is_boolean) {
                 errors.push(FieldError::required(format!("{field}.{flag}"), ""));
             }
         }
-        if version.pointer("/schema/openAPIV3Schema").is_none_or(|schema| !schema.is_object()) {
+        if version
+            .pointer("/schema/openAPIV3Schema")
+            .is_none_or(|schema| !schema.is_object())
+        {
             let field = format!("{field}.schema.openAPIV3Schema");
             errors.push(FieldError::required(field, "schemas are required"));
         }
     }
-    let shown = json!(list.iter().map(|version| &version["name"]).collect::<Vec<_>>());
+    let shown = json!(
+        list.iter()
+            .map(|version| &version["name"])
+            .collect::<Vec<_>>()
+    );
     if !unique {
         let detail = "must contain unique version names";
         errors.push(FieldError::invalid("spec.versions", &shown, detail));
@@ -159,7 +201,11 @@ fn check_names(names: &Value, errors: &mut Vec<FieldError>) {
     }
     if !text("kind").is_empty() && text("kind") == text("listKind") {
         let detail = "kind and listKind may not be the same";
-        errors.push(FieldError::invalid("spec.names.listKind", &json!(text("listKind")), detail));
+        errors.push(FieldError::invalid(
+            "spec.names.listKind",
+            &json!(text("listKind")),
+            detail,
+        ));
     }
     for list in ["shortNames", "categories"] {
         let values = names.get(list).and_then(Value::as_array);
@@ -202,10 +248,15 @@ fn check_immutable(definition: &Value, old: &Value, errors: &mut Vec<FieldError>
         }
     }
     // A version that objects are stored in can't go.
-    let stored = old.pointer("/status/storedVersions").and_then(Value::as_array);
+    let stored = old
+        .pointer("/status/storedVersions")
+        .and_then(Value::as_array);
     let list = definition.get("spec").map(versions).unwrap_or_default();
     for (index, stored) in stored.into_iter().flatten().enumerate() {
-        if !list.iter().any(|version| version.get("name") == Some(stored)) {
+        if !list
+            .iter()
+            .any(|version| version.get("name") == Some(stored))
+        {
             let field = format!("status.storedVersions[{index}]");
             let detail = "missing from spec.versions; v1 was previously a storage version, and \
                           must remain in spec.versions until a storage migration ensures no data \
@@ -219,9 +270,14 @@ fn check_immutable(definition: &Value, old: &Value, errors: &mut Vec<FieldError>
 fn check_schemas(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let list = versions(spec);
     for (index, version) in list.iter().enumerate() {
-        let Some(schema) = version.pointer("/schema/openAPIV3Schema") else { continue };
+        let Some(schema) = version.pointer("/schema/openAPIV3Schema") else {
+            continue;
+        };
         // A schema that was accepted once stays accepted.
-        let before = old.and_then(|old| old.get("spec")).map(versions).unwrap_or_default();
+        let before = old
+            .and_then(|old| old.get("spec"))
+            .map(versions)
+            .unwrap_or_default();
         if before.iter().any(|old| {
             old.get("name") == version.get("name")
                 && old.pointer("/schema/openAPIV3Schema") == Some(schema)
@@ -249,14 +305,26 @@ fn check_schemas(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
 }
 
 fn check_subresources(version: &Value, index: usize, errors: &mut Vec<FieldError>) {
-    let Some(scale) = version.pointer("/subresources/scale") else { return };
+    let Some(scale) = version.pointer("/subresources/scale") else {
+        return;
+    };
     let field = format!("spec.versions[{index}].subresources.scale");
-    for (name, prefix) in [("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")] {
+    for (name, prefix) in [
+        ("specReplicasPath", ".spec."),
+        ("statusReplicasPath", ".status."),
+    ] {
         match scale.get(name).and_then(Value::as_str).unwrap_or_default() {
             "" => errors.push(FieldError::required(format!("{field}.{name}"), "")),
             path if !path.starts_with(prefix) => {
-                let detail = format!("should be a json path under {}", prefix.trim_end_matches('.'));
-                errors.push(FieldError::invalid(format!("{field}.{name}"), &json!(path), detail));
+                let detail = format!(
+                    "should be a json path under {}",
+                    prefix.trim_end_matches('.')
+                );
+                errors.push(FieldError::invalid(
+                    format!("{field}.{name}"),
+                    &json!(path),
+                    detail,
+                ));
             }
             _ => {}
         }
@@ -266,7 +334,14 @@ fn check_subresources(version: &Value, index: usize, errors: &mut Vec<FieldError
 /// The names that a definition asks for, as `status.acceptedNames` shows them.
 pub fn accepted_names(definition: &Value) -> Value {
     let names = definition.pointer("/spec/names").and_then(Value::as_object);
-    let kept = ["plural", "singular", "shortNames", "kind", "listKind", "categories"];
+    let kept = [
+        "plural",
+        "singular",
+        "shortNames",
+        "kind",
+        "listKind",
+        "categories",
+    ];
     let entries = kept.into_iter().filter_map(|name| {
         let value = names?.get(name)?;
         Some((name.to_owned(), value.clone()))

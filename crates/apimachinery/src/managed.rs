@@ -71,7 +71,10 @@ pub fn apply(
     manager: &Manager,
     force: bool,
 ) -> Result<Value, Status> {
-    if applied.pointer("/metadata/managedFields").is_some_and(|fields| !fields.is_null()) {
+    if applied
+        .pointer("/metadata/managedFields")
+        .is_some_and(|fields| !fields.is_null())
+    {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     typed::check(schema.root(), applied)?;
@@ -136,7 +139,10 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, schema: &Schema, manag
     let mut taken = compared.added.clone();
     taken.unite(&compared.modified);
     for entry in entries.iter_mut() {
-        entry.fields = entry.fields.difference(&taken).difference(&compared.removed);
+        entry.fields = entry
+            .fields
+            .difference(&taken)
+            .difference(&compared.removed);
     }
     let mut own = FieldSet::stripped(taken);
     if !own.is_empty() {
@@ -155,9 +161,9 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, schema: &Schema, manag
 }
 
 fn empty_like(applied: &Value) -> Value {
-    let kept = ["apiVersion", "kind"].into_iter().filter_map(|name| {
-        Some((name.to_owned(), applied.get(name)?.clone()))
-    });
+    let kept = ["apiVersion", "kind"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), applied.get(name)?.clone())));
     Value::Object(kept.collect())
 }
 
@@ -172,7 +178,10 @@ fn apply_once(
 ) -> Result<(Option<Value>, Entries), conflict::Conflicts> {
     let root = schema.root();
     let mut merged = merge::merge(root, base, applied);
-    let last = entries.find(manager).map(|entry| entry.fields.clone()).unwrap_or_default();
+    let last = entries
+        .find(manager)
+        .map(|entry| entry.fields.clone())
+        .unwrap_or_default();
     let fields = typed::field_set(root, applied);
     match entries.find_mut(manager) {
         Some(entry) => {
@@ -206,7 +215,10 @@ fn settle(
             conflicts.push(entry, shared);
             continue;
         }
-        entry.fields = entry.fields.difference(&shared).difference(&compared.removed);
+        entry.fields = entry
+            .fields
+            .difference(&shared)
+            .difference(&compared.removed);
     }
     if !conflicts.is_empty() {
         return Err(conflicts);

@@ -24,9 +24,8 @@ characters, '-', '_' or '.', and must start and end with an alphanumeric charact
 
 /// Problems of a DNS subdomain, the usual form of an object's name; empty when there are none.
 pub fn dns_subdomain(text: &str) -> Vec<String> {
-    static PATTERN: LazyLock<Regex> = LazyLock::new(|| {
-        whole(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-    });
+    static PATTERN: LazyLock<Regex> =
+        LazyLock::new(|| whole(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"));
     check(text, 253, &PATTERN, SUBDOMAIN_MESSAGE)
 }
 
@@ -67,8 +66,11 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 problems.push("prefix part must be non-empty".to_owned());
             } else {
-                problems
-                    .extend(dns_subdomain(prefix).iter().map(|text| format!("prefix part {text}")));
+                problems.extend(
+                    dns_subdomain(prefix)
+                        .iter()
+                        .map(|text| format!("prefix part {text}")),
+                );
             }
             name
         }
@@ -107,11 +109,19 @@ mod tests {
     fn names_are_judged_by_their_form() {
         type Check = fn(&str) -> Vec<String>;
         let cases: [(Check, &[&str], &[&str]); 5] = [
-            (dns_subdomain, &["a", "a-b.c", "1"], &["", "A", "a_b", "-a", "a..b", "a."]),
+            (
+                dns_subdomain,
+                &["a", "a-b.c", "1"],
+                &["", "A", "a_b", "-a", "a..b", "a."],
+            ),
             (dns_label, &["a", "1a"], &["a.b", "", "a-"]),
             (dns1035_label, &["a1"], &["1a", ""]),
             (label_value, &["", "A_b.c", "1"], &["-a", "a b", "a/"]),
-            (qualified_name, &["a", "A_b", "x.io/y"], &["", "/a", "a/", "X/y", "a/b/c", "a b"]),
+            (
+                qualified_name,
+                &["a", "A_b", "x.io/y"],
+                &["", "/a", "a/", "X/y", "a/b/c", "a b"],
+            ),
         ];
         for (check, good, bad) in cases {
             for text in good {
@@ -121,6 +131,9 @@ mod tests {
                 assert!(!check(text).is_empty(), "{text}");
             }
         }
-        assert_eq!(dns_label(&"a".repeat(64)), ["must be no more than 63 bytes"]);
+        assert_eq!(
+            dns_label(&"a".repeat(64)),
+            ["must be no more than 63 bytes"]
+        );
     }
 }

@@ -26,7 +26,9 @@ fn merge_into(target: &mut Value, patch: &Value) {
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
-    let Value::Object(target) = target else { return };
+    let Value::Object(target) = target else {
+        return;
+    };
     for (name, change) in patch {
         if change.is_null() {
             target.shift_remove(name);

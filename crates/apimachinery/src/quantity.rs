@@ -25,8 +25,14 @@ struct Quantity {
     form: Form,
 }
 
-const BINARY: [(&str, u32); 6] =
-    [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+const BINARY: [(&str, u32); 6] = [
+    ("Ki", 10),
+    ("Mi", 20),
+    ("Gi", 30),
+    ("Ti", 40),
+    ("Pi", 50),
+    ("Ei", 60),
+];
 const DECIMAL: [(&str, i32); 10] = [
     ("n", -9),
     ("u", -6),
@@ -51,7 +57,8 @@ impl Quantity {
         let (number, suffix) = text.split_at(number_end);
         let digits = number.trim_start_matches(['+', '-']);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || number.len() > 30 {
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || number.len() > 30
+        {
             return None;
         }
         let mut mantissa: i128 = format!("{whole}{fraction}").parse().ok()?;
@@ -61,16 +68,28 @@ impl Quantity {
         let exponent = -i32::try_from(fraction.len()).ok()?;
         if let Some((_, shift)) = BINARY.iter().find(|(name, _)| *name == suffix) {
             let mantissa = mantissa.checked_mul(1_i128 << shift)?;
-            return Some(Self { mantissa, exponent, form: Form::Binary });
+            return Some(Self {
+                mantissa,
+                exponent,
+                form: Form::Binary,
+            });
         }
         if let Some((_, power)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
-            return Some(Self { mantissa, exponent: exponent + power, form: Form::Decimal });
+            return Some(Self {
+                mantissa,
+                exponent: exponent + power,
+                form: Form::Decimal,
+            });
         }
         let power: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
         if power.abs() > 40 {
             return None;
         }
-        Some(Self { mantissa, exponent: exponent + power, form: Form::Exponent })
+        Some(Self {
+            mantissa,
+            exponent: exponent + power,
+            form: Form::Exponent,
+        })
     }
 
     /// The value as a whole number, if it is one.
@@ -119,7 +138,10 @@ impl std::fmt::Display for Quantity {
         if self.form == Form::Exponent && exponent != 0 {
             return write!(formatter, "{mantissa}e{exponent}");
         }
-        let suffix = DECIMAL.iter().find(|(_, power)| *power == exponent).map_or("", |(name, _)| name);
+        let suffix = DECIMAL
+            .iter()
+            .find(|(_, power)| *power == exponent)
+            .map_or("", |(name, _)| name);
         write!(formatter, "{mantissa}{suffix}")
     }
 }

@@ -171,13 +171,19 @@ impl Schema {
     }
 
     pub(crate) fn root(&self) -> At<'_> {
-        At { arena: &self.arena, node: &self.arena[self.root] }
+        At {
+            arena: &self.arena,
+            node: &self.arena[self.root],
+        }
     }
 }
 
 impl std::fmt::Debug for Schema {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Schema").field("nodes", &self.arena.len()).finish()
+        formatter
+            .debug_struct("Schema")
+            .field("nodes", &self.arena.len())
+            .finish()
     }
 }
 
@@ -197,7 +203,10 @@ impl Type {
 
 impl<'a> At<'a> {
     pub(crate) fn to(self, id: NodeId) -> At<'a> {
-        At { arena: self.arena, node: &self.arena[id] }
+        At {
+            arena: self.arena,
+            node: &self.arena[id],
+        }
     }
 
     /// The schema of a map's entry, declared or additional.

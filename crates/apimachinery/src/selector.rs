@@ -105,13 +105,16 @@ impl LabelSelector {
         let mut requirements = Vec::new();
         if let Some(labels) = selector.get("matchLabels").and_then(Value::as_object) {
             for (key, value) in labels {
-                let value = value.as_str().ok_or_else(|| {
-                    SelectorError(format!("matchLabels.{key} must be a string"))
-                })?;
+                let value = value
+                    .as_str()
+                    .ok_or_else(|| SelectorError(format!("matchLabels.{key} must be a string")))?;
                 check_key(key)?;
                 check_value(value)?;
                 let operator = LabelOperator::In(vec![value.to_owned()]);
-                requirements.push(LabelRequirement { key: key.clone(), operator });
+                requirements.push(LabelRequirement {
+                    key: key.clone(),
+                    operator,
+                });
             }
         }
         let expressions = selector.get("matchExpressions").and_then(Value::as_array);
@@ -223,7 +226,10 @@ fn split_terms(text: &str) -> Vec<&str> {
 fn parse_label_term(term: &str) -> Result<LabelRequirement, SelectorError> {
     let requirement = |key: &str, operator| {
         check_key(key)?;
-        Ok(LabelRequirement { key: key.to_owned(), operator })
+        Ok(LabelRequirement {
+            key: key.to_owned(),
+            operator,
+        })
     };
     if let Some(key) = term.strip_prefix('!') {
         return requirement(key.trim(), LabelOperator::DoesNotExist);
@@ -240,8 +246,11 @@ fn parse_label_term(term: &str) -> Result<LabelRequirement, SelectorError> {
             let value = value.trim();
             check_value(value)?;
             let values = vec![value.to_owned()];
-            let operator =
-                if equals { LabelOperator::In(values) } else { LabelOperator::NotIn(values) };
+            let operator = if equals {
+                LabelOperator::In(values)
+            } else {
+                LabelOperator::NotIn(values)
+            };
             return requirement(key, operator);
         }
     }
@@ -252,7 +261,9 @@ fn parse_label_term(term: &str) -> Result<LabelRequirement, SelectorError> {
         return requirement(key, LabelOperator::LessThan(parse_bound(bound)?));
     }
     for (word, positive) in [("notin", false), ("in", true)] {
-        let Some(list) = rest.strip_prefix(word) else { continue };
+        let Some(list) = rest.strip_prefix(word) else {
+            continue;
+        };
         let list = list.trim();
         let inner = list
             .strip_prefix('(')
@@ -263,8 +274,11 @@ fn parse_label_term(term: &str) -> Result<LabelRequirement, SelectorError> {
             check_value(value.trim())?;
             values.push(value.trim().to_owned());
         }
-        let operator =
-            if positive { LabelOperator::In(values) } else { LabelOperator::NotIn(values) };
+        let operator = if positive {
+            LabelOperator::In(values)
+        } else {
+            LabelOperator::NotIn(values)
+        };
         return requirement(key, operator);
     }
     Err(unparsable(&format!(
@@ -282,11 +296,21 @@ fn parse_bound(text: &str) -> Result<i64, SelectorError> {
 }
 
 fn parse_expression(expression: &Value) -> Result<LabelRequirement, SelectorError> {
-    let text = |name: &str| expression.get(name).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        expression
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let key = text("key");
     check_key(key)?;
     let mut values = Vec::new();
-    for value in expression.get("values").and_then(Value::as_array).into_iter().flatten() {
+    for value in expression
+        .get("values")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let value = value
             .as_str()
             .ok_or_else(|| SelectorError(format!("values of {key} must be strings")))?;
@@ -311,10 +335,15 @@ fn parse_expression(expression: &Value) -> Result<LabelRequirement, SelectorErro
         "Exists" => LabelOperator::Exists,
         "DoesNotExist" => LabelOperator::DoesNotExist,
         other => {
-            return Err(SelectorError(format!("{other:?} is not a valid label selector operator")));
+            return Err(SelectorError(format!(
+                "{other:?} is not a valid label selector operator"
+            )));
         }
     };
-    Ok(LabelRequirement { key: key.to_owned(), operator })
+    Ok(LabelRequirement {
+        key: key.to_owned(),
+        operator,
+    })
 }
 
 /// A label key: an optional DNS prefix and a name.
@@ -323,7 +352,10 @@ fn check_key(key: &str) -> Result<(), SelectorError> {
         [] => Ok(()),
         problems => {
             let quoted = crate::status::quote(key);
-            Err(SelectorError(format!("key: Invalid value: {quoted}: {}", problems.join("; "))))
+            Err(SelectorError(format!(
+                "key: Invalid value: {quoted}: {}",
+                problems.join("; ")
+            )))
         }
     }
 }
@@ -333,7 +365,10 @@ fn check_value(value: &str) -> Result<(), SelectorError> {
         [] => Ok(()),
         problems => {
             let quoted = crate::status::quote(value);
-            Err(SelectorError(format!("values: Invalid value: {quoted}: {}", problems.join("; "))))
+            Err(SelectorError(format!(
+                "values: Invalid value: {quoted}: {}",
+                problems.join("; ")
+            )))
         }
     }
 }

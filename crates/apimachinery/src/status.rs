@@ -12,7 +12,10 @@ use serde_json::{Map, Value, json};
 
 /// Why a request failed, as a machine reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the API's own and say all there is")]
+#[allow(
+    missing_docs,
+    reason = "the names are the API's own and say all there is"
+)]
 pub enum Reason {
     AlreadyExists,
     BadRequest,
@@ -138,9 +141,11 @@ impl Details {
 impl Cause {
     fn to_json(&self) -> Value {
         let mut cause = Map::new();
-        for (key, text) in
-            [("reason", &self.reason), ("message", &self.message), ("field", &self.field)]
-        {
+        for (key, text) in [
+            ("reason", &self.reason),
+            ("message", &self.message),
+            ("field", &self.field),
+        ] {
             if !text.is_empty() {
                 cause.insert(key.into(), json!(text));
             }
@@ -151,13 +156,22 @@ impl Cause {
 
 /// `plural.group`, or the plural alone in the core group.
 fn qualified(group: &str, name: &str) -> String {
-    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+    if group.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}.{group}")
+    }
 }
 
 impl Status {
     /// A status with nothing but a code, a reason and a message.
     pub fn new(code: u16, reason: Option<Reason>, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+        }
     }
 
     fn about(mut self, details: Details) -> Self {
@@ -179,7 +193,11 @@ impl Status {
 
     /// An object of that name is there.
     pub fn already_exists(group: &str, plural: &str, name: &str) -> Self {
-        let message = format!("{} {} already exists", qualified(group, plural), quote(name));
+        let message = format!(
+            "{} {} already exists",
+            qualified(group, plural),
+            quote(name)
+        );
         Self::new(409, Some(Reason::AlreadyExists), message)
             .about(Details::object(group, plural, name))
     }
@@ -226,7 +244,11 @@ impl Status {
             [line] => line.clone(),
             _ => format!("[{}]", lines.join(", ")),
         };
-        let message = format!("{} {} is invalid: {text}", qualified(group, kind), quote(name));
+        let message = format!(
+            "{} {} is invalid: {text}",
+            qualified(group, kind),
+            quote(name)
+        );
         let mut details = Details::object(group, kind, name);
         details.causes = errors
             .iter()
@@ -277,8 +299,10 @@ impl Status {
 
     /// No type the client takes can be written.
     pub fn not_acceptable(accepted: &[&str]) -> Self {
-        let message =
-            format!("only the following media types are accepted: {}", accepted.join(", "));
+        let message = format!(
+            "only the following media types are accepted: {}",
+            accepted.join(", ")
+        );
         Self::new(406, Some(Reason::NotAcceptable), message)
     }
 
@@ -300,17 +324,24 @@ impl Status {
 
     /// The server's own failure.
     pub fn internal(message: impl std::fmt::Display) -> Self {
-        let cause = Cause { message: message.to_string(), ..Cause::default() };
+        let cause = Cause {
+            message: message.to_string(),
+            ..Cause::default()
+        };
         let message = format!("Internal error occurred: {message}");
-        Self::new(500, Some(Reason::InternalError), message)
-            .about(Details { causes: vec![cause], ..Details::default() })
+        Self::new(500, Some(Reason::InternalError), message).about(Details {
+            causes: vec![cause],
+            ..Details::default()
+        })
     }
 
     /// Not done in time; trying again may help.
     pub fn timeout(message: impl std::fmt::Display, retry_after_seconds: Option<u32>) -> Self {
         let message = format!("Timeout: {message}");
-        Self::new(504, Some(Reason::Timeout), message)
-            .about(Details { retry_after_seconds, ..Details::default() })
+        Self::new(504, Some(Reason::Timeout), message).about(Details {
+            retry_after_seconds,
+            ..Details::default()
+        })
     }
 
     /// A read asked for a version that the server hasn't reached.

@@ -33,7 +33,9 @@ fn walk(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldError>) 
     forbidden(schema, path, errors);
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         if place != Place::Combination
-            && schema.get("additionalProperties").is_some_and(|value| *value != json!(false))
+            && schema
+                .get("additionalProperties")
+                .is_some_and(|value| *value != json!(false))
         {
             let field = format!("{path}.additionalProperties");
             let detail = "additionalProperties and properties are mutual exclusive";
@@ -41,23 +43,44 @@ fn walk(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldError>) 
         }
         for (name, property) in properties {
             let path = format!("{path}.properties[{name}]");
-            let place =
-                if place == Place::Combination { Place::Combination } else { Place::Property };
+            let place = if place == Place::Combination {
+                Place::Combination
+            } else {
+                Place::Property
+            };
             walk(property, &path, place, errors);
         }
     }
     if let Some(items) = schema.get("items") {
-        let place = if place == Place::Combination { place } else { Place::Items };
+        let place = if place == Place::Combination {
+            place
+        } else {
+            Place::Items
+        };
         walk(items, &format!("{path}.items"), place, errors);
     }
     if let Some(inner @ Value::Object(_)) = schema.get("additionalProperties") {
-        let place = if place == Place::Combination { place } else { Place::Additional };
-        walk(inner, &format!("{path}.additionalProperties"), place, errors);
+        let place = if place == Place::Combination {
+            place
+        } else {
+            Place::Additional
+        };
+        walk(
+            inner,
+            &format!("{path}.additionalProperties"),
+            place,
+            errors,
+        );
     }
     for key in ["allOf", "anyOf", "oneOf"] {
         let list = schema.get(key).and_then(Value::as_array);
         for (index, inner) in list.into_iter().flatten().enumerate() {
-            walk(inner, &format!("{path}.{key}[{index}]"), Place::Combination, errors);
+            walk(
+                inner,
+                &format!("{path}.{key}[{index}]"),
+                Place::Combination,
+                errors,
+            );
         }
     }
     if let Some(inner) = schema.get("not") {
@@ -83,8 +106,8 @@ fn check_type(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldEr
         errors.push(FieldError::invalid(field, &json!(kind), detail));
         return;
     }
-    let untyped_ok =
-        int_or_string || (flag(schema, "x-kubernetes-preserve-unknown-fields") && place != Place::Root);
+    let untyped_ok = int_or_string
+        || (flag(schema, "x-kubernetes-preserve-unknown-fields") && place != Place::Root);
     if kind.is_empty() {
         if !untyped_ok {
             let place = match place {
@@ -92,7 +115,10 @@ fn check_type(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldEr
                 Place::Items => "for specified array items",
                 _ => "for specified object fields",
             };
-            errors.push(FieldError::required(field, format!("must not be empty {place}")));
+            errors.push(FieldError::required(
+                field,
+                format!("must not be empty {place}"),
+            ));
         }
         return;
     }
@@ -102,18 +128,27 @@ fn check_type(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldEr
         return;
     }
     if place == Place::Root && kind != "object" {
-        errors.push(FieldError::invalid(field, &json!(kind), "must be object at the root"));
+        errors.push(FieldError::invalid(
+            field,
+            &json!(kind),
+            "must be object at the root",
+        ));
     } else if kind != "object" && flag(schema, "x-kubernetes-embedded-resource") {
         let detail = "must be object if x-kubernetes-embedded-resource is true";
         errors.push(FieldError::invalid(field, &json!(kind), detail));
     } else if kind == "array" && schema.get("items").is_none() {
-        errors.push(FieldError::required(format!("{path}.items"), "must be specified"));
+        errors.push(FieldError::required(
+            format!("{path}.items"),
+            "must be specified",
+        ));
     }
 }
 
 fn check_lists(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let list_type = text(schema, "x-kubernetes-list-type");
-    let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+    let keys = schema
+        .get("x-kubernetes-list-map-keys")
+        .and_then(Value::as_array);
     if !list_type.is_empty() && text(schema, "type") != "array" {
         let detail = "must be array if x-kubernetes-list-type is specified";
         let kind = json!(text(schema, "type"));
@@ -142,12 +177,7 @@ fn check_lists(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn check_keys(
-    schema: &Value,
-    keys: Option<&Vec<Value>>,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) {
+fn check_keys(schema: &Value, keys: Option<&Vec<Value>>, path: &str, errors: &mut Vec<FieldError>) {
     let field = format!("{path}.x-kubernetes-list-map-keys");
     let Some(keys) = keys.filter(|keys| !keys.is_empty()) else {
         let detail = "must not be empty if x-kubernetes-list-type is map";
@@ -158,7 +188,11 @@ fn check_keys(
     if text(items, "type") != "object" {
         let detail = "must be object if parent array's x-kubernetes-list-type is map";
         let kind = json!(text(items, "type"));
-        errors.push(FieldError::invalid(format!("{path}.items.type"), &kind, detail));
+        errors.push(FieldError::invalid(
+            format!("{path}.items.type"),
+            &kind,
+            detail,
+        ));
         return;
     }
     for (index, key) in keys.iter().enumerate() {
@@ -187,13 +221,21 @@ fn check_keys(
 
 /// A default must be a value that the schema itself takes.
 fn check_default(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let Some(default) = schema.get("default") else { return };
+    let Some(default) = schema.get("default") else {
+        return;
+    };
     let wrapped = json!({"type": "object", "properties": {"default": schema}});
-    let Ok(compiled) = Schema::compile_custom(&wrapped) else { return };
+    let Ok(compiled) = Schema::compile_custom(&wrapped) else {
+        return;
+    };
     let mut value = json!({ "default": default });
     for unknown in compiled.prune(&mut value) {
         let detail = format!("must not have unknown fields: {unknown}");
-        errors.push(FieldError::invalid(format!("{path}.default"), default, detail));
+        errors.push(FieldError::invalid(
+            format!("{path}.default"),
+            default,
+            detail,
+        ));
     }
     compiled.default(&mut value);
     for mut error in compiled.validate(&value, None) {
@@ -217,7 +259,9 @@ fn combination(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
         "x-kubernetes-list-type",
         "x-kubernetes-validations",
     ] {
-        let Some(value) = schema.get(key) else { continue };
+        let Some(value) = schema.get(key) else {
+            continue;
+        };
         // The one form of a type inside a combination that structural schemas know.
         let int_or_string = key == "type" && matches!(text(schema, "type"), "integer" | "string");
         if value == &json!(false) || int_or_string {
@@ -231,7 +275,10 @@ fn combination(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
 fn forbidden(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
     if schema.get("additionalProperties") == Some(&json!(false)) {
         let detail = "additionalProperties cannot be set to false";
-        errors.push(FieldError::forbidden(format!("{path}.additionalProperties"), detail));
+        errors.push(FieldError::forbidden(
+            format!("{path}.additionalProperties"),
+            detail,
+        ));
     }
     if flag(schema, "uniqueItems") {
         let detail =

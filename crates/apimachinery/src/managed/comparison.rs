@@ -47,7 +47,10 @@ fn element(
     element: PathElement,
     out: &mut Comparison,
 ) {
-    let sides = (old.and_then(|old| shape(at, old)), new.and_then(|new| shape(at, new)));
+    let sides = (
+        old.and_then(|old| shape(at, old)),
+        new.and_then(|new| shape(at, new)),
+    );
     let shape = match sides {
         (Some(old), Some(new)) if old != new => Shape::Leaf,
         (Some(one), _) | (None, Some(one)) => one,
@@ -84,7 +87,13 @@ fn maps(at: Option<At<'_>>, old: Option<&Value>, new: Option<&Value>, out: &mut 
     let gone = old.keys().filter(|name| !new.contains_key(*name));
     for name in new.keys().chain(gone) {
         let field = at.and_then(|at| at.field(name));
-        element(field, old.get(name), new.get(name), PathElement::Field(name.clone()), out);
+        element(
+            field,
+            old.get(name),
+            new.get(name),
+            PathElement::Field(name.clone()),
+            out,
+        );
     }
 }
 
@@ -93,7 +102,11 @@ fn lists(at: Option<At<'_>>, old: Option<&Value>, new: Option<&Value>, out: &mut
     let (old, new) = (items(at, old), items(at, new));
     let by_element = |list: &[(PathElement, &Value)]| -> HashMap<PathElement, usize> {
         // The first of duplicates counts.
-        list.iter().enumerate().rev().map(|(index, (key, _))| (key.clone(), index)).collect()
+        list.iter()
+            .enumerate()
+            .rev()
+            .map(|(index, (key, _))| (key.clone(), index))
+            .collect()
     };
     let (old_index, new_index) = (by_element(&old), by_element(&new));
     for (key, index) in &new_index {

@@ -13,7 +13,10 @@ impl Conflicts {
     pub(super) fn push(&mut self, owner: &Entry, fields: FieldSet) {
         let mut name = crate::status::quote(&owner.manager);
         if let Some(subresource) = &owner.subresource {
-            name.push_str(&format!(" with subresource {}", crate::status::quote(subresource)));
+            name.push_str(&format!(
+                " with subresource {}",
+                crate::status::quote(subresource)
+            ));
         }
         if owner.operation == Operation::Update {
             name.push_str(&format!(" using {}", owner.api_version));
@@ -28,7 +31,10 @@ impl Conflicts {
 
     /// Without the fields that may be taken.
     pub(super) fn without(&self, allowed: &FieldSet) -> Self {
-        let rest = self.0.iter().map(|(owner, fields)| (owner.clone(), fields.difference(allowed)));
+        let rest = self
+            .0
+            .iter()
+            .map(|(owner, fields)| (owner.clone(), fields.difference(allowed)));
         Self(rest.filter(|(_, fields)| !fields.is_empty()).collect())
     }
 
@@ -47,11 +53,21 @@ impl Conflicts {
             }
         }
         let message = match causes.as_slice() {
-            [only] => format!("Apply failed with 1 conflict: {}: {}", only.message, only.field),
-            _ => format!("Apply failed with {} conflicts: {}", causes.len(), lines.join("\n")),
+            [only] => format!(
+                "Apply failed with 1 conflict: {}: {}",
+                only.message, only.field
+            ),
+            _ => format!(
+                "Apply failed with {} conflicts: {}",
+                causes.len(),
+                lines.join("\n")
+            ),
         };
         let mut status = Status::new(409, Some(Reason::Conflict), message);
-        status.details = Some(Details { causes, ..Details::default() });
+        status.details = Some(Details {
+            causes,
+            ..Details::default()
+        });
         status
     }
 }

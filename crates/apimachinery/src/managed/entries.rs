@@ -95,7 +95,12 @@ impl Entry {
 impl Entries {
     fn from_json(list: Option<&Value>) -> Self {
         let list = list.and_then(Value::as_array);
-        Self(list.into_iter().flatten().filter_map(Entry::from_json).collect())
+        Self(
+            list.into_iter()
+                .flatten()
+                .filter_map(Entry::from_json)
+                .collect(),
+        )
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -169,8 +174,12 @@ pub(super) fn put(object: &mut Value, entries: &Entries) {
         rank(left).cmp(&rank(right))
     });
     let list: Vec<Value> = sorted.into_iter().map(Entry::to_json).collect();
-    let Some(object) = object.as_object_mut() else { return };
-    let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    let Some(object) = object.as_object_mut() else {
+        return;
+    };
+    let metadata = object
+        .entry("metadata")
+        .or_insert_with(|| Value::Object(Map::new()));
     if let Some(metadata) = metadata.as_object_mut() {
         metadata.shift_remove("managedFields");
         if !list.is_empty() {

@@ -46,7 +46,9 @@ impl PathElement {
                 let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
                 Some(Self::key(keys.into_iter().collect()))
             }
-            "v" => Some(Self::Value(serde_json::from_str::<Value>(rest).ok()?.to_string())),
+            "v" => Some(Self::Value(
+                serde_json::from_str::<Value>(rest).ok()?.to_string(),
+            )),
             "i" => Some(Self::Index(rest.parse().ok()?)),
             _ => None,
         }
@@ -65,8 +67,10 @@ impl std::fmt::Display for PathElement {
             Self::Field(name) => write!(formatter, ".{name}"),
             Self::Key(keys) => {
                 let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                let keys: Vec<String> =
-                    keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let keys: Vec<String> = keys
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
                 write!(formatter, "[{}]", keys.join(","))
             }
             Self::Value(value) => write!(formatter, "[={value}]"),
@@ -109,7 +113,10 @@ impl FieldSet {
     pub fn unite(&mut self, other: &Self) {
         self.members.extend(other.members.iter().cloned());
         for (element, child) in &other.children {
-            self.children.entry(element.clone()).or_default().unite(child);
+            self.children
+                .entry(element.clone())
+                .or_default()
+                .unite(child);
         }
     }
 
@@ -124,7 +131,10 @@ impl FieldSet {
             };
             (element.clone(), rest)
         });
-        Self { members, children: children.filter(|(_, rest)| !rest.is_empty()).collect() }
+        Self {
+            members,
+            children: children.filter(|(_, rest)| !rest.is_empty()).collect(),
+        }
     }
 
     /// The paths that both sets have.
@@ -135,7 +145,10 @@ impl FieldSet {
             let shared = child.intersection(other.children.get(element)?);
             (!shared.is_empty()).then(|| (element.clone(), shared))
         });
-        Self { members, children: children.collect() }
+        Self {
+            members,
+            children: children.collect(),
+        }
     }
 
     /// Makes every declared field that has something below it a member itself.
@@ -229,7 +242,9 @@ impl FieldSet {
     pub fn from_json(json: &Value) -> Self {
         let mut set = Self::default();
         for (name, inner) in json.as_object().into_iter().flatten() {
-            let Some(element) = PathElement::decode(name) else { continue };
+            let Some(element) = PathElement::decode(name) else {
+                continue;
+            };
             let below = inner.as_object();
             if below.is_none_or(|below| below.is_empty() || below.contains_key(".")) {
                 set.members.insert(element.clone());

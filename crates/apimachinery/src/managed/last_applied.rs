@@ -12,7 +12,10 @@ const POINTER: &str = "/metadata/annotations/kubectl.kubernetes.io~1last-applied
 
 /// The fields that the last client-side apply set.
 pub(super) fn fields(live: &Value, schema: &Schema) -> FieldSet {
-    let text = live.pointer(POINTER).and_then(Value::as_str).unwrap_or_default();
+    let text = live
+        .pointer(POINTER)
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     match serde_json::from_str::<Value>(text) {
         Ok(applied) => typed::field_set(schema.root(), &applied),
         Err(_) => FieldSet::default(),
@@ -21,11 +24,16 @@ pub(super) fn fields(live: &Value, schema: &Schema) -> FieldSet {
 
 /// Rewrites the annotation from what was applied, where the object carries one.
 pub(super) fn refresh(object: &mut Value, applied: &Value) {
-    let Some(annotation) = object.pointer_mut(POINTER) else { return };
+    let Some(annotation) = object.pointer_mut(POINTER) else {
+        return;
+    };
     let mut applied = applied.clone();
     if let Some(metadata) = applied.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.shift_remove("managedFields");
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        if let Some(annotations) = metadata
+            .get_mut("annotations")
+            .and_then(Value::as_object_mut)
+        {
             annotations.shift_remove(ANNOTATION);
         }
     }
@@ -38,7 +46,9 @@ fn sorted(value: &Value) -> Value {
         Value::Object(map) => {
             let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(name, _)| name.as_str());
-            let entries = entries.into_iter().map(|(name, value)| (name.clone(), sorted(value)));
+            let entries = entries
+                .into_iter()
+                .map(|(name, value)| (name.clone(), sorted(value)));
             Value::Object(entries.collect::<Map<_, _>>())
         }
         Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),

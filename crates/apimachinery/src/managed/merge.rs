@@ -38,7 +38,10 @@ fn merge_lists(at: Option<At<'_>>, live: &Value, applied: &Value) -> Value {
     let inner = at.and_then(At::items);
     let (left, right) = (items(at, Some(live)), items(at, Some(applied)));
     let find = |list: &[(PathElement, &Value)]| -> HashMap<PathElement, Value> {
-        list.iter().rev().map(|(key, item)| (key.clone(), (*item).clone())).collect()
+        list.iter()
+            .rev()
+            .map(|(key, item)| (key.clone(), (*item).clone()))
+            .collect()
     };
     let (in_left, in_right) = (find(&left), find(&right));
     let combine = |key: &PathElement| match (in_left.get(key), in_right.get(key)) {
@@ -48,8 +51,11 @@ fn merge_lists(at: Option<At<'_>>, live: &Value, applied: &Value) -> Value {
         (None, None) => Value::Null,
     };
     // Items on both sides, in the order of the applied list: the next one to come.
-    let mut shared: VecDeque<&PathElement> =
-        right.iter().map(|(key, _)| key).filter(|key| in_left.contains_key(*key)).collect();
+    let mut shared: VecDeque<&PathElement> = right
+        .iter()
+        .map(|(key, _)| key)
+        .filter(|key| in_left.contains_key(*key))
+        .collect();
     let mut done: HashSet<&PathElement> = HashSet::new();
     let mut merged = Vec::with_capacity(left.len().max(right.len()));
     let (mut l, mut r) = (0, 0);
@@ -127,7 +133,11 @@ fn remove(at: Option<At<'_>>, value: &Value, doomed: &FieldSet) -> Value {
                 };
                 kept.insert(name.clone(), child);
             }
-            if kept.is_empty() { Value::Null } else { Value::Object(kept) }
+            if kept.is_empty() {
+                Value::Null
+            } else {
+                Value::Object(kept)
+            }
         }
         (Some(Shape::List), Value::Array(list)) if !list.is_empty() => {
             let mut kept = Vec::new();
@@ -143,7 +153,11 @@ fn remove(at: Option<At<'_>>, value: &Value, doomed: &FieldSet) -> Value {
                     None => item.clone(),
                 });
             }
-            if kept.is_empty() { Value::Null } else { Value::Array(kept) }
+            if kept.is_empty() {
+                Value::Null
+            } else {
+                Value::Array(kept)
+            }
         }
         _ => value.clone(),
     }

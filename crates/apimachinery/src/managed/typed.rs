@@ -51,7 +51,10 @@ pub(super) fn item_element(at: At<'_>, item: &Value) -> Option<PathElement> {
 }
 
 /// The items of an associative list, each with its path element.
-pub(super) fn items<'a>(at: Option<At<'_>>, list: Option<&'a Value>) -> Vec<(PathElement, &'a Value)> {
+pub(super) fn items<'a>(
+    at: Option<At<'_>>,
+    list: Option<&'a Value>,
+) -> Vec<(PathElement, &'a Value)> {
     let list = list.and_then(Value::as_array);
     list.into_iter()
         .flatten()
@@ -107,11 +110,20 @@ fn collect(at: Option<At<'_>>, value: &Value, element: &PathElement, set: &mut F
 pub(super) fn zero(at: At<'_>) -> Value {
     let mut map = Map::new();
     for name in at.node.order.iter() {
-        let Some(field) = at.field(name) else { continue };
-        let never_absent = field.node.default.as_ref().is_some_and(|value| *value == Value::Object(Map::new()));
+        let Some(field) = at.field(name) else {
+            continue;
+        };
+        let never_absent = field
+            .node
+            .default
+            .as_ref()
+            .is_some_and(|value| *value == Value::Object(Map::new()));
         if at.is_builtin() && never_absent && field.node.kind == Type::Object {
             map.insert(name.clone(), zero(field));
-        } else if at.is_builtin() && field.node.kind == Type::Array && at.node.required.contains(name) {
+        } else if at.is_builtin()
+            && field.node.kind == Type::Array
+            && at.node.required.contains(name)
+        {
             map.insert(name.clone(), Value::Null);
         }
     }
@@ -127,9 +139,18 @@ pub(super) fn check(at: At<'_>, applied: &Value) -> Result<(), Status> {
         [problem] => problem.clone(),
         _ => format!("errors:\n  {}", problems.join("\n  ")),
     };
-    let field = |pointer: &str| applied.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let field = |pointer: &str| {
+        applied
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let version = field("/apiVersion");
-    let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
+    let version = if version.contains('/') {
+        version.to_owned()
+    } else {
+        format!("/{version}")
+    };
     let message = format!(
         "failed to create typed patch object ({}/{}; {version}, Kind={}): {text}",
         field("/metadata/namespace"),

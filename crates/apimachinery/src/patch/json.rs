@@ -25,7 +25,9 @@ struct Operation {
 /// Applies every operation in turn, or none.
 pub fn json_patch(document: &Value, patch: &Value) -> Result<Value, Status> {
     let Some(list) = patch.as_array() else {
-        return Err(Status::bad_request("error decoding patch: the patch is not a list"));
+        return Err(Status::bad_request(
+            "error decoding patch: the patch is not a list",
+        ));
     };
     if list.len() > MAX_OPERATIONS {
         return Err(Status::too_large(format_args!(
@@ -69,11 +71,19 @@ fn decode(operation: &Value) -> Result<Operation, Status> {
 
 /// The decoded segments; none for a path that doesn't point below the root.
 fn segments(path: &str) -> Vec<String> {
-    path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+    path.split('/')
+        .skip(1)
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect()
 }
 
 fn apply(document: &mut Value, operation: Operation) -> Outcome<()> {
-    let Operation { name, path, from, value } = operation;
+    let Operation {
+        name,
+        path,
+        from,
+        value,
+    } = operation;
     match name.as_str() {
         "add" => add(document, &path, value.unwrap_or(Value::Null)),
         "remove" => remove(document, &path).map(|_| ()),
@@ -115,8 +125,15 @@ fn split(path: &[String]) -> Outcome<(&String, &[String])> {
 /// An index that names an item; a negative one counts from the end.
 fn existing_index(length: usize, segment: &str) -> Outcome<usize> {
     let index: i64 = segment.parse().map_err(|_| DoesNotApply)?;
-    let index = if index < 0 { index + length as i64 } else { index };
-    usize::try_from(index).ok().filter(|index| *index < length).ok_or(DoesNotApply)
+    let index = if index < 0 {
+        index + length as i64
+    } else {
+        index
+    };
+    usize::try_from(index)
+        .ok()
+        .filter(|index| *index < length)
+        .ok_or(DoesNotApply)
 }
 
 fn get<'a>(document: &'a mut Value, path: &[String]) -> Outcome<Option<&'a Value>> {
@@ -181,22 +198,36 @@ fn replace(document: &mut Value, path: &[String], value: Value) -> Outcome<()> {
 
 fn test(document: &mut Value, path: &[String], expected: &Value) -> Outcome<()> {
     if path.is_empty() {
-        return if document == expected { Ok(()) } else { Err(DoesNotApply) };
+        return if document == expected {
+            Ok(())
+        } else {
+            Err(DoesNotApply)
+        };
     }
     let found = match get(document, path) {
         Ok(found) => found.unwrap_or(&Value::Null),
         Err(DoesNotApply) if expected.is_null() => return Ok(()),
         Err(failure) => return Err(failure),
     };
-    if same(found, expected) { Ok(()) } else { Err(DoesNotApply) }
+    if same(found, expected) {
+        Ok(())
+    } else {
+        Err(DoesNotApply)
+    }
 }
 
 /// Equality that takes `1` and `1.0` for one number.
 fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left == right || left.as_f64() == right.as_f64(),
+        (Value::Number(left), Value::Number(right)) => {
+            left == right || left.as_f64() == right.as_f64()
+        }
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| same(left, right))
         }
         (Value::Object(left), Value::Object(right)) => same_maps(left, right),
         _ => left == right,
@@ -205,5 +236,7 @@ fn same(left: &Value, right: &Value) -> bool {
 
 fn same_maps(left: &Map<String, Value>, right: &Map<String, Value>) -> bool {
     left.len() == right.len()
-        && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| same(value, other)))
+        && left
+            .iter()
+            .all(|(name, value)| right.get(name).is_some_and(|other| same(value, other)))
 }

@@ -44,7 +44,9 @@ fn merge_map(mut target: Object, patch: &Object, at: Option<At<'_>>) -> Result<O
                 rest.shift_remove(DIRECTIVE);
                 merge_map(target, &rest, at)
             }
-            _ => Err(Status::internal(format_args!("Unknown patch type found: {directive}"))),
+            _ => Err(Status::internal(format_args!(
+                "Unknown patch type found: {directive}"
+            ))),
         };
     }
     retain_keys(&mut target, patch)?;
@@ -62,7 +64,10 @@ fn merge_map(mut target: Object, patch: &Object, at: Option<At<'_>>) -> Result<O
             continue;
         }
         let field = field(at, name);
-        let order = orders.iter().find(|(field, _)| field == name).map(|(_, order)| *order);
+        let order = orders
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, order)| *order);
         let merged = match (target.get_mut(name).map(Value::take), change) {
             (Some(Value::Object(old)), Value::Object(change)) if !replaces(field) => {
                 Value::Object(merge_map(old, change, field)?)
@@ -101,7 +106,9 @@ fn replaces(at: Option<At<'_>>) -> bool {
 }
 
 fn retain_keys(target: &mut Object, patch: &Object) -> Result<(), Status> {
-    let Some(directive) = patch.get(RETAIN_KEYS) else { return Ok(()) };
+    let Some(directive) = patch.get(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let Some(keys) = directive.as_array() else {
         return Err(Status::internal("invalid retainKeys directive: not a list"));
     };
@@ -120,7 +127,9 @@ fn retain_keys(target: &mut Object, patch: &Object) -> Result<(), Status> {
 fn element_orders(patch: &Object) -> Result<Vec<(&str, &[Value])>, Status> {
     let mut orders = Vec::new();
     for (name, order) in patch {
-        let Some(field) = name.strip_prefix(ORDER_PREFIX) else { continue };
+        let Some(field) = name.strip_prefix(ORDER_PREFIX) else {
+            continue;
+        };
         let Some(order) = order.as_array() else {
             return Err(Status::internal(format_args!("{name} is not a list")));
         };
@@ -131,7 +140,9 @@ fn element_orders(patch: &Object) -> Result<Vec<(&str, &[Value])>, Status> {
 
 fn delete_primitives(target: &mut Object, name: &str, doomed: &Value) -> Result<(), Status> {
     let Some(doomed) = doomed.as_array() else {
-        return Err(Status::internal(format_args!("{DELETE_PREFIX}{name} is not a list")));
+        return Err(Status::internal(format_args!(
+            "{DELETE_PREFIX}{name} is not a list"
+        )));
     };
     if let Some(Value::Array(list)) = target.get_mut(name) {
         list.retain(|item| !doomed.contains(item));
@@ -165,7 +176,12 @@ fn merge_list(
     if let Some(order) = order {
         check_order(&patch_items, order, key)?;
     }
-    Ok(arrange(merged, order.unwrap_or(&patch_items), &original, key))
+    Ok(arrange(
+        merged,
+        order.unwrap_or(&patch_items),
+        &original,
+        key,
+    ))
 }
 
 /// Merges maps by key; also answers the patch's items without those that were directives.
@@ -180,7 +196,10 @@ fn merge_items(
         let Some(map) = change.as_object() else {
             return Err(Status::internal("a list mixes maps and other values"));
         };
-        match map.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
+        match map
+            .get(DIRECTIVE)
+            .map(|directive| directive.as_str().unwrap_or_default())
+        {
             None => changes.push(map),
             Some("delete") => {
                 let doomed = map.get(key).ok_or_else(|| missing_key(map, key))?;
@@ -193,14 +212,21 @@ fn merge_items(
                 }
             }
             Some("merge") => {
-                return Err(Status::internal("merging lists cannot yet be specified in the patch"));
+                return Err(Status::internal(
+                    "merging lists cannot yet be specified in the patch",
+                ));
             }
             Some(other) => {
-                return Err(Status::internal(format_args!("unknown patch type: {other}")));
+                return Err(Status::internal(format_args!(
+                    "unknown patch type: {other}"
+                )));
             }
         }
     }
-    let plain: Vec<Value> = changes.iter().map(|map| Value::Object((*map).clone())).collect();
+    let plain: Vec<Value> = changes
+        .iter()
+        .map(|map| Value::Object((*map).clone()))
+        .collect();
     if replace {
         return Ok((plain.iter().cloned().map(strip).collect(), plain));
     }
@@ -225,12 +251,16 @@ fn merge_items(
 
 fn missing_key(map: &Object, key: &str) -> Status {
     let map = Value::Object(map.clone());
-    Status::internal(format_args!("map: {map} does not contain declared merge key: {key}"))
+    Status::internal(format_args!(
+        "map: {map} does not contain declared merge key: {key}"
+    ))
 }
 
 /// Keys are compared as texts: `80` and `"80"` are one.
 fn identity(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn item_identity(item: &Value, key: Option<&str>) -> Option<String> {
@@ -242,7 +272,8 @@ fn item_identity(item: &Value, key: Option<&str>) -> Option<String> {
 
 fn position(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
     let wanted = item_identity(item, key)?;
-    list.iter().position(|other| item_identity(other, key).as_ref() == Some(&wanted))
+    list.iter()
+        .position(|other| item_identity(other, key).as_ref() == Some(&wanted))
 }
 
 fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<(), Status> {
@@ -251,8 +282,7 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
         match position(order, item, key) {
             Some(index) if index >= last => last = index,
             _ => {
-                let (patch, order) =
-                    (Value::Array(patch.to_vec()), Value::Array(order.to_vec()));
+                let (patch, order) = (Value::Array(patch.to_vec()), Value::Array(order.to_vec()));
                 return Err(Status::internal(format_args!(
                     "The order in patch list:\n{patch}\n doesn't match {ORDER_PREFIX} list:\n{order}\n"
                 )));
@@ -270,25 +300,36 @@ fn arrange(
     original: &[Value],
     key: Option<&str>,
 ) -> Vec<Value> {
-    let (mut ordered, mut others): (Vec<Value>, Vec<Value>) =
-        merged.into_iter().partition(|item| position(order, item, key).is_some());
+    let (mut ordered, mut others): (Vec<Value>, Vec<Value>) = merged
+        .into_iter()
+        .partition(|item| position(order, item, key).is_some());
     ordered.sort_by_key(|item| position(order, item, key));
     others.sort_by_key(|item| position(original, item, key));
     let mut arranged = Vec::with_capacity(ordered.len() + others.len());
-    let (mut ordered, mut others) = (ordered.into_iter().peekable(), others.into_iter().peekable());
+    let (mut ordered, mut others) = (
+        ordered.into_iter().peekable(),
+        others.into_iter().peekable(),
+    );
     loop {
         let other_first = match (others.peek(), ordered.peek()) {
             (None, None) => return arranged,
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (Some(other), Some(next)) => {
-                match (position(original, other, key), position(original, next, key)) {
+                match (
+                    position(original, other, key),
+                    position(original, next, key),
+                ) {
                     (Some(other), Some(next)) => other < next,
                     _ => false,
                 }
             }
         };
-        arranged.extend(if other_first { others.next() } else { ordered.next() });
+        arranged.extend(if other_first {
+            others.next()
+        } else {
+            ordered.next()
+        });
     }
 }
 
@@ -298,7 +339,10 @@ fn strip(value: Value) -> Value {
         Value::Object(map) => Value::Object(strip_map(map)),
         Value::Array(list) => Value::Array(
             list.into_iter()
-                .filter(|item| item.get(DIRECTIVE).is_none_or(|d| d.as_str() == Some("merge")))
+                .filter(|item| {
+                    item.get(DIRECTIVE)
+                        .is_none_or(|d| d.as_str() == Some("merge"))
+                })
                 .map(strip)
                 .collect(),
         ),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use kube_cel::KubeCelExt as _;
 use kube_cel::cel::objects::{Key, Map};
-use kube_cel::cel::{Context, ExecutionError, Program, Value as Cel};
+use kube_cel::cel::{Context, ExecutionError, Program, ResolveResult, Value as Cel};
 use serde_json::Value;
 
 use super::rules::Rule;
@@ -17,18 +17,81 @@ use crate::status::{FieldError, FieldErrorKind};
 
 thread_local! {
     /// The functions, which are the same for every rule. A context can't cross threads.
-    static FUNCTIONS: LazyCell<Context<'static>> = LazyCell::new(|| Context::default().with_all());
+    static FUNCTIONS: LazyCell<Context<'static>> = LazyCell::new(functions);
     static TIMESTAMP: LazyCell<Option<Program>> =
         LazyCell::new(|| Program::compile("timestamp(text)").ok());
     static DURATION: LazyCell<Option<Program>> =
         LazyCell::new(|| Program::compile("duration(text)").ok());
 }
 
+const TYPES: [&str; 9] = [
+    "list",
+    "map",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "bool",
+    "null_type",
+];
+
 /// Names that CEL keeps for itself, so that a field of that name is written `__name__`.
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function",
-    "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
+
+/// CEL's and Kubernetes' functions, and `type()` with the names of types, which the library lacks.
+fn functions() -> Context<'static> {
+    let mut context = Context::default().with_all();
+    for name in TYPES {
+        context.add_variable_from_value(name, type_value(name));
+    }
+    context.add_function("type", |value: Cel| -> ResolveResult {
+        Ok(type_value(type_name(&value)))
+    });
+    context
+}
+
+/// Types are told apart by a text that no value of a field is likely to be.
+fn type_value(name: &str) -> Cel {
+    Cel::String(Arc::new(format!("\u{0}type:{name}")))
+}
+
+fn type_name(value: &Cel) -> &'static str {
+    match value {
+        Cel::List(_) => "list",
+        Cel::Map(_) => "map",
+        Cel::Int(_) => "int",
+        Cel::UInt(_) => "uint",
+        Cel::Float(_) => "double",
+        Cel::String(_) => "string",
+        Cel::Bytes(_) => "bytes",
+        Cel::Bool(_) => "bool",
+        Cel::Null => "null_type",
+        _ => "dyn",
+    }
+}
 
 /// Runs every rule that the value's nodes carry.
 pub(super) fn check(
@@ -76,7 +139,11 @@ fn run_rules(
     }
     let unchanged = old == Some(new);
     let due = |rule: &&Rule| {
-        if rule.transition { old.is_some() || rule.optional_old_self } else { !unchanged }
+        if rule.transition {
+            old.is_some() || rule.optional_old_self
+        } else {
+            !unchanged
+        }
     };
     let mut rules = at.node.rules.iter().filter(due).peekable();
     if rules.peek().is_none() {
@@ -105,7 +172,9 @@ fn run_rules(
 
 fn optional(value: Option<Cel>) -> Cel {
     use kube_cel::cel::objects::OptionalValue;
-    Cel::Opaque(Arc::new(value.map_or_else(OptionalValue::none, OptionalValue::of)))
+    Cel::Opaque(Arc::new(
+        value.map_or_else(OptionalValue::none, OptionalValue::of),
+    ))
 }
 
 fn run(rule: &Rule, context: &Context<'_>, value: &Value, path: &str) -> Option<FieldError> {
@@ -135,7 +204,10 @@ fn run(rule: &Rule, context: &Context<'_>, value: &Value, path: &str) -> Option<
                 ExecutionError::NoSuchOverload => "no such overload".to_owned(),
                 other => other.to_string(),
             };
-            Some(error(FieldErrorKind::Invalid, format!("{why} evaluating rule: {subject}")))
+            Some(error(
+                FieldErrorKind::Invalid,
+                format!("{why} evaluating rule: {subject}"),
+            ))
         }
     }
 }
@@ -149,7 +221,9 @@ fn message(rule: &Rule, context: &Context<'_>) -> String {
             return text.to_owned();
         }
     }
-    rule.message.clone().unwrap_or_else(|| format!("failed rule: {}", rule.text))
+    rule.message
+        .clone()
+        .unwrap_or_else(|| format!("failed rule: {}", rule.text))
 }
 
 fn effective_path(path: &str, relative: &str) -> String {
@@ -157,7 +231,11 @@ fn effective_path(path: &str, relative: &str) -> String {
         ("", relative) => relative.trim_start_matches('.').to_owned(),
         (path, relative) => format!("{path}{relative}"),
     };
-    if joined.is_empty() { "<nil>".to_owned() } else { joined }
+    if joined.is_empty() {
+        "<nil>".to_owned()
+    } else {
+        joined
+    }
 }
 
 /// A value as rules see it.
@@ -195,7 +273,9 @@ fn convert(at: At<'_>, value: &Value) -> Cel {
                 };
                 (Key::String(Arc::new(key)), child)
             });
-            Cel::Map(Map { map: Arc::new(entries.collect::<HashMap<_, _>>()) })
+            Cel::Map(Map {
+                map: Arc::new(entries.collect::<HashMap<_, _>>()),
+            })
         }
     }
 }
@@ -212,10 +292,12 @@ fn convert_untyped(value: &Value) -> Cel {
         Value::String(text) => Cel::String(Arc::new(text.clone())),
         Value::Array(list) => Cel::List(Arc::new(list.iter().map(convert_untyped).collect())),
         Value::Object(map) => {
-            let entries = map.iter().map(|(name, child)| {
-                (Key::String(Arc::new(name.clone())), convert_untyped(child))
-            });
-            Cel::Map(Map { map: Arc::new(entries.collect::<HashMap<_, _>>()) })
+            let entries = map
+                .iter()
+                .map(|(name, child)| (Key::String(Arc::new(name.clone())), convert_untyped(child)));
+            Cel::Map(Map {
+                map: Arc::new(entries.collect::<HashMap<_, _>>()),
+            })
         }
     }
 }
@@ -264,14 +346,15 @@ fn escape(name: &str) -> String {
 /// Whether two list items are one and the same, seen over time.
 pub(super) fn same_item(at: At<'_>, left: &Value, right: &Value) -> bool {
     match at.list_type() {
-        ListType::Map(keys) => {
-            keys.iter().all(|key| key_of(at, left, key) == key_of(at, right, key))
-        }
+        ListType::Map(keys) => keys
+            .iter()
+            .all(|key| key_of(at, left, key) == key_of(at, right, key)),
         ListType::Set | ListType::Atomic => false,
     }
 }
 
 /// A key's value, or the default that stands for it.
 fn key_of<'a>(at: At<'a>, item: &'a Value, key: &str) -> Option<&'a Value> {
-    item.get(key).or_else(|| at.items()?.field(key)?.node.default.as_ref())
+    item.get(key)
+        .or_else(|| at.items()?.field(key)?.node.default.as_ref())
 }

@@ -51,7 +51,10 @@ impl Compiler<'_> {
             let own = std::mem::take(&mut self.arena[wrapper]);
             // Go's zero value of a type that isn't a map in JSON (a time, a quantity) is no default.
             let is_map = base.kind == Type::Object && !base.quantity;
-            let fits = own.default.as_ref().is_none_or(|default| is_map || !default.is_object());
+            let fits = own
+                .default
+                .as_ref()
+                .is_none_or(|default| is_map || !default.is_object());
             base.default = own.default.filter(|_| fits).or(base.default);
             base.list_type = own.list_type.or(base.list_type);
             base.patch = own.patch.or(base.patch);
@@ -63,7 +66,11 @@ impl Compiler<'_> {
             return Err(self.errors);
         }
         mark_rules(&mut self.arena);
-        Ok(Schema { arena: self.arena.into(), root, custom: self.custom })
+        Ok(Schema {
+            arena: self.arena.into(),
+            root,
+            custom: self.custom,
+        })
     }
 
     /// Follows overlays that are still to be filled in. Bounded, because schemas can be circular.
@@ -84,7 +91,10 @@ impl Compiler<'_> {
 
     fn node(&mut self, schema: &Value, path: &str, depth: usize) -> NodeId {
         if depth > MAX_DEPTH {
-            self.errors.push(FieldError::invalid_omitted(path, "schema is nested too deeply"));
+            self.errors.push(FieldError::invalid_omitted(
+                path,
+                "schema is nested too deeply",
+            ));
             return self.push(Node::default());
         }
         if let Some(reference) = sole_reference(schema) {
@@ -119,7 +129,9 @@ impl Compiler<'_> {
                 self.fill(id, &schema, path, depth + 1);
                 self.arena[id].quantity = reference.ends_with(".resource.Quantity");
             }
-            None => self.errors.push(FieldError::not_found(path, &Value::from(reference))),
+            None => self
+                .errors
+                .push(FieldError::not_found(path, &Value::from(reference))),
         }
         id
     }
@@ -173,7 +185,9 @@ impl Compiler<'_> {
         list.into_iter()
             .flatten()
             .enumerate()
-            .map(|(index, inner)| self.node(inner, &join(path, &format!("{key}[{index}]")), depth + 1))
+            .map(|(index, inner)| {
+                self.node(inner, &join(path, &format!("{key}[{index}]")), depth + 1)
+            })
             .collect()
     }
 
@@ -207,7 +221,10 @@ impl Compiler<'_> {
             preserve_unknown: flag("x-kubernetes-preserve-unknown-fields"),
             embedded: flag("x-kubernetes-embedded-resource"),
             required: texts(schema.get("required")),
-            default: schema.get("default").filter(|value| self.custom || !is_zero(value)).cloned(),
+            default: schema
+                .get("default")
+                .filter(|value| self.custom || !is_zero(value))
+                .cloned(),
             builtin: !self.custom,
             list_type: list_type(schema),
             map_atomic: text("x-kubernetes-map-type") == Some("atomic"),
@@ -222,7 +239,10 @@ impl Compiler<'_> {
         let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
         let number = |key: &str| schema.get(key).and_then(Value::as_f64);
         let count = |key: &str| schema.get(key).and_then(Value::as_u64);
-        let pattern = schema.get("pattern").and_then(Value::as_str).filter(|text| !text.is_empty());
+        let pattern = schema
+            .get("pattern")
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty());
         let pattern = pattern.and_then(|pattern| match Regex::new(pattern) {
             Ok(regex) => Some(regex),
             Err(error) => {
@@ -230,13 +250,17 @@ impl Compiler<'_> {
                 let last = reason.lines().last().unwrap_or_default();
                 let detail = format!("must be a valid regular expression, but isn't: {last}");
                 let field = join(path, "pattern");
-                self.errors.push(FieldError::invalid(field, &Value::from(pattern), detail));
+                self.errors
+                    .push(FieldError::invalid(field, &Value::from(pattern), detail));
                 None
             }
         });
         let allowed = schema.get("enum").and_then(Value::as_array);
         Bounds {
-            format: schema.get("format").and_then(Value::as_str).map(str::to_owned),
+            format: schema
+                .get("format")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
             pattern,
             allowed: allowed.map(|values| values.clone().into()),
             minimum: number("minimum"),
@@ -261,10 +285,15 @@ impl Compiler<'_> {
         let custom = std::mem::replace(&mut self.custom, false);
         let mut properties = (*self.arena[id].properties).clone();
         let mut order = self.arena[id].order.to_vec();
-        for (name, schema) in
-            [("apiVersion", text.clone()), ("kind", text), ("metadata", metadata::object_meta())]
-        {
-            if properties.insert(name.to_owned(), self.node(&schema, name, 0)).is_none() {
+        for (name, schema) in [
+            ("apiVersion", text.clone()),
+            ("kind", text),
+            ("metadata", metadata::object_meta()),
+        ] {
+            if properties
+                .insert(name.to_owned(), self.node(&schema, name, 0))
+                .is_none()
+            {
                 order.push(name.to_owned());
             }
         }
@@ -299,20 +328,33 @@ fn is_zero(value: &Value) -> bool {
 
 fn texts(list: Option<&Value>) -> Arc<[String]> {
     let list = list.and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn list_type(schema: &Value) -> Option<ListType> {
-    match schema.get("x-kubernetes-list-type").and_then(Value::as_str)? {
+    match schema
+        .get("x-kubernetes-list-type")
+        .and_then(Value::as_str)?
+    {
         "set" => Some(ListType::Set),
-        "map" => Some(ListType::Map(texts(schema.get("x-kubernetes-list-map-keys")))),
+        "map" => Some(ListType::Map(texts(
+            schema.get("x-kubernetes-list-map-keys"),
+        ))),
         _ => Some(ListType::Atomic),
     }
 }
 
 fn patch_strategy(schema: &Value) -> Option<PatchStrategy> {
-    let merge_key = schema.get("x-kubernetes-patch-merge-key").and_then(Value::as_str);
-    let strategy = schema.get("x-kubernetes-patch-strategy").and_then(Value::as_str);
+    let merge_key = schema
+        .get("x-kubernetes-patch-merge-key")
+        .and_then(Value::as_str);
+    let strategy = schema
+        .get("x-kubernetes-patch-strategy")
+        .and_then(Value::as_str);
     if merge_key.is_none() && strategy.is_none() {
         return None;
     }
@@ -325,7 +367,11 @@ fn patch_strategy(schema: &Value) -> Option<PatchStrategy> {
 }
 
 fn join(path: &str, segment: &str) -> String {
-    if path.is_empty() { segment.to_owned() } else { format!("{path}.{segment}") }
+    if path.is_empty() {
+        segment.to_owned()
+    } else {
+        format!("{path}.{segment}")
+    }
 }
 
 /// Marks every node from which a rule can be reached; a fixed point, because nodes form circles.

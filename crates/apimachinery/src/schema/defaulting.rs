@@ -9,7 +9,12 @@ pub(super) fn default(at: At<'_>, value: &mut Value) {
         Value::Object(map) => {
             map.retain(|name, child| match at.field(name) {
                 Some(field) if child.is_null() && !accepts_null(field) => {
-                    match at.node.properties.contains_key(name).then_some(&field.node.default) {
+                    match at
+                        .node
+                        .properties
+                        .contains_key(name)
+                        .then_some(&field.node.default)
+                    {
                         Some(Some(default)) if !default.is_null() => {
                             *child = default.clone();
                             true
@@ -20,7 +25,9 @@ pub(super) fn default(at: At<'_>, value: &mut Value) {
                 _ => true,
             });
             for name in at.node.order.iter() {
-                let Some(id) = at.node.properties.get(name) else { continue };
+                let Some(id) = at.node.properties.get(name) else {
+                    continue;
+                };
                 if let Some(default) = &at.to(*id).node.default
                     && !map.contains_key(name)
                 {

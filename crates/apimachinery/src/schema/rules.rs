@@ -23,7 +23,9 @@ pub(crate) struct Rule {
 
 /// Compiles the rules of one schema node; `path` is the node's place in the CRD.
 pub(super) fn compile(schema: &Value, path: &str) -> Result<Vec<Rule>, Vec<FieldError>> {
-    let list = schema.get("x-kubernetes-validations").and_then(Value::as_array);
+    let list = schema
+        .get("x-kubernetes-validations")
+        .and_then(Value::as_array);
     let (mut rules, mut errors) = (Vec::new(), Vec::new());
     for (index, rule) in list.into_iter().flatten().enumerate() {
         let dot = if path.is_empty() { "" } else { "." };
@@ -33,20 +35,32 @@ pub(super) fn compile(schema: &Value, path: &str) -> Result<Vec<Rule>, Vec<Field
             Err(error) => errors.push(*error),
         }
     }
-    if errors.is_empty() { Ok(rules) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(rules)
+    } else {
+        Err(errors)
+    }
 }
 
 fn compile_one(rule: &Value, path: &str) -> Result<Rule, Box<FieldError>> {
-    let text = |key: &str| rule.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let text = |key: &str| {
+        rule.get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
+    };
     let Some(source) = text("rule").filter(|source| !source.trim().is_empty()) else {
         let field = format!("{path}.rule");
-        return Err(Box::new(FieldError::required(field, "rule is not specified")));
+        return Err(Box::new(FieldError::required(
+            field,
+            "rule is not specified",
+        )));
     };
     let program = program(source, &format!("{path}.rule"))?;
     let message_program = match text("messageExpression") {
-        Some(source) => {
-            Some(Arc::new(self::program(source, &format!("{path}.messageExpression"))?))
-        }
+        Some(source) => Some(Arc::new(self::program(
+            source,
+            &format!("{path}.messageExpression"),
+        )?)),
         None => None,
     };
     let reason = match text("reason") {
@@ -58,7 +72,11 @@ fn compile_one(rule: &Value, path: &str) -> Result<Rule, Box<FieldError>> {
             let allowed = ["Duplicate", "Forbidden", "Invalid", "Required"]
                 .map(|name| format!("FieldValue{name}"));
             let field = format!("{path}.reason");
-            return Err(Box::new(FieldError::not_supported(field, &Value::from(other), &allowed)));
+            return Err(Box::new(FieldError::not_supported(
+                field,
+                &Value::from(other),
+                &allowed,
+            )));
         }
     };
     let transition = program.references().has_variable("oldSelf");
@@ -70,7 +88,10 @@ fn compile_one(rule: &Value, path: &str) -> Result<Rule, Box<FieldError>> {
         reason,
         field_path: field_path(text("fieldPath").unwrap_or_default()),
         transition,
-        optional_old_self: rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false),
+        optional_old_self: rule
+            .get("optionalOldSelf")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
     })
 }
 

@@ -39,7 +39,11 @@ pub(super) fn validate(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec
 }
 
 pub(super) fn join_name(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 pub(super) fn join_index(path: &str, index: usize) -> String {
@@ -47,11 +51,7 @@ pub(super) fn join_index(path: &str, index: usize) -> String {
 }
 
 /// The old item that a new one continues, by list key.
-pub(super) fn correlate<'a>(
-    at: At<'_>,
-    item: &Value,
-    old: Option<&'a Value>,
-) -> Option<&'a Value> {
+pub(super) fn correlate<'a>(at: At<'_>, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
     let old = old?.as_array()?;
     old.iter().find(|other| cel::same_item(at, item, other))
 }
@@ -78,7 +78,11 @@ fn check(at: At<'_>, value: &Value, old: Option<&Value>, path: &str, errors: &mu
     {
         let names: Vec<String> = allowed
             .iter()
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .map(|value| {
+                value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned)
+            })
             .collect();
         errors.push(FieldError::not_supported(path, value, &names));
     }
@@ -166,9 +170,16 @@ fn check_combinations(at: At<'_>, value: &Value, path: &str, errors: &mut Vec<Fi
         let attempts: Vec<_> = node.all_of.iter().map(|id| attempt(*id)).collect();
         let failed = attempts.iter().filter(|errors| !errors.is_empty()).count();
         if failed > 0 {
-            let none = if failed == attempts.len() { ". None validated" } else { "" };
+            let none = if failed == attempts.len() {
+                ". None validated"
+            } else {
+                ""
+            };
             let all = attempts.into_iter().flatten().collect();
-            fail(&format!("must validate all the schemas (allOf){none}"), Some(all));
+            fail(
+                &format!("must validate all the schemas (allOf){none}"),
+                Some(all),
+            );
         }
     }
     if let Some(not) = node.not
@@ -214,7 +225,11 @@ fn check_number(at: At<'_>, number: &Number, path: &str, errors: &mut Vec<FieldE
     let value = Value::Number(number.clone());
     let Some(float) = number.as_f64() else { return };
     let mut invalid = |detail: String| {
-        errors.push(FieldError::invalid(path, &value, format!("{path} in body {detail}")));
+        errors.push(FieldError::invalid(
+            path,
+            &value,
+            format!("{path} in body {detail}"),
+        ));
     };
     if let Some(factor) = bounds.multiple_of
         && factor != 0.0
@@ -239,13 +254,17 @@ fn check_number(at: At<'_>, number: &Number, path: &str, errors: &mut Vec<FieldE
     if at.node.kind != Type::Integer {
         return;
     }
+    // `2.0` is an integer too; pruning writes it as one.
+    let whole = number
+        .as_i64()
+        .or_else(|| (float.abs() < 9e15).then_some(float as i64));
     let (fits, format) = match bounds.format.as_deref() {
-        Some("int32") => {
-            let fits = number.as_i64().is_some_and(|integer| i32::try_from(integer).is_ok());
-            (fits, "with format int32")
-        }
-        Some("int64") => (number.as_i64().is_some(), "with format int64"),
-        _ => (number.as_i64().is_some() || number.as_u64().is_some(), "(default format)"),
+        Some("int32") => (
+            whole.is_some_and(|integer| i32::try_from(integer).is_ok()),
+            "with format int32",
+        ),
+        Some("int64") => (whole.is_some(), "with format int64"),
+        _ => (whole.is_some(), "(default format)"),
     };
     if !fits {
         let detail = format!("Checked value must be of type integer {format} in {path}");
@@ -264,7 +283,13 @@ fn check_list(
     let count = list.len() as u64;
     if let Some(items) = at.items() {
         for (index, item) in list.iter().enumerate() {
-            check(items, item, correlate(at, item, old), &join_index(path, index), errors);
+            check(
+                items,
+                item,
+                correlate(at, item, old),
+                &join_index(path, index),
+                errors,
+            );
         }
     }
     let shown = || Value::Array(list.to_vec());
@@ -365,6 +390,8 @@ fn check_list_keys(
 }
 
 fn identity(keys: &[String], item: &Value) -> Value {
-    let entries = keys.iter().filter_map(|key| Some((key.clone(), item.get(key)?.clone())));
+    let entries = keys
+        .iter()
+        .filter_map(|key| Some((key.clone(), item.get(key)?.clone())));
     Value::Object(entries.collect())
 }

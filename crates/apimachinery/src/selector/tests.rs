@@ -35,14 +35,27 @@ fn label_selectors_match_as_documented() {
         assert_eq!(parsed.matches(Some(&labels)), expected, "{selector}");
     }
     assert!(LabelSelector::everything().matches(None));
-    assert!(LabelSelector::parse("!a").unwrap().matches_object(&json!({"metadata": {}})));
+    assert!(
+        LabelSelector::parse("!a")
+            .unwrap()
+            .matches_object(&json!({"metadata": {}}))
+    );
 }
 
 #[test]
 fn broken_label_selectors_are_refused() {
     for selector in [
-        "app in web", "app in (web", "=web", "app=web,,b=c", "app=web,", "a b", "-a=b", "a=b c",
-        "a/b/c=d", "app in", "n>x",
+        "app in web",
+        "app in (web",
+        "=web",
+        "app=web,,b=c",
+        "app=web,",
+        "a b",
+        "-a=b",
+        "a=b c",
+        "a/b/c=d",
+        "app in",
+        "n>x",
     ] {
         assert!(LabelSelector::parse(selector).is_err(), "{selector}");
     }
@@ -93,5 +106,8 @@ fn field_selectors_compare_texts() {
     }
     assert!(FieldSelector::parse("metadata.name").is_err());
     assert!(FieldSelector::parse("a=b\\x").is_err());
-    assert_eq!(FieldSelector::parse("a!=b").unwrap().requirements()[0].field, "a");
+    assert_eq!(
+        FieldSelector::parse("a!=b").unwrap().requirements()[0].field,
+        "a"
+    );
 }

@@ -4,7 +4,10 @@ use serde_json::Value;
 
 /// What is wrong with a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the API's own and say all there is")]
+#[allow(
+    missing_docs,
+    reason = "the names are the API's own and say all there is"
+)]
 pub enum FieldErrorKind {
     Required,
     Invalid,
@@ -71,8 +74,17 @@ impl FieldError {
         message: impl Into<String>,
     ) -> Self {
         let field = field.into();
-        let field = if field.is_empty() { "<nil>".to_owned() } else { field };
-        Self { field, kind, value: value.cloned(), message: message.into() }
+        let field = if field.is_empty() {
+            "<nil>".to_owned()
+        } else {
+            field
+        };
+        Self {
+            field,
+            kind,
+            value: value.cloned(),
+            message: message.into(),
+        }
     }
 
     /// The field must be there.
@@ -115,11 +127,20 @@ impl FieldError {
     /// The list or map has more than `max` entries.
     pub fn too_many(field: impl Into<String>, actual: u64, max: u64) -> Self {
         let detail = format!("must have at most {max} items");
-        Self::new(FieldErrorKind::TooMany, field, Some(&Value::from(actual)), detail)
+        Self::new(
+            FieldErrorKind::TooMany,
+            field,
+            Some(&Value::from(actual)),
+            detail,
+        )
     }
 
     /// The value is of another type.
-    pub fn type_invalid(field: impl Into<String>, value: &Value, detail: impl Into<String>) -> Self {
+    pub fn type_invalid(
+        field: impl Into<String>,
+        value: &Value,
+        detail: impl Into<String>,
+    ) -> Self {
         Self::new(FieldErrorKind::TypeInvalid, field, Some(value), detail)
     }
 

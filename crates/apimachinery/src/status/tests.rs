@@ -5,9 +5,21 @@ use super::*;
 #[test]
 fn messages_are_the_real_servers() {
     let cases = [
-        (Status::not_found("", "configmaps", "a"), 404, "configmaps \"a\" not found"),
-        (Status::not_found("apps", "deployments", "a"), 404, "deployments.apps \"a\" not found"),
-        (Status::already_exists("", "pods", "a"), 409, "pods \"a\" already exists"),
+        (
+            Status::not_found("", "configmaps", "a"),
+            404,
+            "configmaps \"a\" not found",
+        ),
+        (
+            Status::not_found("apps", "deployments", "a"),
+            404,
+            "deployments.apps \"a\" not found",
+        ),
+        (
+            Status::already_exists("", "pods", "a"),
+            409,
+            "pods \"a\" already exists",
+        ),
         (
             Status::modified("", "pods", "a"),
             409,
@@ -15,14 +27,22 @@ fn messages_are_the_real_servers() {
              apply your changes to the latest version and try again",
         ),
         (Status::unauthorized(), 401, "Unauthorized"),
-        (Status::forbidden("", "pods", "", "no"), 403, "pods is forbidden: no"),
+        (
+            Status::forbidden("", "pods", "", "no"),
+            403,
+            "pods is forbidden: no",
+        ),
         (Status::internal("x"), 500, "Internal error occurred: x"),
         (
             Status::resource_version_too_large(9, 3),
             504,
             "Timeout: Too large resource version: 9, current: 3",
         ),
-        (Status::too_large("limit is 3"), 413, "Request entity too large: limit is 3"),
+        (
+            Status::too_large("limit is 3"),
+            413,
+            "Request entity too large: limit is 3",
+        ),
     ];
     for (status, code, message) in cases {
         assert_eq!((status.code, status.message.as_str()), (code, message));
@@ -71,9 +91,18 @@ fn field_errors_read_as_go_writes_them() {
             FieldError::not_supported("s", &json!("c"), &allowed),
             "s: Unsupported value: \"c\": supported values: \"a\", \"b\"",
         ),
-        (FieldError::too_long("s", 3), "s: Too long: may not be more than 3 bytes"),
-        (FieldError::too_many("s", 4, 3), "s: Too many: 4: must have at most 3 items"),
-        (FieldError::duplicate("s", &json!({"k": 1})), "s: Duplicate value: {\"k\":1}"),
+        (
+            FieldError::too_long("s", 3),
+            "s: Too long: may not be more than 3 bytes",
+        ),
+        (
+            FieldError::too_many("s", 4, 3),
+            "s: Too many: 4: must have at most 3 items",
+        ),
+        (
+            FieldError::duplicate("s", &json!({"k": 1})),
+            "s: Duplicate value: {\"k\":1}",
+        ),
         (FieldError::forbidden("s", "why"), "s: Forbidden: why"),
     ];
     for (error, text) in cases {

@@ -121,20 +121,20 @@ impl Call {
 
     async fn answer(&mut self, mut answer: oneshot::Receiver<Answer>) -> Result<Answer, CallError> {
         poll_fn(|cx| {
-            let ended = match Pin::new(&mut *self).poll(cx) {
+            match Pin::new(&mut *self).poll(cx) {
                 // Nothing has been sent yet, so a trap is a failed request even if the guest had
                 // begun its answer.
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => true,
-                Poll::Pending => false,
-            };
-            match Pin::new(&mut answer).poll(cx) {
-                Poll::Ready(Ok(answer)) => Poll::Ready(Ok(answer)),
-                // A guest may drop its means to answer and still run; the answer is known.
-                Poll::Ready(Err(_)) => Poll::Ready(Err(CallError::NoResponse)),
-                Poll::Pending if ended => Poll::Ready(Err(CallError::NoResponse)),
-                Poll::Pending => Poll::Pending,
+                // Not polled: that may be pending for the sake of other tasks.
+                Poll::Ready(Ok(())) => {
+                    let answer = answer.try_recv();
+                    return Poll::Ready(answer.map_err(|_| CallError::NoResponse));
+                }
+                Poll::Pending => {}
             }
+            // A guest may drop its means to answer and still run; then no answer will come.
+            let answer = Pin::new(&mut answer).poll(cx);
+            answer.map(|answer| answer.map_err(|_| CallError::NoResponse))
         })
         .await
     }

@@ -75,7 +75,7 @@ impl Registry {
     }
 
     /// The slots of one guest: filled for the capabilities that its manifest grants.
-    pub(crate) fn bind(&self, guest: &GuestSpec) -> Result<Arc<[Option<Slot>]>, Failure> {
+    pub(crate) fn bind(&self, guest: &GuestSpec) -> Result<Vec<Option<Slot>>, Failure> {
         let mut slots = vec![None; CapabilityId::COUNT];
         for capability in &self.0 {
             let interfaces = capability.interfaces();
@@ -88,7 +88,7 @@ impl Registry {
                 slots[capability.id().index()] = Some(capability.bind(guest, &grants)?);
             }
         }
-        Ok(slots.into())
+        Ok(slots)
     }
 }
 

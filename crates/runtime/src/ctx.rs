@@ -27,7 +27,13 @@ pub struct Ctx {
     limiter: Limiter,
     log: Arc<InstanceLog>,
     output: [LineStream; 2],
-    slots: Arc<[Option<Slot>]>,
+    given: Arc<Given>,
+}
+
+/// What all instances of one guest share: it is never copied for a request.
+pub(crate) struct Given {
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) slots: Vec<Option<Slot>>,
 }
 
 /// Outbound HTTP. Nothing is granted, so every request is denied with the interface's own error.
@@ -47,16 +53,10 @@ type SendRequest = Box<
 
 impl Ctx {
     /// The state of a new instance: no files, no network, no arguments.
-    pub(crate) fn new(
-        environment: &[(String, String)],
-        limits: &Limits,
-        log: Arc<InstanceLog>,
-        slots: Arc<[Option<Slot>]>,
-    ) -> Self {
+    pub(crate) fn new(limits: &Limits, log: Arc<InstanceLog>, given: Arc<Given>) -> Self {
         let output =
             [LogSource::Stdout, LogSource::Stderr].map(|of| LineStream::new(log.clone(), of));
         let wasi = WasiCtxBuilder::new()
-            .envs(environment)
             .stdout(output[0].clone())
             .stderr(output[1].clone())
             .max_random_size(RANDOM_BYTES_PER_CALL)
@@ -73,13 +73,13 @@ impl Ctx {
             limiter: Limiter::new(limits),
             log,
             output,
-            slots,
+            given,
         }
     }
 
     /// What a capability keeps for this guest. `None` when the guest was not granted it.
     pub fn slot<T: Send + Sync + 'static>(&self, id: CapabilityId) -> Option<&T> {
-        self.slots[id.index()].as_ref()?.downcast_ref()
+        self.given.slots[id.index()].as_ref()?.downcast_ref()
     }
 
     /// The resources of this instance.
@@ -90,6 +90,10 @@ impl Ctx {
     /// Adds a line to the component's log, marked with the request being served.
     pub fn log_line(&self, source: LogSource, text: &str) {
         self.log.line(source, text);
+    }
+
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.given.environment
     }
 
     pub(crate) fn limiter(&mut self) -> &mut Limiter {

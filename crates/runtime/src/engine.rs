@@ -19,8 +19,9 @@ use crate::{
     classify,
     compile::Workers,
     component::CompiledInner,
-    config,
+    config, environment,
     epoch::Ticker,
+    guest::Neighbours,
     imports,
     instance::Pre,
 };
@@ -54,6 +55,7 @@ struct EngineInner {
     workers: Workers,
     cache: Option<Cache>,
     loaded: Mutex<HashMap<WasmHash, Loaded>>,
+    guests: Arc<Neighbours>,
 }
 
 /// A component that is loaded as long as somebody uses it. The lock is held while it is compiled,
@@ -100,6 +102,7 @@ impl EngineBuilder {
             workers: Workers::new(self.config.compile_workers)?,
             cache,
             loaded: Mutex::default(),
+            guests: Arc::default(),
         })))
     }
 }
@@ -191,6 +194,7 @@ impl Engine {
             pre,
             spec,
             slots,
+            inner.guests.clone(),
         ))
     }
 
@@ -244,6 +248,7 @@ fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Li
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).context("HTTP 0.2")?;
     wasmtime_wasi::p3::add_to_linker(&mut linker).context("WASI 0.3")?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker).context("HTTP 0.3")?;
+    environment::replace(&mut linker).context("environment")?;
     registry.link(&mut linker)?;
     Ok(linker)
 }

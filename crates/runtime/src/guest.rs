@@ -1,7 +1,11 @@
 //! A component linked for one workload: what it is given, its places and warm instances, and the
 //! way in for requests.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -15,6 +19,7 @@ use crate::{
     body::into_wasi,
     call::{Answer, Call, Seat},
     capability::Slot,
+    ctx::Given,
     epoch::{Metered, Ticker},
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
@@ -64,8 +69,8 @@ pub(crate) struct GuestInner {
     compiled: Compiled,
     pre: Option<Pre>,
     spec: GuestSpec,
-    environment: Vec<(String, String)>,
-    slots: Arc<[Option<Slot>]>,
+    given: Arc<Given>,
+    neighbours: Arc<Neighbours>,
     admission: Admission,
     /// Calls one instance serves at a time.
     concurrency: u32,
@@ -81,7 +86,8 @@ impl Guest {
         compiled: Compiled,
         pre: Option<Pre>,
         spec: GuestSpec,
-        slots: Arc<[Option<Slot>]>,
+        slots: Vec<Option<Slot>>,
+        neighbours: Arc<Neighbours>,
     ) -> Self {
         let limits = &spec.limits;
         let at_a_time = concurrency(&spec.pool, compiled.http());
@@ -90,20 +96,26 @@ impl Guest {
             size => limits.max_in_flight.min(size.saturating_mul(at_a_time)),
         };
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
-        Self(Arc::new(GuestInner {
+        let given = Arc::new(Given {
+            environment: spec.environment.clone().into_iter().collect(),
+            slots,
+        });
+        let inner = Arc::new(GuestInner {
             engine,
             ticker,
             compiled,
             pre,
-            environment: spec.environment.clone().into_iter().collect(),
             spec,
-            slots,
+            given,
+            neighbours,
             admission,
             concurrency: at_a_time,
             warm: Mutex::new(Vec::new()),
             shared: SharedInstances::default(),
             counters: Counters::default(),
-        }))
+        });
+        inner.neighbours.add(&inner);
+        Self(inner)
     }
 
     /// The version of `wasi:http` it serves, if any.
@@ -226,7 +238,14 @@ impl GuestInner {
         let Some(pre) = &self.pre else {
             return Err(CallError::NotHttp);
         };
-        match pre.instantiate(&mut cell.store).await {
+        let mut result = pre.instantiate(&mut cell.store).await;
+        while let Err(error) = &result
+            && error.is::<PoolConcurrencyLimitError>()
+            && self.neighbours.reclaim_idle()
+        {
+            result = pre.instantiate(&mut cell.store).await;
+        }
+        match result {
             Ok(handler) => {
                 Counters::add(&self.counters.instances_created);
                 Ok(Instance {
@@ -262,8 +281,7 @@ impl GuestInner {
     /// A store for a new instance.
     fn new_cell(&self) -> Cell {
         let log = InstanceLog::new(self.spec.log.clone());
-        let slots = self.slots.clone();
-        let ctx = Ctx::new(&self.environment, &self.spec.limits, log, slots);
+        let ctx = Ctx::new(&self.spec.limits, log, self.given.clone());
         Cell::new(&self.engine, ctx)
     }
 
@@ -289,6 +307,32 @@ impl GuestInner {
             warm.push(instance);
             Counters::add(&self.counters.warm);
         }
+    }
+}
+
+/// All guests of an engine, so that one that needs room can have what another keeps idle.
+#[derive(Default)]
+pub(crate) struct Neighbours(Mutex<Vec<Weak<GuestInner>>>);
+
+impl Neighbours {
+    fn add(&self, guest: &Arc<GuestInner>) {
+        let mut guests = self.0.lock();
+        // Tidied when it would grow, so that a start costs the same however many there are.
+        if guests.len() == guests.capacity() {
+            guests.retain(|known| known.strong_count() > 0);
+        }
+        guests.push(Arc::downgrade(guest));
+    }
+
+    /// Ends one idle instance, of the guest that keeps the most. `false` when there is none.
+    fn reclaim_idle(&self) -> bool {
+        let guests = self.0.lock();
+        let most = guests
+            .iter()
+            .filter_map(Weak::upgrade)
+            .max_by_key(|guest| guest.counters.warm.load(Relaxed));
+        drop(guests);
+        most.is_some_and(|guest| guest.take_warm().is_some())
     }
 }
 

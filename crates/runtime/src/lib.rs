@@ -19,6 +19,7 @@ mod component;
 mod config;
 mod ctx;
 mod engine;
+mod environment;
 mod epoch;
 mod error;
 mod guest;

@@ -142,3 +142,39 @@ async fn a_client_that_leaves_frees_its_instance() {
     guest.drained().await;
     send(&guest, "/").await.unwrap();
 }
+
+#[tokio::test]
+async fn nothing_is_reachable_that_was_not_granted() {
+    let (guest, _) = guest("probe-p2", |_| {}).await;
+    for (path, answer) in [
+        ("/http", "ErrorCode::HttpRequestDenied"),
+        ("/tcp", "access-denied"),
+        ("/udp", "access-denied"),
+        ("/dns", "permanent-resolver-failure"),
+        ("/files", "0"),
+    ] {
+        let told = get(&guest, path).await.unwrap();
+        assert!(told.contains(answer), "{path}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_guest_makes_the_host_hold_is_bounded() {
+    let (guest, lines) = guest("probe-p2", |_| {}).await;
+    let reason = TrapReason::HostResourceLimit;
+    for path in [
+        "/random?1048577",
+        "/pass?16777217",
+        "/handles?10001",
+        "/headers?100000",
+    ] {
+        let before = guest.stats().traps_of(reason);
+        let error = get(&guest, path).await.err();
+        let log = lines.of(waft_ir::LogSource::Host);
+        assert_eq!(error, Some(CallError::Trap { reason }), "{path} {log:?}");
+        assert_eq!(guest.stats().traps_of(reason), before + 1, "{path}");
+    }
+    for path in ["/random?65536", "/handles?1000", "/headers?100"] {
+        get(&guest, path).await.unwrap();
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use waft_runtime::{CallError, CallInfo, TrapReason};
+use waft_runtime::{CallError, CallInfo, EngineBuilder, EngineConfig, TrapReason};
 
-use crate::support::{full, get, guest, info, request, wait_until};
+use crate::support::{full, get, guest, info, request, spec, wait_until};
 
 #[tokio::test]
 async fn warm_instances_are_reused_and_replaced() {
@@ -133,4 +133,38 @@ async fn a_client_that_leaves_a_shared_instance_frees_its_place() {
     staying.await.unwrap().unwrap();
     assert_eq!(get(&guest, "/count").await.unwrap().trim(), "1");
     assert_eq!(guest.stats().clients_gone, 1);
+}
+
+#[tokio::test]
+async fn idle_instances_make_room_and_running_ones_do_not() {
+    let config = EngineConfig {
+        max_instances: 2,
+        ..EngineConfig::default()
+    };
+    let engine = EngineBuilder::new(config).build().unwrap();
+    let wasm = waft_guests::bytes("hello-p2");
+    let compiled = engine.load(wasm.into(), "hello-p2").await.unwrap();
+    let (mut pooled, _) = spec();
+    pooled.pool.size = 2;
+    let pooled = engine.link(&compiled, pooled).await.unwrap();
+    let fresh = engine.link(&compiled, spec().0).await.unwrap();
+    let (one, two) = tokio::join!(get(&pooled, "/sleep?20"), get(&pooled, "/sleep?20"));
+    (one.unwrap(), two.unwrap());
+    wait_until("both are idle", || pooled.stats().warm == 2).await;
+
+    get(&fresh, "/").await.unwrap();
+    wait_until("one made room", || pooled.stats().warm == 1).await;
+
+    let busy = [(); 2].map(|()| {
+        let pooled = pooled.clone();
+        tokio::spawn(async move { get(&pooled, "/sleep?60000").await })
+    });
+    wait_until("both run", || pooled.stats().instances_created == 3).await;
+    assert_eq!(get(&fresh, "/").await, Err(CallError::HostAtCapacity));
+    assert_eq!(fresh.stats().at_capacity, 1);
+    for call in busy {
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+    }
+    get(&fresh, "/").await.unwrap();
 }

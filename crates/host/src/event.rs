@@ -9,7 +9,7 @@ use waft_ir::LogLine;
 use crate::reason::Reason;
 
 /// Events kept for a slow listener.
-const KEPT: usize = 4096;
+const KEPT: usize = 1024;
 
 /// Something worth a line on a terminal.
 #[derive(Clone, Debug)]

@@ -161,6 +161,7 @@ impl Host {
                 workload.cut_off().cancel();
             }
         }
+        self.logs.flush().await;
     }
 
     /// Changes what the host says about itself; nobody is woken when nothing changed.

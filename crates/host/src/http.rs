@@ -9,6 +9,7 @@ mod request_id;
 mod router;
 mod server;
 mod service;
+mod signals;
 mod wire;
 
 pub(crate) use connection::serve;

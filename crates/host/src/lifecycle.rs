@@ -105,7 +105,7 @@ impl Starter {
         linking.await.unwrap_or_else(|_| {
             Err(Failure::new(
                 FailureReason::Internal,
-                "the host stopped while it was linked",
+                "the host failed while it linked the component: please report this",
             ))
         })
     }

@@ -20,12 +20,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use waft_ir as ir;
 use waft_runtime::LogSink;
 
 use crate::event::Events;
 use limit::Bucket;
-use writer::{Message, Writer};
+use writer::{Message, Read, Writer};
 
 /// Bytes that one component may have queued for the writer.
 const COMPONENT_QUEUE: usize = 512 << 10;
@@ -118,6 +119,20 @@ impl Logs {
             components: components.into_iter().map(open).collect(),
             shared: self.shared.clone(),
         }
+    }
+}
+
+impl Logs {
+    /// Waits until the lines written so far are in their files.
+    pub(crate) async fn flush(&self) {
+        let (reply, done) = oneshot::channel();
+        self.shared.send(Message::Read(Read {
+            numbers: Vec::new(),
+            follow: None,
+            reply,
+        }));
+        // Fails if the writer is gone; then nothing more is written.
+        let _ = done.await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use waft_ir::Phase;
 use waft_runtime::{GuestStats, TrapReason};
 
 use crate::{
@@ -63,8 +64,29 @@ pub(crate) fn text(serving: &Serving) -> String {
     workloads.sort_by(|a, b| a.key.cmp(&b.key));
     let mut out = String::new();
     // Writing to a String does not fail.
-    let _ = write_all(&mut out, &serving.unrouted, &workloads);
+    let _ = write_phases(&mut out, serving)
+        .and_then(|()| write_all(&mut out, &serving.unrouted, &workloads));
     out
+}
+
+fn write_phases(out: &mut String, serving: &Serving) -> std::fmt::Result {
+    let name = "waft_workloads";
+    head(out, name, "gauge", "Workloads by phase.")?;
+    let states = serving.states.subscribe();
+    let states = states.borrow().clone();
+    let in_phase =
+        |wanted: fn(&Phase) -> bool| states.values().filter(|s| wanted(&s.phase)).count();
+    for (phase, count) in [
+        ("Pulling", in_phase(|p| matches!(p, Phase::Pulling))),
+        ("Compiling", in_phase(|p| matches!(p, Phase::Compiling))),
+        ("Running", in_phase(|p| matches!(p, Phase::Running))),
+        ("Completed", in_phase(|p| matches!(p, Phase::Completed))),
+        ("Stopping", in_phase(|p| matches!(p, Phase::Stopping))),
+        ("Failed", in_phase(|p| matches!(p, Phase::Failed(_)))),
+    ] {
+        writeln!(out, "{name}{{phase=\"{phase}\"}} {count}")?;
+    }
+    Ok(())
 }
 
 fn write_all(
@@ -72,14 +94,6 @@ fn write_all(
     unrouted: &Counters,
     workloads: &[&std::sync::Arc<RunningWorkload>],
 ) -> std::fmt::Result {
-    head(
-        out,
-        "waft_workloads_running",
-        "gauge",
-        "Workloads that serve.",
-    )?;
-    writeln!(out, "waft_workloads_running {}", workloads.len())?;
-
     let counters = || {
         let of_workloads = workloads.iter().map(|w| (labels(w), &w.counters));
         of_workloads.chain([("workload=\"\",component=\"\"".to_owned(), unrouted)])

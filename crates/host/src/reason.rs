@@ -305,6 +305,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_lists_the_same() {
+        let text = include_str!("../../../docs/http-answers.md");
+        let rows: Vec<_> = text
+            .lines()
+            .skip_while(|l| !l.starts_with("|---"))
+            .filter(|l| l.contains("| `"))
+            .collect();
+        assert_eq!(rows.len(), Reason::COUNT);
+        for (reason, row) in Reason::ALL.iter().zip(rows) {
+            let wanted = format!("| {} | `{}` |", reason.status().as_u16(), reason.as_str());
+            assert!(row.starts_with(&wanted), "{row} instead of {wanted}");
+        }
+    }
+
+    #[test]
     fn waiting_helps_only_where_the_service_is_unavailable() {
         assert_eq!(Reason::QueueFull.retry_after(), Some(1));
         assert_eq!(Reason::Trap.retry_after(), None);

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use waft_runtime::{BodyError, ResponseBody};
 
-use super::wire::Active;
+use super::signals::Active;
 use crate::{
     event::{Access, Event, Events},
     reason::Reason,

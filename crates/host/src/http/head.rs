@@ -35,6 +35,15 @@ pub(crate) fn find_end(bytes: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// Whether these can be the first bytes of a head: those of a TLS handshake can't, and its client
+/// would wait for the end of a head for ever.
+pub(crate) fn may_begin(bytes: &[u8]) -> bool {
+    match &bytes[leading_empty_lines(bytes)..] {
+        [] | [b'\r'] => true,
+        [first, ..] => is_token(&[*first]),
+    }
+}
+
 /// Empty lines that may precede a request line.
 pub(crate) fn leading_empty_lines(bytes: &[u8]) -> usize {
     let mut at = 0;

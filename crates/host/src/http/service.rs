@@ -20,7 +20,7 @@ use super::{
     body::{AnswerBody, Finish, LimitedBody, Record},
     request_id,
     router::Target,
-    wire::{Active, Signals},
+    signals::{Active, Signals},
 };
 use crate::{reason::Reason, running::RunningWorkload, serving::Serving};
 
@@ -180,6 +180,11 @@ fn host_of(request: &Request<Incoming>) -> Result<Option<&str>, Reason> {
     // HTTP/1.1 wants the header even then: RFC 9112, 3.2.
     if header.is_none() && request.version() == Version::HTTP_11 {
         return Err(Reason::MissingHost);
+    }
+    // HTTP/2 knows no reason for two that differ: RFC 9113, 8.3.1.
+    let contradicts = of_target.zip(header).is_some_and(|(t, h)| t != h);
+    if contradicts && request.version() >= Version::HTTP_2 {
+        return Err(Reason::InvalidHost);
     }
     match of_target.or(header) {
         Some(host) if host.contains('@') => Err(Reason::InvalidHost),

@@ -13,16 +13,12 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
-use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
@@ -32,16 +28,17 @@ use tokio_util::io::poll_read_buf;
 use super::{
     framing::Remaining,
     head::{self, HEAD_BYTES},
+    signals::Signals,
 };
 use crate::reason::Reason;
 
 /// Silence after which a client that closed its sending side counts as gone.
-const GONE_AFTER: Duration = Duration::from_millis(80);
+const GONE_AFTER: Duration = Duration::from_millis(50);
 /// Longest wait for the client to read a last answer, before a connection with unread bytes is
 /// closed and the kernel resets it.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(5);
 /// Most bytes thrown away meanwhile.
-const LINGER_BYTES: u64 = 1 << 20;
+const LINGER_BYTES: u64 = 64 << 20;
 /// Bytes asked of the socket at a time, within heads and within bodies.
 const HEAD_READ: usize = 4 << 10;
 const BODY_READ: usize = 32 << 10;
@@ -56,21 +53,6 @@ pub(crate) enum Protocol {
     Http1,
     Http2,
 }
-
-/// What a connection's bytes and its service tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Signals {
-    /// Requests that the service works on, until the last byte of their answers.
-    active: AtomicU32,
-    /// Requests that the service has begun.
-    begun: AtomicU32,
-    /// The number of the substitute among the requests, and what is wrong with the real one.
-    refused: Mutex<Option<(u32, Reason)>>,
-}
-
-/// Marks one request as worked on.
-#[derive(Debug)]
-pub(crate) struct Active(Arc<Signals>);
 
 /// One connection's bytes.
 pub(crate) struct Wire<T> {
@@ -110,23 +92,6 @@ enum Linger {
     NotYet,
     Reading { until: Pin<Box<Sleep>>, left: u64 },
     Over,
-}
-
-impl Signals {
-    /// Counts a request in. The reason is there if it is a substitute for a refused one.
-    pub(crate) fn begin(self: &Arc<Self>) -> (Active, Option<Reason>) {
-        self.active.fetch_add(1, Ordering::Relaxed);
-        let number = self.begun.fetch_add(1, Ordering::Relaxed);
-        let refused = *self.refused.lock();
-        let reason = refused.filter(|(at, _)| *at == number).map(|(_, r)| r);
-        (Active(self.clone()), reason)
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
@@ -200,7 +165,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 
     fn refuse(&mut self, reason: Reason) {
-        *self.signals.refused.lock() = Some((self.heads, reason));
+        self.signals.refuse(self.heads, reason);
         self.heads += 1;
         self.buffer.clear();
         self.stage = Stage::Refused {
@@ -211,7 +176,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Waits until a client that closed its sending side is really gone.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.signals.active.load(Ordering::Relaxed) == 0 && !self.write_blocked {
+            if !self.signals.is_active() && !self.write_blocked {
                 return Poll::Ready(());
             }
             let until = self.quiet_since + GONE_AFTER;
@@ -285,6 +250,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
                     && end <= HEAD_BYTES
                 {
                     this.pass_head(end);
+                } else if !head::may_begin(&this.buffer) {
+                    this.refuse(Reason::MalformedRequest);
                 } else if this.buffer.len() >= HEAD_BYTES {
                     this.refuse(Reason::HeadersTooLarge);
                 } else {
@@ -299,7 +266,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
                 // A head that was never finished, and nothing before it that waits for its answer.
                 if matches!(this.stage, Stage::Head { .. })
                     && !this.buffer.is_empty()
-                    && this.signals.active.load(Ordering::Relaxed) == 0
+                    && !this.signals.is_active()
                 {
                     this.refuse(Reason::MalformedRequest);
                     continue;

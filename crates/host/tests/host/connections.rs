@@ -191,6 +191,34 @@ fn a_client_that_leaves_frees_its_instance() {
 }
 
 #[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_frees_its_instance() {
+    let rig = Rig::serving_with("echo-p2", |c| {
+        c.limits.max_in_flight = 1;
+        c.limits.queue_timeout = Duration::from_secs(20);
+    });
+    let mut client = rig.connect();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\nhello");
+    assert_eq!(client.head().status, 200);
+    let left = Instant::now();
+    drop(client);
+    let answer = rig
+        .connect()
+        .request("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\nhi");
+    assert_eq!(answer.text(), "hi");
+    let took = left.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn an_early_answer_is_read_while_the_body_is_still_sent() {
+    let rig = Rig::serving("hello-p2");
+    let mut client = rig.connect();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 8388608\r\n\r\n");
+    client.send(vec![b'x'; 8 << 20]);
+    assert_eq!(client.read().text(), HELLO);
+}
+
+#[test]
 fn a_pipe_to_a_workload_speaks_http_whatever_the_host() {
     let rig = Rig::serving("hello-p2");
     let id = WorkloadId("uid-w".into());

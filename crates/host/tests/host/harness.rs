@@ -191,7 +191,7 @@ impl Rig {
     /// One GET of a path at the host name `test`, on a connection of its own.
     pub(crate) fn get(&self, path: &str) -> crate::client::Answer {
         self.connect()
-            .request(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
+            .request(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
     }
 }
 

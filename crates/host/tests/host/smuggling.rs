@@ -133,3 +133,12 @@ fn a_refusal_is_read_even_when_the_client_keeps_sending() {
     client.send(vec![b'x'; 512 << 10]);
     client.read().is_refusal(400, "InvalidContentLength");
 }
+
+#[test]
+fn a_tls_handshake_is_refused_at_once() {
+    let rig = Rig::serving("hello-p2");
+    let mut client = rig.connect();
+    client.send([0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3]);
+    client.read().is_refusal(400, "MalformedRequest");
+    assert!(client.is_closed());
+}

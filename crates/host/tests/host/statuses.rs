@@ -238,7 +238,7 @@ fn metrics_count_by_workload_and_reason() {
         format!("waft_http_refusals_total{{{of_guest},reason=\"Trap\"}} 1\n"),
         format!("waft_http_refusals_total{{{nobody},reason=\"NoRoute\"}} 1\n"),
         format!("waft_guest_traps_total{{{of_guest},kind=\"Unreachable\"}} 1\n"),
-        "waft_workloads_running 1\n".into(),
+        "waft_workloads{phase=\"Running\"} 1\n".into(),
     ];
     // A request is counted when its answer is over, just after the client has it.
     let deadline = std::time::Instant::now() + PATIENCE;

@@ -74,8 +74,8 @@ pub struct Status {
     pub reason: Option<Reason>,
     /// One sentence for people.
     pub message: String,
-    /// What it was about.
-    pub details: Option<Details>,
+    /// What it was about; boxed, so that results that carry a status stay small.
+    pub details: Option<Box<Details>>,
 }
 
 impl Reason {
@@ -175,7 +175,7 @@ impl Status {
     }
 
     fn about(mut self, details: Details) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 

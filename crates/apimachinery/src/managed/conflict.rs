@@ -64,10 +64,10 @@ impl Conflicts {
             ),
         };
         let mut status = Status::new(409, Some(Reason::Conflict), message);
-        status.details = Some(Details {
+        status.details = Some(Box::new(Details {
             causes,
             ..Details::default()
-        });
+        }));
         status
     }
 }

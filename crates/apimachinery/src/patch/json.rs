@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::status::{Details, Reason, Status};
+use crate::status::{Reason, Status};
 
 /// More operations than this in one patch are refused.
 pub const MAX_OPERATIONS: usize = 10_000;
@@ -44,7 +44,7 @@ pub fn json_patch(document: &Value, patch: &Value) -> Result<Value, Status> {
         if apply(&mut document, operation).is_err() {
             let message = "the server rejected our request due to an error in our request";
             let mut status = Status::new(422, Some(Reason::Invalid), message);
-            status.details = Some(Details::default());
+            status.details = Some(Box::default());
             return Err(status);
         }
     }

@@ -71,10 +71,7 @@ pub(crate) fn decode(bytes: &[u8], format: BodyFormat) -> Result<Value, Status> 
             serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))
         }
         BodyFormat::Yaml => yaml(bytes),
-        BodyFormat::Protobuf => Err(Status::unsupported_media_type(&[
-            "application/json",
-            "application/yaml",
-        ])),
+        BodyFormat::Protobuf => waft_apimachinery::protobuf::decode(bytes),
     }
 }
 

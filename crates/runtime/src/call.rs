@@ -110,7 +110,7 @@ impl Call {
             Err(error) => {
                 self.counted = true;
                 if error == CallError::Deadline
-                    && let Work::Shared(call) = &mut self.work
+                    && let Work::Shared(call) = &self.work
                 {
                     call.end_instance();
                 }

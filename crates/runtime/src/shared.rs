@@ -2,7 +2,7 @@
 //!
 //! Each runs in a task of its own, because its event loop drives all its calls at once. A call
 //! whose client leaves can't be taken out of the guest: its instance takes no more calls and ends
-//! with those it has. A trap or a deadline ends the instance, and its other calls are lost.
+//! with those it has; if it was the only one, the instance ends at once. A trap or a deadline ends the instance, and its other calls are lost.
 //!
 //! Processor time is charged to the calls of an instance in equal parts, and a stretch in which the
 //! guest does not come back to its event loop counts as one call's.
@@ -22,7 +22,7 @@ use std::{
 
 use futures::stream::{FuturesUnordered, Stream};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::{WasiBody, p3::bindings::Service};
 
@@ -43,8 +43,10 @@ pub(crate) struct SharedInstances(Mutex<Vec<Worker>>);
 /// One call in a shared instance, seen from outside. It is ready when the call has ended.
 pub(crate) struct SharedCall {
     outcome: oneshot::Receiver<Outcome>,
-    /// Told to end the instance; dropped when nobody wants the answer any more.
-    cancel: Option<oneshot::Sender<()>>,
+    done: bool,
+    load: Arc<Load>,
+    /// Dropped when nobody wants the answer any more.
+    _wanted: oneshot::Sender<()>,
 }
 
 type Outcome = Result<(), CallError>;
@@ -63,6 +65,9 @@ struct Load {
     calls: AtomicU32,
     /// It holds a call that nobody waits for, and should get no more.
     retired: AtomicBool,
+    /// Ends it. A guest that computes keeps its event loop from turning, so that this is looked at
+    /// from outside of it.
+    kill: Notify,
 }
 
 /// One call on its way into an instance.
@@ -71,13 +76,13 @@ struct Job {
     request_id: Arc<str>,
     answer: oneshot::Sender<Answer>,
     outcome: oneshot::Sender<Outcome>,
-    cancel: oneshot::Receiver<()>,
+    unwanted: oneshot::Receiver<()>,
 }
 
 /// One call within an instance.
 struct Running<'a> {
     future: Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>,
-    cancel: oneshot::Receiver<()>,
+    unwanted: oneshot::Receiver<()>,
     request_id: Arc<str>,
     number: u64,
     cpu: u64,
@@ -88,8 +93,6 @@ enum End {
     Done(wasmtime::Result<()>),
     /// Its client left.
     Left,
-    /// Its deadline has passed.
-    Deadline,
 }
 
 /// Tells the callers how their calls ended. Those that are not told learn that the instance is
@@ -117,17 +120,17 @@ impl SharedInstances {
         answer: oneshot::Sender<Answer>,
     ) -> SharedCall {
         let (outcome, outcome_is_known) = oneshot::channel();
-        let (cancel, is_cancelled) = oneshot::channel();
+        let (wanted, unwanted) = oneshot::channel();
         let mut job = Box::new(Job {
             request,
             request_id,
             answer,
             outcome,
-            cancel: is_cancelled,
+            unwanted,
         });
         let (size, most) = (guest.pool().size as usize, guest.pool().max_invocations);
         let mut workers = self.0.lock();
-        loop {
+        let load = loop {
             // A worker that is dropped here finishes what it has.
             workers.retain(|worker| worker.takes_more(most));
             let full = workers.len() >= size;
@@ -144,25 +147,27 @@ impl SharedInstances {
                     &mut workers[at]
                 }
             };
+            let load = chosen.load.clone();
             match chosen.give(job) {
-                Ok(()) => break,
+                Ok(()) => break load,
                 // It has just ended; the next round does without it.
                 Err(back) => job = back,
             }
-        }
+        };
         SharedCall {
             outcome: outcome_is_known,
-            cancel: Some(cancel),
+            done: false,
+            load,
+            _wanted: wanted,
         }
     }
 }
 
 impl SharedCall {
     /// Ends the instance, with all its calls.
-    pub(crate) fn end_instance(&mut self) {
-        if let Some(cancel) = self.cancel.take() {
-            let _ = cancel.send(());
-        }
+    pub(crate) fn end_instance(&self) {
+        self.load.retired.store(true, SeqCst);
+        self.load.kill.notify_one();
     }
 }
 
@@ -171,7 +176,20 @@ impl Future for SharedCall {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let outcome = Pin::new(&mut self.outcome).poll(cx);
+        self.done = outcome.is_ready();
         outcome.map(|told| told.unwrap_or(Err(CallError::InstanceLost)))
+    }
+}
+
+impl Drop for SharedCall {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        self.load.retired.store(true, SeqCst);
+        if self.load.calls.load(SeqCst) <= 1 {
+            self.load.kill.notify_one();
+        }
     }
 }
 
@@ -224,11 +242,8 @@ impl Future for Running<'_> {
         if let Poll::Ready(result) = self.future.as_mut().poll(cx) {
             return Poll::Ready((End::Done(result), number));
         }
-        match Pin::new(&mut self.cancel).poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready((End::Deadline, number)),
-            Poll::Ready(Err(_)) => Poll::Ready((End::Left, number)),
-            Poll::Pending => Poll::Pending,
-        }
+        let left = Pin::new(&mut self.unwanted).poll(cx);
+        left.map(|_| (End::Left, number))
     }
 }
 
@@ -249,12 +264,15 @@ impl Inside {
             return self.refuse_all(&CallError::NotHttp).await;
         };
         let outcomes = self.outcomes.clone();
-        let result = instance
+        let load = self.load.clone();
+        let served = instance
             .cell
             .store
-            .run_concurrent(async |accessor| self.serve(accessor, service).await)
-            .await
-            .flatten();
+            .run_concurrent(async |accessor| self.serve(accessor, service).await);
+        let result = tokio::select! {
+            result = served => result.flatten(),
+            () = load.kill.notified() => Ok(()),
+        };
         instance.cell.store.data_mut().end_call();
         let (Err(error), Some(guest)) = (result, self.guest.upgrade()) else {
             return;
@@ -302,7 +320,6 @@ impl Inside {
                             retired = true;
                             self.load.retired.store(true, SeqCst);
                         }
-                        End::Deadline => return Poll::Ready(Ok(())),
                     }
                     self.mark_lines(accessor, &running);
                 }
@@ -311,7 +328,7 @@ impl Inside {
                 }
                 match self.jobs.poll_recv(cx) {
                     Poll::Ready(Some(mut job)) => {
-                        if job.cancel.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+                        if job.unwanted.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
                             // Its client left while it was on its way.
                             self.load.calls.fetch_sub(1, SeqCst);
                             continue;
@@ -325,7 +342,7 @@ impl Inside {
                                 job.request,
                                 job.answer,
                             )),
-                            cancel: job.cancel,
+                            unwanted: job.unwanted,
                             request_id: job.request_id,
                             number,
                             cpu: 0,

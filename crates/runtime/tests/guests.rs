@@ -3,6 +3,8 @@
 
 #[path = "guests/limits.rs"]
 mod limits;
+#[path = "guests/limits_p3.rs"]
+mod limits_p3;
 #[path = "guests/load.rs"]
 mod load;
 #[path = "guests/pool.rs"]

@@ -149,7 +149,8 @@ async fn idle_instances_make_room_and_running_ones_do_not() {
     let pooled = engine.link(&compiled, pooled).await.unwrap();
     let fresh = engine.link(&compiled, spec().0).await.unwrap();
     let (one, two) = tokio::join!(get(&pooled, "/sleep?20"), get(&pooled, "/sleep?20"));
-    (one.unwrap(), two.unwrap());
+    one.unwrap();
+    two.unwrap();
     wait_until("both are idle", || pooled.stats().warm == 2).await;
 
     get(&fresh, "/").await.unwrap();

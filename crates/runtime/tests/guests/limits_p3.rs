@@ -1,0 +1,136 @@
+//! The same limits for guests of `wasi:http@0.3`, alone in their instance and sharing one.
+
+use std::time::{Duration, Instant};
+
+use waft_runtime::{BodyError, CallError, Guest, GuestSpec, TrapReason};
+
+use crate::support::{get, guest, send, text, wait_until};
+
+/// The hostile guest: a fresh instance for each call, and one instance for all.
+async fn both(change: impl Fn(&mut GuestSpec)) -> [(&'static str, Guest); 2] {
+    let (fresh, _) = guest("hostile-p3", &change).await;
+    let (shared, _) = guest("hostile-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 8;
+        change(spec);
+    })
+    .await;
+    [("fresh", fresh), ("shared", shared)]
+}
+
+#[tokio::test]
+async fn traps_end_the_instance_and_no_other() {
+    let reason = TrapReason::Unreachable;
+    for (kind, guest) in both(|_| {}).await {
+        for count in 1..=2 {
+            let error = get(&guest, "/trap").await.unwrap_err();
+            assert_eq!(error, CallError::Trap { reason }, "{kind}");
+            assert_eq!(guest.stats().traps_of(reason), count, "{kind}");
+            assert_eq!(get(&guest, "/").await.unwrap(), "ok\n", "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trap_within_the_body_breaks_it_off() {
+    for (kind, guest) in both(|_| {}).await {
+        let response = send(&guest, "/after-headers").await.unwrap();
+        assert_eq!(response.status(), 200, "{kind}");
+        assert_eq!(text(response).await, Err(BodyError::Aborted), "{kind}");
+        wait_until("the call ends", || guest.stats().in_flight == 0).await;
+        assert_eq!(guest.stats().traps_of(TrapReason::Unreachable), 1, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_spinning_guest_is_stopped_and_timers_go_on() {
+    let budget = Duration::from_millis(300);
+    let reason = TrapReason::CpuTime;
+    for (kind, guest) in both(|spec| spec.limits.cpu_time = budget).await {
+        let spinning = guest.clone();
+        let began = Instant::now();
+        let spin = tokio::spawn(async move { get(&spinning, "/spin").await });
+        let mut timer = tokio::time::interval(Duration::from_millis(10));
+        let mut fired = 0;
+        while !spin.is_finished() {
+            timer.tick().await;
+            fired += 1;
+        }
+        let error = spin.await.unwrap().unwrap_err();
+        assert_eq!(error, CallError::Trap { reason }, "{kind}");
+        assert!(began.elapsed() >= budget, "{kind}");
+        assert!(fired >= 10, "{kind}: the timer fired {fired} times");
+        assert_eq!(guest.stats().traps_of(reason), 1, "{kind}");
+        assert_eq!(get(&guest, "/").await.unwrap(), "ok\n", "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let reason = TrapReason::MemoryLimit;
+    for (kind, guest) in both(|spec| spec.limits.memory_bytes = 16 << 20).await {
+        let error = get(&guest, "/grow").await.unwrap_err();
+        assert_eq!(error, CallError::Trap { reason }, "{kind}");
+        assert_eq!(guest.stats().traps_of(reason), 1, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_spinning_guest_meets_its_deadline() {
+    let limit = Some(Duration::from_millis(100));
+    for (kind, guest) in both(|spec| spec.limits.request_timeout = limit).await {
+        let error = get(&guest, "/spin").await.unwrap_err();
+        assert_eq!(error, CallError::Deadline, "{kind}");
+        // The instance is gone: it no longer uses the processor.
+        assert_eq!(get(&guest, "/").await.unwrap(), "ok\n", "{kind}");
+        assert_eq!(guest.stats().deadlines, 1, "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_code_is_not_a_trap() {
+    for (kind, guest) in both(|_| {}).await {
+        let error = get(&guest, "/error").await.unwrap_err();
+        let CallError::GuestErrorCode(code) = error else {
+            panic!("{kind}: {error:?}");
+        };
+        assert!(code.contains("LoopDetected"), "{kind}: {code}");
+        assert_eq!(guest.stats().traps, [0; 6], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_an_instance_that_trapped_are_lost() {
+    let [_, (_, guest)] = both(|_| {}).await;
+    let other = guest.clone();
+    let other = tokio::spawn(async move { get(&other, "/sleep?60000").await });
+    wait_until("it runs", || guest.stats().in_flight == 1).await;
+    get(&guest, "/trap").await.unwrap_err();
+    assert_eq!(other.await.unwrap(), Err(CallError::InstanceLost));
+    assert_eq!(guest.stats().traps_of(TrapReason::Unreachable), 1);
+    assert_eq!(get(&guest, "/").await.unwrap(), "ok\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_lingers_after_its_response_is_ended() {
+    let [(_, guest), _] = both(|_| {}).await;
+    assert_eq!(get(&guest, "/linger").await.unwrap(), "ok\n");
+    guest.drained().await;
+    assert_eq!(guest.stats().in_flight, 0);
+    assert_eq!(guest.stats().clients_gone, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_a_spinning_guest_ends_it() {
+    for (kind, guest) in both(|_| {}).await {
+        let spinning = guest.clone();
+        let client = tokio::spawn(async move { get(&spinning, "/spin").await });
+        let turned = || guest.stats().in_flight == 1;
+        wait_until("it runs", turned).await;
+        client.abort();
+        assert!(client.await.unwrap_err().is_cancelled());
+        assert_eq!(get(&guest, "/").await.unwrap(), "ok\n", "{kind}");
+        let stats = guest.stats();
+        assert_eq!((stats.clients_gone, stats.traps), (1, [0; 6]), "{kind}");
+    }
+}

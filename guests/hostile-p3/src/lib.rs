@@ -1,0 +1,71 @@
+//! Misbehaves, by wasi:http 0.3.
+//!
+//! | path | does |
+//! |---|---|
+//! | `/trap` | traps at once |
+//! | `/after-headers` | sends headers and a piece of the body, waits a little, then traps |
+//! | `/spin` | never ends, and never gives way |
+//! | `/grow` | takes memory until it traps |
+//! | `/error` | answers with an error code |
+//! | `/sleep?MS` | waits, then answers |
+//! | `/linger` | answers, and goes on for ever after its response |
+
+use core::arch::wasm32::{memory_grow, unreachable};
+use std::hint::black_box;
+
+use wasip3::{
+    clocks::monotonic_clock,
+    http::types::{ErrorCode, Fields, Request, Response},
+    wit_bindgen, wit_future, wit_stream,
+};
+
+wasip3::http::service::export!(Hostile);
+
+struct Hostile;
+
+impl wasip3::exports::http::handler::Guest for Hostile {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let target = request.get_path_with_query().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        match path {
+            "/trap" => unreachable(),
+            "/after-headers" => return Ok(respond(true)),
+            "/spin" => spin(),
+            "/grow" => {
+                while memory_grow::<0>(16) != usize::MAX {}
+                unreachable();
+            }
+            "/error" => return Err(ErrorCode::LoopDetected),
+            "/sleep" => {
+                let milliseconds: u64 = query.parse().unwrap_or(0);
+                monotonic_clock::wait_for(milliseconds * 1_000_000).await;
+            }
+            "/linger" => wit_bindgen::spawn_local(monotonic_clock::wait_for(u64::MAX / 2)),
+            _ => {}
+        }
+        Ok(respond(false))
+    }
+}
+
+fn spin() -> ! {
+    let mut turns = 0u64;
+    loop {
+        turns = black_box(turns).wrapping_add(1);
+    }
+}
+
+/// A response of one piece, and perhaps a trap some time after it was written.
+fn respond(trap: bool) -> Response {
+    let (mut body, reader) = wit_stream::new();
+    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
+    drop(trailers);
+    wit_bindgen::spawn_local(async move {
+        let _ = body.write_all(b"ok\n".to_vec()).await;
+        if trap {
+            monotonic_clock::wait_for(20_000_000).await;
+            unreachable();
+        }
+    });
+    response
+}

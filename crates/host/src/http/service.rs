@@ -64,7 +64,13 @@ impl ConnectionService {
         let mut finish = Finish::new(active, self.serving.unrouted.clone());
         let request_id = request_id::of(request.headers());
         if self.serving.events.wanted() {
-            finish.record = Some(self.record(&request, request_id.clone()));
+            let mut record = self.record(&request, request_id.clone());
+            if refused.is_some() {
+                // The request at hand is a stand-in for one that could not be read.
+                record.method = "-".into();
+                record.path = "-".into();
+            }
+            finish.record = Some(record);
         }
         let result = match refused {
             Some(reason) => Err(reason),

@@ -225,6 +225,41 @@ fn a_guest_that_does_not_answer_in_time_is_given_up() {
 }
 
 #[test]
+fn guests_that_spin_keep_nobody_from_answering() {
+    let rig = Rig::serving("spin-p2");
+    let spinning: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = rig.connect();
+            client.send("GET /?60000 HTTP/1.1\r\nhost: test\r\n\r\n");
+            client
+        })
+        .collect();
+    wait_until(|| {
+        rig.host
+            .metrics()
+            .contains("calls_in_flight{workload=\"default/w\",component=\"main\"} 8\n")
+    });
+    let hello = rig.run(workload("hello", &[("main", "hello-p2")]));
+    rig.route("hello", &[&hello]);
+    let mut client = rig.connect();
+    let started = std::time::Instant::now();
+    for _ in 0..10 {
+        let answer = client.request("GET / HTTP/1.1\r\nhost: hello\r\n\r\n");
+        assert_eq!(answer.text(), HELLO);
+    }
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    println!("ten answers beside eight spinning guests: {took:?}");
+    // Their clients leave, and they end.
+    drop(spinning);
+    wait_until(|| {
+        rig.host
+            .metrics()
+            .contains("calls_in_flight{workload=\"default/w\",component=\"main\"} 0\n")
+    });
+}
+
+#[test]
 fn metrics_count_by_workload_and_reason() {
     let rig = Rig::serving("trap-p2");
     rig.get("/ok");

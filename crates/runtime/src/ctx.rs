@@ -60,6 +60,9 @@ impl Ctx {
             .stdout(output[0].clone())
             .stderr(output[1].clone())
             .max_random_size(RANDOM_BYTES_PER_CALL)
+            // Nothing could be done with a socket, and each would take a descriptor of the host.
+            .allow_tcp(false)
+            .allow_udp(false)
             .build();
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_MAP_BYTES);

@@ -137,7 +137,9 @@ pub(crate) fn check(
             ),
         );
     }
-    if let Some(offer) = offered.iter().find(|offer| name.accepts(offer)) {
+    // A name without a version is another name to the linker than one with it.
+    let versioned = name.version.is_some();
+    if let Some(offer) = offered.iter().find(|o| versioned && name.accepts(o)) {
         if grants.iter().any(|grant| grants_it(grant, offer)) {
             return Ok(());
         }
@@ -231,7 +233,7 @@ mod tests {
     fn imports_are_checked() {
         use FailureReason::*;
         let granted = [grant("wasi:config", &["store"])];
-        let cases: [(&str, &[CapabilityGrant], Option<FailureReason>); 11] = [
+        let cases: [(&str, &[CapabilityGrant], Option<FailureReason>); 12] = [
             ("wasi:http/types@0.2.0", &[], None),
             ("wasi:http/client@0.3.0", &[], None),
             ("wasi:io/poll@0.2.99", &[], None),
@@ -248,6 +250,7 @@ mod tests {
                 &granted,
                 Some(UnsupportedImport),
             ),
+            ("wasi:config/store", &granted, Some(UnsupportedImport)),
             (
                 "wasi:keyvalue/store@0.2.0-draft",
                 &[],

@@ -13,5 +13,7 @@ mod pool;
 mod serve;
 #[path = "guests/stream.rs"]
 mod stream;
+#[path = "guests/stress.rs"]
+mod stress;
 #[path = "guests/support.rs"]
 mod support;

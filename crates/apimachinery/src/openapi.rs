@@ -35,6 +35,17 @@ pub fn index(registry: &Registry) -> Value {
     json!({"paths": paths})
 }
 
+/// The older document, without definitions: clients look there for kinds that no v3 document has, and
+/// must find that it has none either.
+pub fn old_document() -> Value {
+    json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.36.3"}, "paths": {}, "definitions": {}})
+}
+
+/// [`old_document`] as protobuf.
+pub fn old_document_protobuf() -> &'static [u8] {
+    b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.3"
+}
+
 /// The document of a group-version, if it is served.
 pub fn document(registry: &Registry, of: &GroupVersion) -> Option<Value> {
     let resources = registry.group_version(&of.group, &of.version)?;

@@ -61,6 +61,11 @@ pub enum Request {
     OpenApiIndex,
     /// `/openapi/v3/PATH`
     OpenApi(GroupVersion),
+    /// `/openapi/v2`
+    OpenApiOld {
+        /// Wanted as protobuf.
+        protobuf: bool,
+    },
     /// `/`
     Paths,
     /// Something about a resource.
@@ -146,6 +151,10 @@ pub fn parse(head: &Head<'_>, registry: &Registry) -> Result<Request, Status> {
         ["apis", group] => reading().map(|()| Request::Group(group.to_owned())),
         ["api", version] => reading().map(|()| Request::Resources(GroupVersion::new("", version))),
         ["apis", group, version] => reading().map(|()| Request::Resources(GroupVersion::new(group, version))),
+        ["openapi", "v2"] => {
+            reading()?;
+            Ok(Request::OpenApiOld { protobuf: head.accept.is_some_and(|accept| accept.contains("protobuf")) })
+        }
         ["openapi", "v3"] => reading().map(|()| Request::OpenApiIndex),
         ["openapi", "v3", "api", version] => reading().map(|()| Request::OpenApi(GroupVersion::new("", version))),
         ["openapi", "v3", "apis", group, version] => {

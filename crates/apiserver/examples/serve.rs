@@ -11,7 +11,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().ok_or("usage: serve FOLDER [PORT]")?);
     let port: u16 = arguments.next().map_or(Ok(0), |port| port.parse())?;
-    let server = ApiServer::open(Config { data_dir: Some(folder.clone()), ..Config::default() }).await?;
+    let server = ApiServer::open(Config {
+        data_dir: Some(folder.clone()),
+        ..Config::default()
+    })
+    .await?;
     let access = Access::open(Some(&folder), &[])?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let kubeconfig = folder.join("kubeconfig");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
@@ -67,8 +67,17 @@ impl Access {
                 made
             }
         };
-        let server = authority.issue(server_names(names), "waft-apiserver", None, ExtendedKeyUsagePurpose::ServerAuth)?;
-        Ok(Access { authority, server, client })
+        let server = authority.issue(
+            server_names(names),
+            "waft-apiserver",
+            None,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )?;
+        Ok(Access {
+            authority,
+            server,
+            client,
+        })
     }
 
     /// A kubeconfig for the server at an address such as `127.0.0.1:7443`.
@@ -93,15 +102,20 @@ impl Access {
     /// The server's side of TLS; clients may come without a certificate, and are told so politely.
     pub(crate) fn tls(&self) -> Result<rustls::ServerConfig, AccessError> {
         let failed = |error: &dyn std::fmt::Display| AccessError::Tls(error.to_string());
-        let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| failed(&error));
+        let certificate = |pem: &str| {
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| failed(&error))
+        };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(certificate(&self.authority.certificate)?).map_err(|error| failed(&error))?;
+        roots
+            .add(certificate(&self.authority.certificate)?)
+            .map_err(|error| failed(&error))?;
         let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone())
             .allow_unauthenticated()
             .build()
             .map_err(|error| failed(&error))?;
-        let key = PrivateKeyDer::from_pem_slice(self.server.key.as_bytes()).map_err(|error| failed(&error))?;
+        let key = PrivateKeyDer::from_pem_slice(self.server.key.as_bytes())
+            .map_err(|error| failed(&error))?;
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(&error))?
@@ -128,7 +142,10 @@ impl Pair {
         parameters.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = parameters.signed_by(&key, &issuer)?;
-        Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 
@@ -152,22 +169,43 @@ fn parameters(
 
 fn make() -> Result<(Pair, Pair), AccessError> {
     // A name of its own, so that clients don't mistake one server's authority for another's.
-    let mut parameters = parameters(Vec::new(), &format!("waft-ca-{}", uuid::Uuid::new_v4()), None)?;
+    let mut parameters = parameters(
+        Vec::new(),
+        &format!("waft-ca-{}", uuid::Uuid::new_v4()),
+        None,
+    )?;
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate()?;
     let certificate = parameters.self_signed(&key)?;
-    let authority = Pair { certificate: certificate.pem(), key: key.serialize_pem() };
-    let client = authority.issue(Vec::new(), USER, Some("system:masters"), ExtendedKeyUsagePurpose::ClientAuth)?;
+    let authority = Pair {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    };
+    let client = authority.issue(
+        Vec::new(),
+        USER,
+        Some("system:masters"),
+        ExtendedKeyUsagePurpose::ClientAuth,
+    )?;
     Ok((authority, client))
 }
 
 fn server_names(names: &[String]) -> Vec<String> {
-    let mut all: Vec<String> =
-        ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-            .map(str::to_owned)
-            .to_vec();
-    let unspecified = |name: &String| name.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    let mut all: Vec<String> = [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let unspecified = |name: &String| {
+        name.parse::<IpAddr>()
+            .is_ok_and(|address| address.is_unspecified())
+    };
     all.extend(names.iter().filter(|name| !unspecified(name)).cloned());
     all.dedup();
     all
@@ -182,11 +220,27 @@ fn load(folder: &Path) -> Result<Option<(Pair, Pair)>, AccessError> {
         match std::fs::read_to_string(&path) {
             Ok(text) => found.push(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(AccessError::File { path: path.display().to_string(), source }),
+            Err(source) => {
+                return Err(AccessError::File {
+                    path: path.display().to_string(),
+                    source,
+                });
+            }
         }
     }
-    let Ok([ca, ca_key, client, client_key]) = <[String; 4]>::try_from(found) else { return Ok(None) };
-    Ok(Some((Pair { certificate: ca, key: ca_key }, Pair { certificate: client, key: client_key })))
+    let Ok([ca, ca_key, client, client_key]) = <[String; 4]>::try_from(found) else {
+        return Ok(None);
+    };
+    Ok(Some((
+        Pair {
+            certificate: ca,
+            key: ca_key,
+        },
+        Pair {
+            certificate: client,
+            key: client_key,
+        },
+    )))
 }
 
 fn save(folder: &Path, authority: &Pair, client: &Pair) -> Result<(), AccessError> {
@@ -195,8 +249,16 @@ fn save(folder: &Path, authority: &Pair, client: &Pair) -> Result<(), AccessErro
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(|source| AccessError::File { path: folder.display().to_string(), source })?;
-    let texts = [&authority.certificate, &authority.key, &client.certificate, &client.key];
+        .map_err(|source| AccessError::File {
+            path: folder.display().to_string(),
+            source,
+        })?;
+    let texts = [
+        &authority.certificate,
+        &authority.key,
+        &client.certificate,
+        &client.key,
+    ];
     for (name, text) in FILES.into_iter().zip(texts) {
         write_private(&folder.join(name), text)?;
     }
@@ -205,11 +267,21 @@ fn save(folder: &Path, authority: &Pair, client: &Pair) -> Result<(), AccessErro
 
 /// Writes a file of mode 0600 so that it is never seen half.
 fn write_private(path: &Path, text: &str) -> Result<(), AccessError> {
-    let failed = |source| AccessError::File { path: path.display().to_string(), source };
+    let failed = |source| AccessError::File {
+        path: path.display().to_string(),
+        source,
+    };
     let draft = path.with_extension("new");
     // A draft that was left behind may have any mode.
     let _ = std::fs::remove_file(&draft);
-    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&draft).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
     std::fs::rename(&draft, path).map_err(failed)
 }

@@ -31,12 +31,18 @@ const CONNECTIONS: usize = 1024;
 
 impl ApiServer {
     /// Answers HTTPS requests until [`ApiServer::shut_down`]; returns when connections have ended.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener, access: &Access) -> Result<(), AccessError> {
+    pub async fn serve(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        access: &Access,
+    ) -> Result<(), AccessError> {
         let acceptor = TlsAcceptor::from(Arc::new(access.tls()?));
         let connections = TaskTracker::new();
         let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let Ok(place) = places.clone().acquire_owned().await else {
+                break;
+            };
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = self.closing.cancelled() => break,
@@ -65,16 +71,28 @@ impl ApiServer {
     async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
         // Watch events are small and wanted at once.
         let _ = stream.set_nodelay(true);
-        let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else { return };
-        let known = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
+        let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
+            return;
+        };
+        let known = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .is_some_and(|chain| !chain.is_empty());
         let server = self.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let server = server.clone();
             async move { Ok::<_, Infallible>(server.admit_caller(request, known).await) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(250);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
@@ -90,7 +108,11 @@ impl ApiServer {
     }
 
     /// Only the two probes are for everyone.
-    async fn admit_caller(self: &Arc<Self>, request: Request<Incoming>, known: bool) -> Response<Body> {
+    async fn admit_caller(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        known: bool,
+    ) -> Response<Body> {
         if !known && !matches!(request.uri().path(), "/livez" | "/readyz") {
             return answer::status(&Status::unauthorized());
         }

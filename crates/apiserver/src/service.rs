@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderName, Request, Response};
 use waft_apimachinery::request::{self, Action, Head, Part, ResourceRequest};
 use waft_apimachinery::status::Status;
-use waft_apimachinery::{discovery, request::Request as Asked};
+use waft_apimachinery::{discovery, openapi, request::Request as Asked};
 
 use crate::answer;
 use crate::open::ApiServer;
@@ -128,13 +128,18 @@ impl ApiServer {
                 200,
                 &found(discovery::resources(&registry, &of.group, &of.version))?,
             )),
-            Asked::OpenApiIndex => Ok(answer::json(
+            Asked::OpenApiOld { protobuf: true } => Ok(answer::bytes(
                 200,
-                &waft_apimachinery::openapi::index(&registry),
+                "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+                Bytes::from_static(openapi::old_document_protobuf()),
             )),
+            Asked::OpenApiOld { protobuf: false } => {
+                Ok(answer::json(200, &openapi::old_document()))
+            }
+            Asked::OpenApiIndex => Ok(answer::json(200, &openapi::index(&registry))),
             Asked::OpenApi(of) => Ok(answer::json(
                 200,
-                &found(waft_apimachinery::openapi::document(&registry, &of))?,
+                &found(openapi::document(&registry, &of))?,
             )),
             Asked::Resource(request) => self.resource(*request, parts, body, text).await,
         }

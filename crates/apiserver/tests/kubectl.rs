@@ -1,0 +1,331 @@
+//! The server as the real kubectl sees it, over TLS.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use serde_json::Value;
+use support::widgets;
+use tokio::net::TcpListener;
+use waft_apiserver::{Access, ApiServer, Config};
+
+/// A server on a port of its own, and a folder with its kubeconfig.
+struct Cluster {
+    server: Arc<ApiServer>,
+    folder: tempfile::TempDir,
+    address: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Cluster {
+    /// `None` where kubectl isn't installed; CI fails there.
+    fn start() -> Option<Cluster> {
+        if Command::new("kubectl")
+            .args(["version", "--client"])
+            .stdout(Stdio::null())
+            .status()
+            .is_err()
+        {
+            assert!(
+                std::env::var_os("WAFT_REQUIRE_SERVERS").is_none(),
+                "kubectl is not installed"
+            );
+            eprintln!("skipped: kubectl is not installed");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (server, address) = runtime.block_on(async {
+            let data_dir = Some(folder.path().join("data"));
+            let server = ApiServer::open(Config {
+                data_dir: data_dir.clone(),
+                ..Config::default()
+            })
+            .await
+            .expect("a server");
+            server
+                .install_crds(vec![widgets()])
+                .await
+                .expect("installed");
+            let access = Access::open(data_dir.as_deref(), &[]).expect("access");
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address").to_string();
+            access
+                .write_kubeconfig(&folder.path().join("kubeconfig"), &address)
+                .expect("written");
+            let serving = server.clone();
+            tokio::spawn(async move { serving.serve(listener, &access).await });
+            (server, address)
+        });
+        Some(Cluster {
+            server,
+            folder,
+            address,
+            runtime,
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, line: &str, input: &str) -> Output {
+        use std::io::Write;
+        // Shell words, so that the lines here are those that a person types.
+        let mut child = Command::new("bash")
+            .args(["-c", &format!("exec kubectl {line}")])
+            .current_dir(self.path())
+            .env("KUBECONFIG", self.path().join("kubeconfig"))
+            .env("HOME", self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(input.as_bytes())
+            .expect("written");
+        child.wait_with_output().expect("kubectl ends")
+    }
+
+    /// What a command that succeeds prints.
+    fn ok(&self, line: &str) -> String {
+        self.ok_with(line, "")
+    }
+
+    fn ok_with(&self, line: &str, input: &str) -> String {
+        let output = self.run(line, input);
+        let (out, error) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "kubectl {line}\n{out}{error}");
+        out
+    }
+
+    /// What a command that fails says.
+    fn fails(&self, line: &str, input: &str) -> String {
+        let output = self.run(line, input);
+        assert!(
+            !output.status.success(),
+            "kubectl {line} succeeded: {}",
+            text(&output.stdout)
+        );
+        text(&output.stderr)
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _inside = self.runtime.enter();
+        self.server.shut_down();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: \"1\"}\n";
+
+#[test]
+fn everyday_commands_on_builtin_kinds() {
+    let Some(k) = Cluster::start() else { return };
+    assert!(k.ok("version -o json").contains("\"gitVersion\": \"v1."));
+    assert_eq!(
+        k.ok("create configmap m --from-literal=a=1"),
+        "configmap/m created\n"
+    );
+    assert_eq!(
+        k.ok("create secret generic s --from-literal=a=1"),
+        "secret/s created\n"
+    );
+    assert_eq!(k.ok("get secret s -o jsonpath={.data.a}"), "MQ==");
+    assert_eq!(k.ok("create namespace space"), "namespace/space created\n");
+    assert_eq!(
+        k.ok("create serviceaccount robot -n space"),
+        "serviceaccount/robot created\n"
+    );
+    assert_eq!(k.ok_with("apply -f -", MAP), "configmap/c created\n");
+    assert_eq!(k.ok_with("apply -f -", MAP), "configmap/c unchanged\n");
+    let changed = MAP.replace("\"1\"", "\"2\"");
+    let diff = k.run("diff -f -", &changed);
+    assert_eq!(diff.status.code(), Some(1), "{}", text(&diff.stderr));
+    assert!(text(&diff.stdout).contains("+  a: \"2\""));
+    assert_eq!(
+        k.ok_with("apply -f -", &changed),
+        "configmap/c configured\n"
+    );
+    assert_eq!(
+        k.ok_with("apply --server-side -f -", &changed),
+        "configmap/c serverside-applied\n"
+    );
+    assert_eq!(k.ok("label configmap c x=y"), "configmap/c labeled\n");
+    assert_eq!(k.ok("annotate configmap c x=y"), "configmap/c annotated\n");
+    assert_eq!(k.ok("get configmap -l x=y -o name"), "configmap/c\n");
+    assert_eq!(k.ok("get configmap c -o jsonpath={.data.a}"), "2");
+    assert_eq!(
+        k.ok(r#"patch configmap c --type=json -p '[{"op":"remove","path":"/data/a"}]'"#),
+        "configmap/c patched\n"
+    );
+    assert!(k.ok("describe configmap c").contains("Labels:       x=y"));
+    assert_eq!(k.ok("auth can-i create pods"), "yes\n");
+    assert!(k.ok("auth whoami").contains("waft-admin"));
+    assert_eq!(
+        k.ok("delete namespace space --timeout=20s"),
+        "namespace \"space\" deleted\n"
+    );
+    assert_eq!(
+        k.ok_with("delete -f - --timeout=20s", MAP),
+        "configmap \"c\" deleted\n"
+    );
+    assert!(
+        k.fails("get configmap c", "")
+            .contains("(NotFound): configmaps \"c\" not found")
+    );
+}
+
+#[test]
+fn tables_look_like_those_of_a_cluster() {
+    let Some(k) = Cluster::start() else { return };
+    let words = |table: String| -> Vec<Vec<String>> {
+        table
+            .lines()
+            .map(|line| line.split_whitespace().map(str::to_owned).collect())
+            .collect()
+    };
+    let namespaces = words(k.ok("get namespaces"));
+    assert_eq!(namespaces[0], ["NAME", "STATUS", "AGE"]);
+    assert_eq!(namespaces[1][..2], ["default", "Active"]);
+    k.ok("create deployment web --image=nginx --replicas=2");
+    assert_eq!(
+        words(k.ok("get deployments -o wide"))[1][..4],
+        ["web", "0/2", "0", "0"]
+    );
+    assert_eq!(
+        k.ok("scale deployment/web --replicas=3"),
+        "deployment.apps/web scaled\n"
+    );
+    assert_eq!(k.ok("get deployment web -o jsonpath={.spec.replicas}"), "3");
+    assert_eq!(
+        k.ok("rollout restart deployment/web"),
+        "deployment.apps/web restarted\n"
+    );
+    k.ok_with(
+        "apply -f -",
+        "apiVersion: test.waft.dev/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 2}\n",
+    );
+    let widgets = words(k.ok("get wd"));
+    assert_eq!(widgets[0], ["NAME", "COLOR", "READY"]);
+    assert_eq!(widgets[1], ["w", "red"]);
+    assert!(k.ok("get all").contains("widget.test.waft.dev/w"));
+    assert!(
+        k.ok("api-resources --api-group=test.waft.dev")
+            .contains("wd")
+    );
+    let watched = k.run("get widgets -w --request-timeout=1s", "");
+    assert_eq!(words(text(&watched.stdout))[1], ["w", "red"]);
+}
+
+#[test]
+fn custom_kinds_from_apply_to_delete() {
+    let Some(k) = Cluster::start() else { return };
+    let widget = |spec: &str| {
+        format!("apiVersion: test.waft.dev/v1\nkind: Widget\nmetadata: {{name: w}}\nspec: {spec}\n")
+    };
+    assert_eq!(
+        k.ok_with("apply -f -", &widget("{size: 2}")),
+        "widget.test.waft.dev/w created\n"
+    );
+    assert_eq!(
+        k.ok_with("apply -f -", &widget("{size: 3}")),
+        "widget.test.waft.dev/w configured\n"
+    );
+    assert_eq!(
+        k.ok("scale widget/w --replicas=4"),
+        "widget.test.waft.dev/w scaled\n"
+    );
+    let unknown = k.fails(
+        "create -f -",
+        &widget("{sise: 3}").replace("name: w", "name: x"),
+    );
+    assert!(
+        unknown.contains("strict decoding error: unknown field \"spec.sise\""),
+        "{unknown}"
+    );
+    let rule = k.fails("apply -f -", &widget("{size: 300}"));
+    assert!(rule.contains("size must stay below 100"), "{rule}");
+    let kind = k.fails(
+        "apply -f -",
+        "apiVersion: test.waft.dev/v1\nkind: Gadget\nmetadata: {name: g}\n",
+    );
+    assert!(kind.contains("no matches for kind \"Gadget\""), "{kind}");
+    let explained = k.ok("explain widget.spec.color");
+    assert!(explained.contains("What it looks like."), "{explained}");
+    let waiting = k.fails("wait --for=condition=Ready widget/w --timeout=1s", "");
+    assert!(waiting.contains("timed out waiting"), "{waiting}");
+    let ready = r#"patch widget w --subresource=status --type=merge -p '{"status":{"conditions":[{"type":"Ready","status":"True"}]}}'"#;
+    k.ok(ready);
+    assert_eq!(
+        k.ok("wait --for=condition=Ready widget/w --timeout=10s"),
+        "widget.test.waft.dev/w condition met\n"
+    );
+    assert!(k.ok("describe widget w").contains("Color:     red"));
+    assert_eq!(k.ok("create -f - --dry-run=server 2>&1 <<< '{\"apiVersion\":\"test.waft.dev/v1\",\"kind\":\"Widget\",\"metadata\":{\"name\":\"dry\"}}'"), "widget.test.waft.dev/dry created (server dry run)\n");
+    let object: Value = serde_json::from_str(&k.ok("get widget w -o json")).expect("JSON");
+    assert_eq!(object["spec"]["replicas"], 4);
+    assert_eq!(
+        k.ok("delete widget w --cascade=foreground --timeout=20s"),
+        "widget.test.waft.dev \"w\" deleted\n"
+    );
+    assert!(
+        k.ok("delete crd widgets.test.waft.dev --timeout=20s")
+            .contains("deleted")
+    );
+    assert!(
+        k.fails("get --raw /apis/test.waft.dev/v1", "")
+            .contains("NotFound")
+    );
+}
+
+#[test]
+fn strangers_may_only_probe() {
+    let Some(k) = Cluster::start() else { return };
+    let get = |path: &str| {
+        let url = format!("https://{}{path}", k.address);
+        let output = Command::new("curl")
+            .args(["-sk", "-w", "\n%{http_code}", &url])
+            .output()
+            .expect("curl");
+        let body = text(&output.stdout);
+        let (body, code) = body.rsplit_once('\n').expect("a code");
+        (body.to_owned(), code.to_owned())
+    };
+    assert_eq!(get("/readyz"), ("ok".to_owned(), "200".to_owned()));
+    assert_eq!(get("/livez").1, "200");
+    for path in ["/api/v1/secrets", "/version", "/openapi/v3", "/apis"] {
+        let (body, code) = get(path);
+        assert_eq!(code, "401", "{path}");
+        let status: Value = serde_json::from_str(&body).expect("a Status");
+        assert_eq!(status["reason"], "Unauthorized");
+    }
+    for file in [
+        "kubeconfig",
+        "data/state.db",
+        "data/pki/ca.key",
+        "data/pki/client.key",
+    ] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(k.path().join(file))
+            .expect(file)
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}

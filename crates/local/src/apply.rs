@@ -1,0 +1,262 @@
+//! Applies manifests through the API, as kubectl would: a set is checked as a whole first, so that
+//! an error in it applies nothing.
+
+mod digest;
+mod kinds;
+
+use std::collections::BTreeSet;
+
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
+};
+use serde_json::{Value, json};
+use waft_api::names::MANAGER_UP;
+
+pub(crate) use kinds::Kinds;
+
+use crate::{
+    event::UpError,
+    manifest::{Manifests, Object},
+};
+
+/// Which object it is.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct ObjectId {
+    pub(crate) api_version: String,
+    pub(crate) kind: String,
+    /// `None` for cluster-scoped objects.
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+}
+
+/// What became of an object.
+#[derive(Clone, Debug)]
+pub(crate) struct Applied {
+    pub(crate) object: ObjectId,
+    /// `created`, `configured` or `unchanged`.
+    pub(crate) change: &'static str,
+}
+
+/// A set that the API would take.
+pub(crate) struct Checked {
+    objects: Vec<(ObjectId, Value, String)>,
+}
+
+/// The way to the API.
+pub(crate) struct Applier {
+    client: Client,
+    kinds: Kinds,
+}
+
+impl std::fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)?;
+        match self.namespace.as_deref() {
+            None | Some("default") => Ok(()),
+            Some(namespace) => write!(f, " in namespace {namespace}"),
+        }
+    }
+}
+
+impl Checked {
+    /// The objects of the set.
+    pub(crate) fn ids(&self) -> BTreeSet<ObjectId> {
+        self.objects.iter().map(|(id, ..)| id.clone()).collect()
+    }
+}
+
+impl Applier {
+    pub(crate) fn new(client: Client) -> Self {
+        let kinds = Kinds::new(client.clone());
+        Self { client, kinds }
+    }
+
+    /// Asks the API whether it takes every object of a set. Missing namespaces are created; when
+    /// the set is refused, those are removed again.
+    pub(crate) async fn check(&mut self, manifests: &Manifests) -> Result<Checked, UpError> {
+        let mut created = Vec::new();
+        let checked = self.try_check(manifests, &mut created).await;
+        if checked.is_err() {
+            for namespace in created {
+                // The refusal is what the user must see.
+                let _ = self.delete(&namespace).await;
+            }
+        }
+        checked
+    }
+
+    async fn try_check(
+        &mut self,
+        manifests: &Manifests,
+        created: &mut Vec<ObjectId>,
+    ) -> Result<Checked, UpError> {
+        let defined = defined_kinds(&manifests.objects);
+        let mut checked = Checked {
+            objects: Vec::new(),
+        };
+        for object in &manifests.objects {
+            let mut value = object.value.clone();
+            digest::stamp(&mut value);
+            let by_set = defined.contains(&(group(object.api_version()), object.kind().into()));
+            let id = if by_set {
+                // Its definition comes with this set, so nobody can judge it yet.
+                id_of(object, true)
+            } else {
+                let namespaced = self.kinds.is_namespaced(object).await?;
+                id_of(object, namespaced)
+            };
+            let namespace = match &id.namespace {
+                // Those of the set come now, so that what lies in them can be judged.
+                None if id.kind == "Namespace" => Some(&id.name),
+                namespace => namespace.as_ref(),
+            };
+            if let Some(namespace) = namespace {
+                created.extend(self.ensure_namespace(namespace).await?);
+            }
+            if !by_set {
+                self.send(&id, &value, true)
+                    .await
+                    .map_err(|error| refused(&id, &object.origin, &error))?;
+            }
+            checked.objects.push((id, value, object.origin.clone()));
+        }
+        Ok(checked)
+    }
+
+    /// Applies a set.
+    pub(crate) async fn apply(&mut self, checked: &Checked) -> Result<Vec<Applied>, UpError> {
+        let mut applied = Vec::new();
+        for (id, value, origin) in &checked.objects {
+            let change = self
+                .apply_one(id, value)
+                .await
+                .map_err(|error| refused(id, origin, &error))?;
+            applied.push(Applied {
+                object: id.clone(),
+                change,
+            });
+        }
+        Ok(applied)
+    }
+
+    async fn apply_one(
+        &mut self,
+        id: &ObjectId,
+        value: &Value,
+    ) -> Result<&'static str, kube::Error> {
+        let before = self.api(id).await?.get_metadata_opt(&id.name).await?;
+        let before = before.and_then(|object| object.resource_version());
+        let after = self.send(id, value, false).await?.resource_version();
+        Ok(match before {
+            None => "created",
+            before if before == after => "unchanged",
+            Some(_) => "configured",
+        })
+    }
+
+    /// Deletes an object; one that is gone is no error.
+    pub(crate) async fn delete(&mut self, id: &ObjectId) -> Result<(), kube::Error> {
+        match self
+            .api(id)
+            .await?
+            .delete(&id.name, &DeleteParams::default())
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    async fn send(
+        &mut self,
+        id: &ObjectId,
+        value: &Value,
+        dry_run: bool,
+    ) -> Result<DynamicObject, kube::Error> {
+        let parameters = PatchParams {
+            dry_run,
+            force: true,
+            field_manager: Some(MANAGER_UP.into()),
+            field_validation: Some(ValidationDirective::Strict),
+        };
+        let api = self.api(id).await?;
+        api.patch(&id.name, &parameters, &Patch::Apply(value)).await
+    }
+
+    async fn api(&mut self, id: &ObjectId) -> Result<Api<DynamicObject>, kube::Error> {
+        let resource = self.kinds.resource(&id.api_version, &id.kind).await?;
+        Ok(match &id.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        })
+    }
+
+    /// Creates a namespace if it is missing, and returns it then.
+    async fn ensure_namespace(&mut self, name: &str) -> Result<Option<ObjectId>, UpError> {
+        let id = ObjectId {
+            api_version: "v1".into(),
+            kind: "Namespace".into(),
+            namespace: None,
+            name: name.into(),
+        };
+        let api = self.api(&id).await;
+        let exists = async { api?.get_metadata_opt(name).await };
+        if exists.await.map_err(|e| refused(&id, "", &e))?.is_some() {
+            return Ok(None);
+        }
+        let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let sent = self.send(&id, &value, false).await;
+        sent.map_err(|error| refused(&id, "", &error))?;
+        Ok(Some(id))
+    }
+}
+
+/// The identity of an object of a manifest.
+fn id_of(object: &Object, namespaced: bool) -> ObjectId {
+    let namespace = object.namespace().unwrap_or("default");
+    ObjectId {
+        api_version: object.api_version().into(),
+        kind: object.kind().into(),
+        namespace: namespaced.then(|| namespace.into()),
+        name: object.name().into(),
+    }
+}
+
+/// Group and kind of every definition in a set.
+fn defined_kinds(objects: &[Object]) -> BTreeSet<(String, String)> {
+    let definitions = objects
+        .iter()
+        .filter(|object| object.kind() == "CustomResourceDefinition");
+    let text = |object: &Object, pointer| {
+        let value = object.value.pointer(pointer).and_then(Value::as_str);
+        value.unwrap_or_default().to_owned()
+    };
+    definitions
+        .map(|object| {
+            (
+                text(object, "/spec/group"),
+                text(object, "/spec/names/kind"),
+            )
+        })
+        .collect()
+}
+
+fn group(api_version: &str) -> String {
+    api_version
+        .split_once('/')
+        .map_or(String::new(), |(group, _)| group.into())
+}
+
+/// The API's refusal as the end of `waft up`.
+fn refused(id: &ObjectId, origin: &str, error: &kube::Error) -> UpError {
+    let object = match origin {
+        "" => id.to_string(),
+        origin => format!("{id} in {origin}"),
+    };
+    let message = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    };
+    UpError::Refused { object, message }
+}

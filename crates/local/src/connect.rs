@@ -1,0 +1,196 @@
+//! What `kubectl logs` and `kubectl port-forward` reach: the host's logs of a workload, and its
+//! HTTP entry.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt as _, stream::BoxStream};
+use jiff::Timestamp;
+use waft_apiserver::{ByteStream, Connect, LogOptions, Status};
+use waft_ir::{HostLink, LogLine, LogQuery};
+
+use crate::index::{Index, Known};
+
+/// Pods that are workloads of the host.
+pub(crate) struct Workloads {
+    /// The host.
+    pub(crate) link: Arc<dyn HostLink>,
+    /// Which workload a Pod stands for.
+    pub(crate) index: Index,
+}
+
+impl Workloads {
+    fn find(&self, namespace: &str, pod: &str) -> Result<Arc<Known>, Status> {
+        self.index.named(namespace, pod).ok_or_else(|| {
+            Status::bad_request(format!(
+                "pod {pod} is not run: Waft runs components, not containers"
+            ))
+        })
+    }
+}
+
+#[async_trait]
+impl Connect for Workloads {
+    async fn logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, Bytes>, Status> {
+        let known = self.find(namespace, pod)?;
+        let component = container(&known, options.container.as_deref())?;
+        if options.previous {
+            // Lines of earlier runs of a component are kept in the same log.
+            return Err(Status::bad_request(format!(
+                "previous terminated container \"{component}\" in pod \"{pod}\" not found"
+            )));
+        }
+        let query = LogQuery {
+            component: Some(component),
+            tail: options.tail_lines.map(saturating),
+            since: since(&options)?,
+            follow: options.follow,
+        };
+        let lines = self.link.logs(&known.id, query).await;
+        let timestamps = options.timestamps;
+        let lines = lines.map(move |line| text(&line, timestamps));
+        Ok(match options.limit_bytes {
+            Some(limit) => limited(lines.boxed(), limit),
+            None => lines.boxed(),
+        })
+    }
+
+    async fn port_forward(
+        &self,
+        namespace: &str,
+        pod: &str,
+        _port: u16,
+    ) -> Result<Box<dyn ByteStream>, Status> {
+        let known = self.find(namespace, pod)?;
+        // A component has one entry, whatever port is asked for.
+        match self.link.connect(&known.id).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(Status::bad_request(format!(
+                "pod {pod} does not serve HTTP now: {error}"
+            ))),
+        }
+    }
+}
+
+/// The container whose lines are wanted.
+fn container(known: &Known, wanted: Option<&str>) -> Result<String, Status> {
+    let pod = &known.name;
+    match (wanted, known.containers.as_slice()) {
+        (Some(name), all) if all.iter().any(|c| c == name) => Ok(name.into()),
+        (Some(name), _) => Err(Status::bad_request(format!(
+            "container {name} is not valid for pod {pod}"
+        ))),
+        (None, [only]) => Ok(only.clone()),
+        (None, all) => Err(Status::bad_request(format!(
+            "a container name must be specified for pod {pod}, choose one of: [{}]",
+            all.join(" ")
+        ))),
+    }
+}
+
+/// The time from which lines are wanted.
+fn since(options: &LogOptions) -> Result<Option<SystemTime>, Status> {
+    if let Some(seconds) = options.since_seconds {
+        return Ok(SystemTime::now().checked_sub(Duration::from_secs(seconds)));
+    }
+    let Some(text) = &options.since_time else {
+        return Ok(None);
+    };
+    let time = text.parse::<Timestamp>().map_err(|error| {
+        Status::bad_request(format!(
+            "sinceTime `{text}` is not an RFC 3339 time: {error}"
+        ))
+    })?;
+    Ok(Some(time.into()))
+}
+
+/// A line as kubectl prints it.
+fn text(line: &LogLine, timestamps: bool) -> Bytes {
+    let mut text = String::with_capacity(line.text.len() + 40);
+    if timestamps && let Ok(time) = Timestamp::try_from(line.time) {
+        text.push_str(&format!("{time:.9} "));
+    }
+    text.push_str(&line.text);
+    text.push('\n');
+    text.into()
+}
+
+/// The first so many bytes.
+fn limited(lines: BoxStream<'static, Bytes>, limit: u64) -> BoxStream<'static, Bytes> {
+    lines
+        .scan(saturating(limit), |left, mut line| {
+            if *left == 0 {
+                return std::future::ready(None);
+            }
+            line.truncate(*left);
+            *left -= line.len();
+            std::future::ready(Some(line))
+        })
+        .boxed()
+}
+
+fn saturating(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use waft_ir::{LogSource, WorkloadId};
+
+    use super::*;
+
+    fn known(containers: &[&str]) -> Known {
+        Known {
+            id: WorkloadId("1".into()),
+            namespace: "default".into(),
+            name: "hello-x".into(),
+            shown: "hello".into(),
+            containers: containers.iter().map(|&c| c.into()).collect(),
+        }
+    }
+
+    #[test]
+    fn one_container_needs_no_name_and_several_do() {
+        assert_eq!(container(&known(&["http"]), None).unwrap(), "http");
+        assert_eq!(container(&known(&["a", "b"]), Some("b")).unwrap(), "b");
+        let message = |wanted| container(&known(&["a", "b"]), wanted).unwrap_err().message;
+        assert!(message(None).ends_with("choose one of: [a b]"));
+        assert_eq!(
+            message(Some("c")),
+            "container c is not valid for pod hello-x"
+        );
+    }
+
+    #[tokio::test]
+    async fn lines_carry_times_and_stop_at_the_limit() {
+        let line = |text: &str| LogLine {
+            time: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_500_000_000),
+            component: "http".into(),
+            source: LogSource::Stdout,
+            request: None,
+            text: text.into(),
+        };
+        assert_eq!(text(&line("a"), true), "1970-01-01T00:00:01.500000000Z a\n");
+        let all = futures::stream::iter(["abc", "def"].map(|t| text(&line(t), false)));
+        let cut = limited(all.boxed(), 6).collect::<Vec<_>>().await;
+        assert_eq!(cut.concat(), b"abc\nde");
+    }
+
+    #[test]
+    fn a_malformed_time_is_refused() {
+        let options = LogOptions {
+            since_time: Some("yesterday".into()),
+            ..LogOptions::default()
+        };
+        assert!(since(&options).unwrap_err().message.contains("yesterday"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What happens while the platform runs, for whoever prints it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use waft_ir::LogLine;
+
+use crate::manifest::ManifestError;
+
+/// Something a user wants to see. Events are handed over in order; a slow reader slows down nothing
+/// that serves.
+#[derive(Clone, Debug)]
+pub enum UpEvent {
+    /// The Kubernetes API listens, and its kubeconfig is written.
+    ApiReady {
+        /// For example `https://127.0.0.1:7443`.
+        url: String,
+        /// The kubeconfig, with a client certificate.
+        kubeconfig: PathBuf,
+    },
+    /// The tenants' HTTP listener is open.
+    HttpReady {
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// The admin listener is open.
+    AdminReady {
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// An object of a manifest was applied.
+    Applied {
+        /// `kind/name`, with the namespace when it is not `default`.
+        object: String,
+        /// `created`, `configured` or `unchanged`.
+        change: &'static str,
+    },
+    /// An object was deleted because it left a watched file.
+    Deleted {
+        /// As in [`UpEvent::Applied`].
+        object: String,
+    },
+    /// A watched file does not apply; what ran before goes on.
+    SourceFailed {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A workload goes through a step that may take long.
+    Progress {
+        /// `namespace/workload`.
+        workload: String,
+        /// For example `pulling` or `compiling`.
+        step: &'static str,
+    },
+    /// A route has its first ready workload.
+    RouteReady {
+        /// For example `http://hello.localhost:8000/`.
+        url: String,
+        /// The object it comes from, as `kind/name`.
+        source: String,
+    },
+    /// An object can't become ready. Printed once per object and reason.
+    Failed {
+        /// The object.
+        object: String,
+        /// CamelCase reason.
+        reason: String,
+        /// What happened and what to do.
+        message: String,
+    },
+    /// A line of a guest's log.
+    Log {
+        /// The workload, without the hash of its replica where it has one.
+        workload: String,
+        /// The line.
+        line: LogLine,
+    },
+    /// One request was answered.
+    Access {
+        /// The line, ready to print.
+        line: String,
+    },
+    /// Everything that was to be applied is applied; from here on, only what changes is told.
+    Started,
+    /// The platform finishes in-flight requests and stops.
+    Stopping,
+}
+
+/// Why `waft up` ended.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// A manifest is wrong; nothing of the set was applied.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The API refused an object; nothing of the set was applied.
+    #[error("{object}: {message}")]
+    Refused {
+        /// `kind/name` and the file it stands in.
+        object: String,
+        /// The API's message.
+        message: String,
+    },
+    /// An address can't be listened on.
+    #[error("can't listen on {address} for {what}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Which listener, with the flag that moves it.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process uses the data folder.
+    #[error("the data folder {} is in use by another waft", path.display())]
+    DataDirInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder or file of the platform can't be used.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A part of the platform failed in a way that is no user's doing.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl UpError {
+    /// What the user can do about it, if there is something to say beyond the message.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { what, .. } => Some(format!(
+                "another program may hold the port; choose another with {what}"
+            )),
+            Self::DataDirInUse { .. } => {
+                Some("stop it, or give this one its own folder with --data-dir".into())
+            }
+            Self::Manifest(error) => error.hint(),
+            Self::Refused { .. } => Some("nothing was applied".into()),
+            Self::Io { .. } | Self::Internal(_) => None,
+        }
+    }
+}

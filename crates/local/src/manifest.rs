@@ -1,0 +1,224 @@
+//! Manifests: from an argument of `waft up` to parsed objects, ready to be applied.
+//!
+//! Reading is IO; [`parse`] and what it calls are pure. What an object means is the API server's
+//! business: here only what every manifest needs is checked, `apiVersion`, `kind` and a name.
+
+mod paths;
+mod read;
+mod wasm;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use url::Url;
+
+pub(crate) use paths::image_paths;
+pub use read::load;
+
+/// One argument of `waft up`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// A manifest, a folder of manifests, or a component.
+    Path(PathBuf),
+    /// A manifest on standard input: `-`.
+    Stdin,
+    /// A manifest behind `http:` or `https:`.
+    Url(Url),
+}
+
+/// One object of a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// The object, its relative image paths made absolute.
+    pub value: Value,
+    /// The file or address it comes from.
+    pub origin: String,
+}
+
+/// Everything that a set of sources holds.
+#[derive(Clone, Debug, Default)]
+pub struct Manifests {
+    /// The objects, in the order in which they can be applied.
+    pub objects: Vec<Object>,
+    /// Folders that hold a source: `file:` images may lie under these.
+    pub folders: Vec<PathBuf>,
+    /// Files to watch: manifests, and the components and layouts they name.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why a source is no set of objects.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file, folder or address can't be read.
+    #[error("{origin}: {message}")]
+    Unreadable {
+        /// The source.
+        origin: String,
+        /// What the system or the server said.
+        message: String,
+    },
+    /// It is neither YAML nor JSON.
+    #[error("{origin}: does not parse: {message}")]
+    Syntax {
+        /// The source.
+        origin: String,
+        /// The parser's message, with line and column.
+        message: String,
+    },
+    /// A document is no Kubernetes object.
+    #[error("{origin}: {message}")]
+    NotAnObject {
+        /// The source.
+        origin: String,
+        /// What is missing, and in which document.
+        message: String,
+    },
+    /// A folder without manifests.
+    #[error("{origin}: no .yaml, .yml or .json file in this folder")]
+    Empty {
+        /// The folder.
+        origin: String,
+    },
+    /// The name of a `.wasm` file gives no object name.
+    #[error("{origin}: no object name can be made of this file's name")]
+    Unnameable {
+        /// The file.
+        origin: String,
+    },
+}
+
+impl Source {
+    /// Reads an argument: `-`, an address, or a path.
+    pub fn parse(argument: &str) -> Self {
+        if argument == "-" {
+            return Self::Stdin;
+        }
+        match Url::parse(argument) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Self::Url(url),
+            _ => Self::Path(argument.into()),
+        }
+    }
+}
+
+impl Object {
+    /// A field of the object that is a string.
+    fn text(&self, pointer: &str) -> &str {
+        self.value
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The `apiVersion`.
+    pub fn api_version(&self) -> &str {
+        self.text("/apiVersion")
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> &str {
+        self.text("/kind")
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// The namespace, if the manifest names one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.value
+            .pointer("/metadata/namespace")
+            .and_then(Value::as_str)
+    }
+}
+
+impl ManifestError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Syntax { .. } | Self::NotAnObject { .. } => Some("nothing was applied".into()),
+            Self::Empty { .. } => {
+                Some("name the file itself if it has another ending, or a .wasm file".into())
+            }
+            Self::Unreadable { .. } | Self::Unnameable { .. } => None,
+        }
+    }
+}
+
+/// Parses one text: YAML or JSON, several documents, `List`s unfolded. Relative image paths count
+/// from `folder`.
+pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
+        let message = error.without_snippet().to_string();
+        ManifestError::Syntax {
+            origin: origin.into(),
+            message,
+        }
+    })?;
+    let mut objects = Vec::new();
+    for (index, document) in documents.into_iter().enumerate() {
+        if !document.is_null() {
+            unfold(document, origin, index + 1, &mut objects)?;
+        }
+    }
+    for object in &mut objects {
+        paths::make_absolute(&mut object.value, folder);
+    }
+    Ok(objects)
+}
+
+/// Adds a document's object, or those of a `List`.
+fn unfold(
+    mut document: Value,
+    origin: &str,
+    number: usize,
+    objects: &mut Vec<Object>,
+) -> Result<(), ManifestError> {
+    let wrong = |message: String| ManifestError::NotAnObject {
+        origin: origin.into(),
+        message: format!("document {number} {message}"),
+    };
+    if !document.is_object() {
+        return Err(wrong(
+            "is not an object with apiVersion, kind and metadata".into(),
+        ));
+    }
+    let is_list = document["kind"]
+        .as_str()
+        .is_some_and(|kind| kind.ends_with("List"));
+    if is_list && let Some(Value::Array(items)) = document.get_mut("items").map(Value::take) {
+        for item in items {
+            unfold(item, origin, number, objects)?;
+        }
+        return Ok(());
+    }
+    for (pointer, field) in [
+        ("/apiVersion", "apiVersion"),
+        ("/kind", "kind"),
+        ("/metadata/name", "metadata.name"),
+    ] {
+        let text = document.pointer(pointer).and_then(Value::as_str);
+        if text.is_none_or(str::is_empty) {
+            return Err(wrong(format!("has no {field}")));
+        }
+    }
+    objects.push(Object {
+        value: document,
+        origin: origin.into(),
+    });
+    Ok(())
+}
+
+/// Sorts objects so that what others refer to comes first, otherwise as they stood.
+fn sort(objects: &mut [Object]) {
+    objects.sort_by_key(|object| match object.kind() {
+        "Namespace" => 0,
+        "CustomResourceDefinition" => 1,
+        "ServiceAccount" | "ConfigMap" | "Secret" | "Service" => 2,
+        "Artifact" => 3,
+        _ => 4,
+    });
+}
+
+#[cfg(test)]
+mod tests;

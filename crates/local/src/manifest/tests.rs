@@ -1,0 +1,124 @@
+use super::*;
+
+fn parse_at(text: &str) -> Result<Vec<Object>, ManifestError> {
+    parse(text, "test.yaml", Path::new("/work dir/app"))
+}
+
+#[test]
+fn arguments_are_told_apart() {
+    assert_eq!(Source::parse("-"), Source::Stdin);
+    assert_eq!(Source::parse("a/b.yaml"), Source::Path("a/b.yaml".into()));
+    assert_eq!(Source::parse("c:d"), Source::Path("c:d".into()));
+    assert!(matches!(
+        Source::parse("https://example.com/a.yaml"),
+        Source::Url(_)
+    ));
+}
+
+#[test]
+fn documents_and_lists_are_unfolded() {
+    let objects = parse_at(
+        "---\n# only a comment\n---\nkind: ConfigMap\napiVersion: v1\nmetadata: {name: a}\n---\n\
+         kind: List\napiVersion: v1\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n",
+    )
+    .unwrap();
+    let names: Vec<_> = objects.iter().map(|o| (o.kind(), o.name())).collect();
+    assert_eq!(names, [("ConfigMap", "a"), ("Secret", "b")]);
+}
+
+#[test]
+fn what_is_no_object_is_refused_by_document() {
+    for (text, expected) in [
+        (
+            "kind: A\nmetadata: {name: x}\n",
+            "document 1 has no apiVersion",
+        ),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {}\n",
+            "document 1 has no metadata.name",
+        ),
+        ("- a\n- b\n", "document 1 is not an object"),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {name: x}\n---\nhello\n",
+            "document 2 is not",
+        ),
+        ("a: [\n", "does not parse"),
+        ("a: 1\na: 2\n", "does not parse"),
+    ] {
+        let message = parse_at(text).unwrap_err().to_string();
+        assert!(message.contains(expected), "{text}: {message}");
+        assert!(message.starts_with("test.yaml: "), "{message}");
+    }
+}
+
+#[test]
+fn relative_image_paths_become_absolute() {
+    let objects = parse_at(
+        "apiVersion: a/v1\nkind: K\nmetadata: {name: n}\nspec:\n  components:\n  \
+         - {name: a, image: 'file:./x/../hello.wasm'}\n  - {name: b, image: 'oci:layout'}\n  \
+         - {name: c, image: 'file:/abs.wasm'}\n  - {name: d, image: 'registry.example/a:1'}\n",
+    )
+    .unwrap();
+    let images: Vec<_> = objects[0].value["spec"]["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["image"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        images,
+        [
+            "file:/work dir/app/hello.wasm",
+            "oci:/work dir/app/layout",
+            "file:/abs.wasm",
+            "registry.example/a:1"
+        ]
+    );
+    assert_eq!(paths::image_paths(&objects[0].value).len(), 3);
+}
+
+#[tokio::test]
+async fn a_folder_gives_its_manifests_and_a_component_a_deployment() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(root.join(name), text).unwrap();
+    write(
+        "b.yaml",
+        "apiVersion: a/v1\nkind: WorkloadDeployment\nmetadata: {name: w}\n",
+    );
+    write(
+        "c.yml",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n",
+    );
+    write("My App_2.wasm", "");
+    let all = load(&[Source::Path(root.clone())], Path::new("/"))
+        .await
+        .unwrap();
+    let kinds: Vec<_> = all.objects.iter().map(Object::kind).collect();
+    assert_eq!(kinds, ["Namespace", "WorkloadDeployment"]);
+    assert_eq!(all.folders, [root.clone()]);
+
+    let bare = load(&[Source::Path("My App_2.wasm".into())], &root)
+        .await
+        .unwrap();
+    assert_eq!(bare.objects[0].name(), "my-app-2");
+    let host = "/spec/template/spec/hostInterfaces/0/config/host";
+    assert_eq!(
+        bare.objects[0].value.pointer(host).unwrap(),
+        "my-app-2.localhost"
+    );
+    assert!(bare.files.contains(&root.join("My App_2.wasm")));
+
+    let missing = load(&[Source::Path("nope.yaml".into())], &root)
+        .await
+        .unwrap_err();
+    assert!(
+        missing.to_string().contains("nope.yaml: No such file"),
+        "{missing}"
+    );
+    std::fs::create_dir(root.join("empty")).unwrap();
+    let empty = load(&[Source::Path("empty".into())], &root)
+        .await
+        .unwrap_err();
+    assert!(matches!(empty, ManifestError::Empty { .. }));
+}

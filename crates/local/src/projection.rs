@@ -1,0 +1,338 @@
+//! Shows workloads and hosts as the Pods and Nodes that Kubernetes tools know.
+//!
+//! One task owns it all: it follows Workloads, Pods and Hosts of the API and the states of the
+//! hosts' workloads, and writes an object only when what it should say has changed. Pods of others
+//! are told that nothing runs them. Deleting a Pod deletes its Workload, so that a set replaces it.
+
+mod foreign;
+mod node;
+mod pod;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions},
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use waft_api::{Host, Workload, names::MANAGER_PROJECTION};
+use waft_ir::{States, WorkloadId, WorkloadState};
+
+use crate::index::{Index, Known};
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// Pause after a write that failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The states of all workloads.
+type StateMap = Arc<BTreeMap<WorkloadId, WorkloadState>>;
+
+/// The projection and what it knows.
+pub(crate) struct Projection {
+    client: Client,
+    index: Index,
+    states: States,
+    /// The state that the Pods show.
+    shown: StateMap,
+    workloads: BTreeMap<Key, Workload>,
+    /// Uids of the Pods that stand for workloads, by key.
+    pods: BTreeMap<Key, String>,
+    /// Name of each Host by its id.
+    host_names: BTreeMap<String, String>,
+    /// What was written last, Pods by key and Nodes by name, so that nothing is written twice.
+    written: BTreeMap<Key, Value>,
+    dirty: BTreeSet<Key>,
+}
+
+impl Projection {
+    pub(crate) fn new(client: Client, index: Index, states: States) -> Self {
+        Self {
+            client,
+            index,
+            states,
+            shown: StateMap::default(),
+            workloads: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            host_names: BTreeMap::new(),
+            written: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+        }
+    }
+
+    /// Follows until dropped.
+    pub(crate) async fn run(mut self) {
+        let mut workloads = events::<Workload>(&self.client);
+        let mut pods = events::<Pod>(&self.client);
+        let mut hosts = events::<Host>(&self.client);
+        let foreign = foreign::follow(self.client.clone());
+        let mut foreign = std::pin::pin!(foreign);
+        self.forget_nodes().await;
+        loop {
+            self.write_dirty().await;
+            let retry = !self.dirty.is_empty();
+            tokio::select! {
+                Some(event) = workloads.next() => self.workload(event),
+                Some(event) = pods.next() => self.pod(event).await,
+                Some(event) = hosts.next() => self.host(event).await,
+                Ok(()) = self.states.changed() => self.state(),
+                () = &mut foreign => return,
+                () = tokio::time::sleep(PAUSE), if retry => {}
+            }
+        }
+    }
+
+    fn workload(&mut self, event: watcher::Event<Workload>) {
+        match event {
+            watcher::Event::Apply(workload) | watcher::Event::InitApply(workload) => {
+                let key = key_of(&workload);
+                self.index.insert(Known::of(&workload));
+                self.workloads.insert(key.clone(), workload);
+                self.dirty.insert(key);
+            }
+            watcher::Event::Delete(workload) => {
+                let key = key_of(&workload);
+                // A new one of the same name may already be known.
+                let same = |known: &Workload| known.uid() == workload.uid();
+                if self.workloads.get(&key).is_some_and(same) {
+                    self.index.remove(&key.0, &key.1);
+                    self.workloads.remove(&key);
+                    self.written.remove(&key);
+                    self.dirty.remove(&key);
+                }
+            }
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+
+    fn state(&mut self) {
+        let new = self.states.borrow_and_update().clone();
+        for (id, state) in new.iter() {
+            if self.shown.get(id) != Some(state)
+                && let Some(known) = self.index.by_id(id)
+            {
+                self.dirty
+                    .insert((known.namespace.clone(), known.name.clone()));
+            }
+        }
+        self.shown = new;
+    }
+
+    async fn pod(&mut self, event: watcher::Event<Pod>) {
+        match event {
+            watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
+                let key = key_of(&pod);
+                if pod::workload_of(&pod).is_none() {
+                    foreign::tell_pod(&self.client, &pod).await;
+                    return;
+                }
+                if pod.metadata.deletion_timestamp.is_some() {
+                    // No kubelet would ever end it.
+                    self.release(&key, &pod).await;
+                }
+                self.pods.insert(key, pod.uid().unwrap_or_default());
+            }
+            watcher::Event::Delete(pod) => {
+                let key = key_of(&pod);
+                if self.pods.get(&key).map(String::as_str) != pod.metadata.uid.as_deref() {
+                    return;
+                }
+                self.pods.remove(&key);
+                self.written.remove(&key);
+                self.replace(&key, &pod).await;
+            }
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+
+    /// Ends a Pod that was deleted with a grace period.
+    async fn release(&self, key: &Key, pod: &Pod) {
+        let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
+        let parameters = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        if let Err(error) = api.delete(&key.1, &parameters).await {
+            tracing::debug!(%error, pod = key.1, "a Pod that was deleted could not be ended");
+        }
+    }
+
+    /// A Pod is gone: if its Workload is not, a person deleted it and wants another one.
+    async fn replace(&self, key: &Key, pod: &Pod) {
+        let Some(workload) = self.workloads.get(key) else {
+            return;
+        };
+        let ours = pod::workload_of(pod) == workload.metadata.uid.as_deref();
+        if !ours || workload.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let api = Api::<Workload>::namespaced(self.client.clone(), &key.0);
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: workload.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        if let Err(error) = api.delete(&key.1, &parameters).await {
+            tracing::debug!(%error, workload = key.1, "the Workload of a deleted Pod was kept");
+        }
+    }
+
+    async fn host(&mut self, event: watcher::Event<Host>) {
+        match event {
+            watcher::Event::Apply(host) | watcher::Event::InitApply(host) => {
+                let name = host.name_any();
+                if let Some(id) = host.id() {
+                    self.host_names.insert(id.into(), name.clone());
+                }
+                let node = node::of(&host);
+                let api = Api::<Node>::all(self.client.clone());
+                let key = (String::new(), name);
+                if self.write(&api, &key, &node).await {
+                    self.dirty.extend(self.workloads.keys().cloned());
+                }
+            }
+            watcher::Event::Delete(host) => {
+                let name = host.name_any();
+                self.host_names.retain(|_, known| *known != name);
+                self.written.remove(&(String::new(), name.clone()));
+                self.delete_node(&name).await;
+            }
+            watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+
+    /// Deletes the Nodes of hosts that are gone since the last run. They can't have an owner: that
+    /// lies in a namespace.
+    async fn forget_nodes(&self) {
+        let hosts = Api::<Host>::all(self.client.clone());
+        let nodes = Api::<Node>::all(self.client.clone());
+        let ours = ListParams::default().labels(node::LABEL);
+        let (Ok(hosts), Ok(nodes)) = (
+            hosts.list(&ListParams::default()).await,
+            nodes.list(&ours).await,
+        ) else {
+            return;
+        };
+        let known = hosts.iter().map(Host::name_any).collect::<BTreeSet<_>>();
+        for node in nodes.iter().map(Node::name_any) {
+            if !known.contains(&node) {
+                self.delete_node(&node).await;
+            }
+        }
+    }
+
+    async fn delete_node(&self, name: &str) {
+        let nodes = Api::<Node>::all(self.client.clone());
+        if let Err(error) = nodes.delete(name, &DeleteParams::default()).await {
+            tracing::debug!(%error, node = name, "the Node of a Host that is gone stays");
+        }
+    }
+
+    async fn write_dirty(&mut self) {
+        for key in std::mem::take(&mut self.dirty) {
+            let Some(workload) = self.workloads.get(&key) else {
+                continue;
+            };
+            if workload.metadata.deletion_timestamp.is_some() && !self.pods.contains_key(&key) {
+                // It goes; a Pod made now would only go with it.
+                continue;
+            }
+            let id = WorkloadId(workload.uid().unwrap_or_default());
+            let state = self.shown.get(&id);
+            let host = state
+                .map(|state| state.host.0.as_str())
+                .or(workload.status.as_ref().and_then(|s| s.host_id.as_deref()));
+            let node = host.and_then(|id| self.host_names.get(id));
+            let pod = pod::of(workload, state, node.map(String::as_str));
+            let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
+            if !self.write(&api, &key, &pod).await {
+                self.dirty.insert(key);
+            }
+        }
+    }
+
+    /// Writes an object and its status where they are not as they should be. Whether that went
+    /// well.
+    async fn write<K>(&mut self, api: &Api<K>, key: &Key, wanted: &K) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+    {
+        let Ok(wanted) = serde_json::to_value(wanted) else {
+            return true;
+        };
+        let written = self.written.get(key);
+        let (main, status) = split(&wanted);
+        if written.map(split) == Some((main.clone(), status.clone())) {
+            return true;
+        }
+        let parameters = PatchParams::apply(MANAGER_PROJECTION).force();
+        let mut done = Ok(());
+        if written.map(|written| split(written).0) != Some(main.clone()) {
+            let patched = api.patch(&key.1, &parameters, &Patch::Apply(&main)).await;
+            done = patched.map(drop);
+        }
+        if done.is_ok() {
+            let parameters = PatchParams {
+                field_manager: Some(MANAGER_PROJECTION.into()),
+                ..PatchParams::default()
+            };
+            let patch = Patch::Merge(json!({"status": status}));
+            done = api
+                .patch_status(&key.1, &parameters, &patch)
+                .await
+                .map(drop);
+        }
+        match done {
+            Ok(()) => {
+                self.written.insert(key.clone(), wanted);
+                true
+            }
+            Err(error) => {
+                self.written.remove(key);
+                let kind = K::kind(&());
+                tracing::warn!(%error, %kind, name = key.1, "could not be shown; tried again");
+                false
+            }
+        }
+    }
+}
+
+/// An object without its status, and the status.
+fn split(object: &Value) -> (Value, Value) {
+    let mut main = object.clone();
+    let status = main
+        .as_object_mut()
+        .and_then(|main| main.remove("status"))
+        .unwrap_or_default();
+    (main, status)
+}
+
+fn key_of(object: &impl Resource) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// All changes of a kind, over every namespace; a watch that breaks is started again.
+fn events<K>(client: &Client) -> BoxStream<'static, watcher::Event<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
+{
+    watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .filter_map(|event| async { event.ok() })
+        .boxed()
+}

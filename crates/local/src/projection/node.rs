@@ -1,0 +1,130 @@
+//! A Host as a Node.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo},
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+};
+use kube::ResourceExt as _;
+use waft_api::{Host, HostStatus, conditions};
+
+/// Label of the Nodes that stand for Hosts.
+pub(super) const LABEL: &str = "waft.dev/host";
+
+/// Workloads that kubectl shows a Node has room for; the host's own budget decides.
+const PODS: &str = "1000";
+
+/// The Node of a host. Values that change all the time are left out: each would be a write.
+pub(super) fn of(host: &Host) -> Node {
+    let name = host.name_any();
+    let status = host.status.as_ref();
+    let mut labels = host.labels().clone();
+    labels.insert("kubernetes.io/hostname".into(), name.clone());
+    labels.insert(LABEL.into(), "true".into());
+    if let Some(status) = status {
+        labels.insert("kubernetes.io/os".into(), status.os_name.clone());
+        labels.insert("kubernetes.io/arch".into(), status.os_arch.clone());
+    }
+    labels.retain(|_, value| value.len() <= 63);
+    Node {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(labels),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            provider_id: host.id().map(|id| format!("waft://{id}")),
+            ..NodeSpec::default()
+        }),
+        status: Some(NodeStatus {
+            addresses: Some(addresses(host, name)),
+            conditions: Some(vec![ready(host)]),
+            capacity: status.map(room),
+            allocatable: status.map(room),
+            node_info: status.map(info),
+            ..NodeStatus::default()
+        }),
+    }
+}
+
+fn addresses(host: &Host, name: String) -> Vec<NodeAddress> {
+    let address = |type_: &str, address: String| NodeAddress {
+        address,
+        type_: type_.into(),
+    };
+    let hostname = host.hostname.clone();
+    let reached = hostname.map(|hostname| address("InternalIP", hostname));
+    reached
+        .into_iter()
+        .chain([address("Hostname", name)])
+        .collect()
+}
+
+/// Ready as the Host is.
+fn ready(host: &Host) -> NodeCondition {
+    let known = host.status.iter().flat_map(|status| &status.conditions);
+    let ready = known.clone().find(|c| c.type_ == conditions::READY);
+    NodeCondition {
+        type_: conditions::READY.into(),
+        status: ready.map_or("Unknown", |c| c.status.as_str()).into(),
+        reason: ready.and_then(|c| c.reason.clone()),
+        message: ready.and_then(|c| c.message.clone()),
+        last_transition_time: ready.and_then(|c| c.last_transition_time.clone()),
+        ..NodeCondition::default()
+    }
+}
+
+fn room(status: &HostStatus) -> BTreeMap<String, Quantity> {
+    [
+        (
+            "memory".to_owned(),
+            Quantity(status.system_memory_total.to_string()),
+        ),
+        ("pods".to_owned(), Quantity(PODS.into())),
+    ]
+    .into()
+}
+
+fn info(status: &HostStatus) -> NodeSystemInfo {
+    NodeSystemInfo {
+        architecture: status.os_arch.clone(),
+        container_runtime_version: "waft://wasmtime".into(),
+        kernel_version: status.os_kernel.clone(),
+        kubelet_version: format!("waft-{}", status.version),
+        operating_system: status.os_name.clone(),
+        os_image: status.os_name.clone(),
+        ..NodeSystemInfo::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_as_its_host_is() {
+        let host: Host = serde_json::from_value(json!({
+            "metadata": {"name": "here", "labels": {"hostgroup": "default"}},
+            "hostId": "id",
+            "hostname": "127.0.0.1",
+            "status": {
+                "version": "1.2.3", "osName": "linux", "osArch": "x86_64", "osKernel": "6",
+                "systemCPUUsage": "1", "systemMemoryTotal": 1024, "systemMemoryFree": 1,
+                "conditions": [{"type": "Ready", "status": "True", "reason": "Available"}],
+            },
+        }))
+        .unwrap();
+        let node = serde_json::to_value(of(&host)).unwrap();
+        assert_eq!(node["metadata"]["labels"]["hostgroup"], "default");
+        assert_eq!(node["status"]["conditions"][0]["status"], "True");
+        assert_eq!(node["status"]["capacity"]["memory"], "1024");
+        assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "waft-1.2.3");
+
+        let silent: Host = serde_json::from_value(json!({"metadata": {"name": "s"}})).unwrap();
+        let node = serde_json::to_value(of(&silent)).unwrap();
+        assert_eq!(node["status"]["conditions"][0]["status"], "Unknown");
+    }
+}

@@ -1,0 +1,160 @@
+//! Which conditions are worth a line: those that say an object can't become ready, once each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{ResourceExt as _, api::DynamicObject};
+use waft_api::{Condition, Reason, conditions};
+
+use crate::event::UpEvent;
+
+/// Reasons that only say how far something is.
+const QUIET: [Reason; 13] = [
+    Reason::Available,
+    Reason::Reconciling,
+    Reason::Waiting,
+    Reason::Pulling,
+    Reason::Compiling,
+    Reason::Starting,
+    Reason::Stopping,
+    Reason::Completed,
+    Reason::ScalingUp,
+    Reason::ScalingDown,
+    Reason::ReplicasUnavailable,
+    Reason::RollingOut,
+    Reason::ScaledToZero,
+];
+
+/// Reason and message.
+type Said = (String, String);
+
+/// What was told of each object, by kind, namespace and name.
+#[derive(Default)]
+pub(super) struct Failures {
+    told: BTreeMap<(String, String, String), BTreeSet<Said>>,
+}
+
+impl Failures {
+    /// What is to be told of an object now.
+    pub(super) fn changed(&mut self, kind: &str, object: &DynamicObject) -> Vec<UpEvent> {
+        // What an owner makes of it is told of the owner.
+        if object
+            .owner_references()
+            .iter()
+            .any(|o| o.controller == Some(true))
+        {
+            return Vec::new();
+        }
+        let known = object.data["status"]["conditions"].clone();
+        let known = serde_json::from_value::<Vec<Condition>>(known).unwrap_or_default();
+        let ready = known
+            .iter()
+            .any(|c| c.type_ == conditions::READY && c.is_true());
+        let wrong = wrong(&known);
+        let told = self.told.entry(key(kind, object)).or_default();
+        if ready {
+            // If it fails again later, that is news.
+            told.retain(|said| wrong.contains(said));
+        }
+        let mut events = Vec::new();
+        for (reason, message) in wrong {
+            if told.insert((reason.clone(), message.clone())) {
+                events.push(UpEvent::Failed {
+                    object: shown(kind, object),
+                    reason,
+                    message,
+                });
+            }
+        }
+        events
+    }
+
+    /// Forgets an object.
+    pub(super) fn gone(&mut self, kind: &str, object: &DynamicObject) {
+        self.told.remove(&key(kind, object));
+    }
+}
+
+fn key(kind: &str, object: &DynamicObject) -> (String, String, String) {
+    let namespace = object.namespace().unwrap_or_default();
+    (kind.into(), namespace, object.name_any())
+}
+
+fn shown(kind: &str, object: &DynamicObject) -> String {
+    let name = object.name_any();
+    match object.namespace().as_deref() {
+        None | Some("default") => format!("{kind}/{name}"),
+        Some(namespace) => format!("{kind}/{name} in namespace {namespace}"),
+    }
+}
+
+/// Reason and message of every condition that tells of a failure; several that say the same count
+/// once.
+fn wrong(all: &[Condition]) -> Vec<Said> {
+    let mut found: Vec<Said> = Vec::new();
+    for condition in all {
+        let bad = if condition.type_ == conditions::DEGRADED {
+            "True"
+        } else {
+            "False"
+        };
+        let reason = condition.reason.clone().unwrap_or_default();
+        let quiet = QUIET.iter().any(|quiet| quiet.as_str() == reason);
+        let known = found.iter().any(|(known, _)| *known == reason);
+        if condition.status == bad && !quiet && !known {
+            found.push((reason, condition.message.clone().unwrap_or_default()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(conditions: Value) -> DynamicObject {
+        serde_json::from_value(json!({
+            "metadata": {"name": "a", "namespace": "default"},
+            "status": {"conditions": conditions},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_again_after_it_worked() {
+        let failed = object(json!([
+            {"type": "Sync", "status": "False", "reason": "NotWasm", "message": "m"},
+            {"type": "Scale", "status": "False", "reason": "Waiting"},
+            {"type": "Ready", "status": "False", "reason": "NotWasm", "message": "m"},
+        ]));
+        let ready = object(json!([{"type": "Ready", "status": "True", "reason": "Available"}]));
+        let mut failures = Failures::default();
+        assert_eq!(failures.changed("Workload", &failed).len(), 1);
+        assert!(failures.changed("Workload", &failed).is_empty());
+        assert!(failures.changed("Workload", &ready).is_empty());
+        assert_eq!(failures.changed("Workload", &failed).len(), 1);
+    }
+
+    #[test]
+    fn degraded_is_told_though_it_is_ready_and_only_once() {
+        let degraded = object(json!([
+            {"type": "Ready", "status": "True", "reason": "Available"},
+            {"type": "Degraded", "status": "True", "reason": "EmbeddedBackend", "message": "m"},
+        ]));
+        let mut failures = Failures::default();
+        assert_eq!(failures.changed("Workload", &degraded).len(), 1);
+        assert!(failures.changed("Workload", &degraded).is_empty());
+    }
+
+    #[test]
+    fn what_has_an_owner_is_silent() {
+        let mut owned = object(json!([{"type": "Ready", "status": "False", "reason": "NotWasm"}]));
+        owned.metadata.owner_references = Some(
+            serde_json::from_value(json!([{"apiVersion": "a/v1", "kind": "K", "name": "n",
+                "uid": "1", "controller": true}]))
+            .unwrap(),
+        );
+        assert!(Failures::default().changed("Workload", &owned).is_empty());
+    }
+}

@@ -1,0 +1,119 @@
+//! The host of this process: its engine, its images, and the runtime its guests run on.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use uuid::Uuid;
+use waft_api::names::LABEL_HOSTGROUP;
+use waft_host::{Host, HostConfig};
+use waft_ir::{Failure, HostId};
+use waft_oci::{FileRoots, Mirror, Store, StoreConfig};
+use waft_runtime::{Engine, EngineBuilder, EngineConfig};
+
+use crate::{event::UpError, folders, manifest::Manifests, options::UpOptions};
+
+/// How long a workload that is replaced or deleted may go on with its requests.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// The runtime of guests and their connections, apart from the one of the control plane: a guest
+/// that is busy delays no controller. Dropping it ends whatever runs on it.
+pub(super) struct GuestRuntime(Option<Runtime>);
+
+impl GuestRuntime {
+    /// Starts its threads.
+    pub(super) fn start() -> Result<Self, UpError> {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("waft-guest")
+            .enable_all()
+            .build()
+            .map_err(|error| UpError::Internal(format!("no threads for guests: {error}")))?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> Result<Handle, UpError> {
+        let runtime = self.0.as_ref().map(Runtime::handle);
+        let gone = || UpError::Internal("the runtime of guests is gone".into());
+        runtime.cloned().ok_or_else(gone)
+    }
+}
+
+impl Drop for GuestRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // Waiting for it is not allowed on another runtime, and it was drained before.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Opens the host and the images.
+pub(super) fn open(
+    options: &UpOptions,
+    working_dir: &Path,
+    data_dir: &Path,
+    manifests: &Manifests,
+    guests: &GuestRuntime,
+) -> Result<(Arc<Host>, Store), UpError> {
+    let mut config = StoreConfig::new(options.cache_dir.join("images"), working_dir);
+    config.roots = FileRoots {
+        working_dir: working_dir.into(),
+        manifest_dirs: folders::remember(data_dir, &manifests.folders)?,
+        extra: options.file_roots.clone(),
+    };
+    for (host, url) in &options.registry_mirrors {
+        let mirror = format!("{host}={url}").parse::<Mirror>();
+        let mirror = mirror.map_err(|error| UpError::Internal(error.to_string()))?;
+        config.mirrors.push(mirror);
+    }
+    let store = Store::new(config).map_err(failed)?;
+    let engine = engine(options)?;
+    let mut labels = options.host_labels.clone();
+    labels
+        .entry(LABEL_HOSTGROUP.into())
+        .or_insert_with(|| "default".into());
+    let config = HostConfig {
+        id: HostId(Uuid::new_v4().to_string()),
+        name: machine_name(),
+        hostname: options.http.ip().to_string(),
+        labels,
+        environment: options.environment.clone(),
+        log_dir: Some(data_dir.join("logs")),
+        stop_grace: STOP_GRACE,
+        control_runtime: Handle::current(),
+        guest_runtime: guests.handle()?,
+    };
+    let host = Host::new(config, engine, store.clone()).map_err(|source| UpError::Io {
+        path: data_dir.join("logs"),
+        source,
+    })?;
+    Ok((host, store))
+}
+
+fn engine(options: &UpOptions) -> Result<Engine, UpError> {
+    let mut builder = EngineBuilder::new(EngineConfig {
+        cache_dir: Some(options.cache_dir.join("compiled")),
+        ..EngineConfig::default()
+    });
+    waft_capabilities::register_all(&mut builder);
+    builder.build().map_err(failed)
+}
+
+fn failed(failure: Failure) -> UpError {
+    UpError::Internal(failure.message)
+}
+
+/// The machine's name as the name of an object: it stays the same when `waft up` is started again.
+fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let is_fine = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    let name: String = name
+        .to_lowercase()
+        .chars()
+        .filter(is_fine)
+        .take(63)
+        .collect();
+    match name.trim_matches('-') {
+        "" => "localhost".into(),
+        name => name.into(),
+    }
+}

@@ -1,0 +1,250 @@
+//! `waft up` as a whole: manifests in, HTTP answers out.
+
+#![allow(clippy::unwrap_used, reason = "a test that stops says enough")]
+
+mod support;
+
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::api::{DeleteParams, ListParams};
+use support::{Home, Platform, eventually, hello, hello_wasm};
+use waft_api::{Host, Workload, WorkloadDeployment};
+use waft_local::{Source, UpError, UpEvent, UpOptions};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_answers_until_it_is_deleted() {
+    let home = Home::new();
+    home.write("hello.wasm", hello_wasm());
+    let file = home.write("hello.yaml", hello("hello"));
+    let mut platform = Platform::start(home.applying(&file)).await.unwrap();
+    let url = platform
+        .event(|event| match event {
+            UpEvent::RouteReady { url, .. } => Some(url.clone()),
+            _ => None,
+        })
+        .await;
+    assert_eq!(
+        url,
+        format!("http://hello.localhost:{}/", platform.http.port())
+    );
+    let (status, body) = platform.get("hello.localhost", "/").await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(platform.admin("/readyz").await.0, 200);
+    assert!(
+        platform
+            .admin("/metrics")
+            .await
+            .1
+            .contains("waft_guest_calls_total")
+    );
+
+    let deployments = platform.api::<WorkloadDeployment>();
+    deployments
+        .delete("hello", &DeleteParams::default())
+        .await
+        .unwrap();
+    platform.until_status("hello.localhost", 404).await;
+    let pods = platform.api::<Pod>();
+    eventually(async || {
+        let left = pods.list(&ListParams::default()).await.unwrap();
+        left.items.is_empty().then_some(())
+    })
+    .await;
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_component_is_a_workload_with_a_pod_on_a_node() {
+    let home = Home::new();
+    let file = home.write("hello.wasm", hello_wasm());
+    let platform = Platform::start(home.applying(&file)).await.unwrap();
+    platform.until_status("hello.localhost", 200).await;
+    let host = platform
+        .api::<Host>()
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    let host = host.items[0].metadata.name.clone().unwrap();
+    let selector = "runtime.wasmcloud.dev/workload-deployment=hello";
+    let pods = platform.api::<Pod>();
+    let pod = eventually(async || {
+        let pods = pods
+            .list(&ListParams::default().labels(selector))
+            .await
+            .unwrap();
+        let pod = pods.items.into_iter().next()?;
+        let running = pod.status.as_ref()?.phase.as_deref() == Some("Running");
+        (running && pod.spec.as_ref()?.node_name.is_some()).then_some(pod)
+    })
+    .await;
+    assert_eq!(
+        pod.spec.as_ref().unwrap().node_name.as_deref(),
+        Some(host.as_str())
+    );
+    let nodes = kube::Api::<Node>::all(platform.client.clone());
+    assert!(nodes.get_opt(&host).await.unwrap().is_some());
+
+    // Deleting the Pod replaces the workload, as a set does elsewhere.
+    let name = pod.metadata.name.unwrap();
+    pods.delete(&name, &DeleteParams::default()).await.unwrap();
+    let workloads = platform.api::<Workload>();
+    eventually(async || {
+        let all = workloads.list(&ListParams::default()).await.unwrap();
+        let names = all.items.iter().filter_map(|w| w.metadata.name.as_deref());
+        (names.collect::<Vec<_>>() != [name.as_str()] && all.items.len() == 1).then_some(())
+    })
+    .await;
+    platform.until_status("hello.localhost", 200).await;
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_serves_again_after_a_restart() {
+    let home = Home::new();
+    home.write("hello.wasm", hello_wasm());
+    let file = home.write("hello.yaml", hello("again"));
+    let platform = Platform::start(home.applying(&file)).await.unwrap();
+    platform.until_status("again.localhost", 200).await;
+    platform.stop().await.unwrap();
+
+    let platform = Platform::start(home.options()).await.unwrap();
+    platform.until_status("again.localhost", 200).await;
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_wrong_object_applies_nothing() {
+    let home = Home::new();
+    let wrong = hello("wrong").replace("image: file:hello.wasm", "image: 7\n          imge: x");
+    let good = hello("good").replace("  name: good\n", "  name: good\n  namespace: fresh\n");
+    let file = home.write("set.yaml", format!("{good}---\n{wrong}"));
+    let error = Platform::start(home.applying(&file)).await.err().unwrap();
+    let UpError::Refused { object, message } = &error else {
+        panic!("{error}");
+    };
+    assert!(
+        object.starts_with("WorkloadDeployment/wrong in "),
+        "{object}"
+    );
+    assert!(
+        message.contains("image") || message.contains("imge"),
+        "{message}"
+    );
+
+    let platform = Platform::start(home.options()).await.unwrap();
+    let deployments = kube::Api::<WorkloadDeployment>::all(platform.client.clone());
+    assert!(
+        deployments
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    let namespaces = kube::Api::<Namespace>::all(platform.client.clone());
+    eventually(async || {
+        let fresh = namespaces.get_opt("fresh").await.unwrap();
+        fresh.is_none().then_some(())
+    })
+    .await;
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_and_a_folder_in_use_are_refused() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = UpOptions {
+        api: taken.local_addr().unwrap(),
+        ..home.options()
+    };
+    let error = Platform::start(options).await.err().unwrap();
+    assert!(
+        matches!(error, UpError::Listen { what: "--api", .. }),
+        "{error}"
+    );
+
+    let platform = Platform::start(home.options()).await.unwrap();
+    let error = Platform::start(home.options()).await.err().unwrap();
+    assert!(matches!(error, UpError::DataDirInUse { .. }), "{error}");
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_with_its_object_and_the_rest_serves() {
+    let home = Home::new();
+    home.write("hello.wasm", hello_wasm());
+    let missing = hello("missing").replace("hello.wasm", "nowhere.wasm");
+    let file = home.write("two.yaml", format!("{}---\n{missing}", hello("works")));
+    let mut platform = Platform::start(home.applying(&file)).await.unwrap();
+    let message = platform
+        .event(|event| match event {
+            UpEvent::Failed {
+                object,
+                reason,
+                message,
+            } => {
+                assert_eq!(object, "WorkloadDeployment/missing");
+                assert_eq!(reason, "FileNotFound");
+                Some(message.clone())
+            }
+            _ => None,
+        })
+        .await;
+    assert!(message.contains("nowhere.wasm"), "{message}");
+    platform.until_status("works.localhost", 200).await;
+    assert_eq!(platform.get("missing.localhost", "/").await.0, 503);
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_file_is_followed() {
+    let home = Home::new();
+    home.write("hello.wasm", hello_wasm());
+    let file = home.write("all.yaml", format!("{}---\n{}", hello("one"), hello("two")));
+    let options = UpOptions {
+        watch: true,
+        sources: vec![Source::Path(file.clone())],
+        ..home.options()
+    };
+    let mut platform = Platform::start(options).await.unwrap();
+    platform.until_status("two.localhost", 200).await;
+    let workloads = platform.api::<Workload>();
+    let first = workloads.list(&ListParams::default()).await.unwrap();
+
+    // A mistake changes nothing.
+    home.write("all.yaml", "kind: [");
+    platform
+        .event(|event| match event {
+            UpEvent::SourceFailed { message } => {
+                assert!(message.contains("does not parse"), "{message}");
+                Some(())
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(platform.get("two.localhost", "/").await.0, 200);
+
+    home.write("all.yaml", hello("one"));
+    platform.until_status("two.localhost", 404).await;
+    assert_eq!(platform.get("one.localhost", "/").await.0, 200);
+
+    // New bytes roll out: a custom section changes nothing else.
+    let mut bytes = hello_wasm();
+    bytes.extend([0, 2, 1, b'x']);
+    home.write("hello.wasm", bytes);
+    let known = first.items.iter().filter_map(|w| w.metadata.uid.clone());
+    let known = known.collect::<Vec<_>>();
+    eventually(async || {
+        let now = workloads.list(&ListParams::default()).await.unwrap();
+        let new = |w: &Workload| {
+            w.metadata
+                .uid
+                .as_ref()
+                .is_some_and(|uid| !known.contains(uid))
+        };
+        (now.items.len() == 1 && now.items.iter().all(new)).then_some(())
+    })
+    .await;
+    platform.until_status("one.localhost", 200).await;
+    platform.stop().await.unwrap();
+}

@@ -357,3 +357,86 @@ impl<T> Wire<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    const HEAD: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// A wire with one request read, and its client.
+    async fn with_request() -> (Wire<DuplexStream>, DuplexStream) {
+        let (mut client, server) = duplex(1 << 10);
+        client.write_all(HEAD).await.unwrap();
+        let (mut wire, protocol) = Wire::open(server).await.unwrap();
+        assert_eq!(protocol, Protocol::Http1);
+        let mut head = vec![0; HEAD.len()];
+        wire.read_exact(&mut head).await.unwrap();
+        assert_eq!(head, HEAD);
+        (wire, client)
+    }
+
+    async fn time_to_end(wire: &mut Wire<DuplexStream>) -> Duration {
+        let started = Instant::now();
+        assert_eq!(wire.read(&mut [0]).await.unwrap(), 0);
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_at_once() {
+        let (mut wire, mut client) = with_request().await;
+        client.shutdown().await.unwrap();
+        assert_eq!(time_to_end(&mut wire).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_counts_as_gone_a_little_later() {
+        let (mut wire, mut client) = with_request().await;
+        let (_active, refused) = wire.signals().begin();
+        assert_eq!(refused, None);
+        // However long it was quiet before.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        client.shutdown().await.unwrap();
+        let took = time_to_end(&mut wire).await;
+        assert!((GONE_AFTER..2 * GONE_AFTER).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_sent_to_is_there() {
+        let (mut wire, mut client) = with_request().await;
+        let (active, _) = wire.signals().begin();
+        client.shutdown().await.unwrap();
+        for _ in 0..10 {
+            let early = tokio::time::timeout(GONE_AFTER / 2, time_to_end(&mut wire));
+            assert!(early.await.is_err(), "gone while it was sent to");
+            wire.write_all(b"x").await.unwrap();
+        }
+        // And one that does not read what it is sent is waited for.
+        let full = tokio::time::timeout(GONE_AFTER, wire.write_all(&[b'x'; 2 << 10]));
+        assert!(full.await.is_err());
+        let blocked = tokio::time::timeout(100 * GONE_AFTER, time_to_end(&mut wire));
+        assert!(blocked.await.is_err(), "gone while it was slow");
+        drop(active);
+    }
+
+    #[tokio::test]
+    async fn the_protocol_is_told_by_the_first_bytes() {
+        for (bytes, expected) in [
+            (
+                &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+                Some(Protocol::Http2),
+            ),
+            (b"PRI * HTTP/1.1\r\n", Some(Protocol::Http1)),
+            (b"P", None),
+            (b"", None),
+        ] {
+            let (mut client, server) = duplex(64);
+            client.write_all(bytes).await.unwrap();
+            client.shutdown().await.unwrap();
+            let opened = Wire::open(server).await.ok();
+            assert_eq!(opened.map(|(_, protocol)| protocol), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `waft apply`
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use waft_local::{Manifests, Object, Source};
+
+use crate::{
+    advice::Advice,
+    connection::{Catalog, Connection, Resource, is_missing_namespace, query},
+    exit::ExitStatus,
+    printer::Printer,
+};
+
+/// Who owns the fields that are applied here.
+const MANAGER: &str = "waft-apply";
+
+/// Applies all objects of some manifests, or none: first the server is asked about each, without
+/// writing anything.
+pub(crate) async fn apply(
+    connection: &Connection,
+    files: &[String],
+    force: bool,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
+    let manifests = load(files).await?;
+    let mut catalog = connection.catalog().await?;
+    let defined = defined_kinds(&manifests);
+    for object in &manifests.objects {
+        let Some(resource) = catalog.of(object.api_version(), object.kind()) else {
+            if defined.contains(object.kind()) {
+                continue;
+            }
+            return Err(unknown_kind(object));
+        };
+        match write(connection, resource, object, force, true).await {
+            // The namespace is made below, before what belongs into it.
+            Err(error) if is_missing_namespace(&error) => {}
+            other => {
+                other?;
+            }
+        }
+    }
+    for object in &manifests.objects {
+        if catalog.of(object.api_version(), object.kind()).is_none() {
+            // It is of a kind that was applied a moment ago.
+            catalog = connection.catalog().await?;
+        }
+        let resource = catalog.of(object.api_version(), object.kind());
+        let resource = resource.ok_or_else(|| unknown_kind(object))?;
+        let mut change = write(connection, resource, object, force, false).await;
+        if let Err(error) = &change
+            && is_missing_namespace(error)
+        {
+            create_namespace(connection, &catalog, namespace_of(connection, object)).await?;
+            printer.data(format_args!(
+                "namespace/{} created",
+                namespace_of(connection, object)
+            ))?;
+            change = write(connection, resource, object, force, false).await;
+        }
+        let name = format!("{}/{}", resource.full_singular(), object.name());
+        printer.data(format_args!("{name} {}", change?))?;
+    }
+    Ok(ExitStatus::Success)
+}
+
+/// Reads manifests as `waft up` does.
+pub(super) async fn load(files: &[String]) -> anyhow::Result<Manifests> {
+    let sources: Vec<_> = files.iter().map(|file| Source::parse(file)).collect();
+    let working_dir = std::env::current_dir()?;
+    let manifests = waft_local::load(&sources, &working_dir).await?;
+    if manifests.objects.is_empty() {
+        return Err(Advice::error(
+            "there is no object in these manifests",
+            "a manifest holds at least one document with apiVersion, kind and metadata.name",
+        ));
+    }
+    Ok(manifests)
+}
+
+/// The failure of an object whose kind the server does not have.
+pub(super) fn unknown_kind(object: &Object) -> anyhow::Error {
+    Advice::error(
+        format!(
+            "{}: the server has no kind `{}` in `{}`",
+            object.origin,
+            object.kind(),
+            object.api_version()
+        ),
+        "`waft crds | kubectl apply -f -` brings Waft's kinds to a cluster; others are not served \
+         on one machine unless you apply their CustomResourceDefinition",
+    )
+}
+
+/// The namespace an object belongs into.
+pub(super) fn namespace_of<'a>(connection: &'a Connection, object: &'a Object) -> &'a str {
+    object.namespace().unwrap_or(&connection.namespace)
+}
+
+/// Applies one object, or only asks whether that would work. Returns what became of it.
+async fn write(
+    connection: &Connection,
+    resource: &Resource,
+    object: &Object,
+    force: bool,
+    dry_run: bool,
+) -> anyhow::Result<&'static str> {
+    let path = resource.object(namespace_of(connection, object), object.name());
+    let mut pairs = vec![("fieldManager", MANAGER), ("fieldValidation", "Strict")];
+    if force {
+        pairs.push(("force", "true"));
+    }
+    if dry_run {
+        pairs.push(("dryRun", "All"));
+    }
+    let before = match dry_run {
+        true => None,
+        false => connection.find(&path).await?,
+    };
+    let after = connection.apply(&query(&path, &pairs), &object.value).await;
+    let after =
+        after.map_err(|error| error.context(format!("{} ({})", object.name(), object.origin)))?;
+    let version = |value: &serde_json::Value| value["metadata"]["resourceVersion"].clone();
+    Ok(match before {
+        None => "created",
+        Some(before) if version(&before) == version(&after) => "unchanged",
+        Some(_) => "configured",
+    })
+}
+
+async fn create_namespace(
+    connection: &Connection,
+    catalog: &Catalog,
+    name: &str,
+) -> anyhow::Result<()> {
+    let resource = catalog.find("namespaces")?;
+    let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    connection
+        .create(&resource.collection(None), &object)
+        .await?;
+    Ok(())
+}
+
+/// Kinds that the manifests themselves define.
+fn defined_kinds(manifests: &Manifests) -> BTreeSet<String> {
+    let definitions = manifests.objects.iter();
+    let definitions = definitions.filter(|object| object.kind() == "CustomResourceDefinition");
+    let kind = |object: &Object| {
+        object.value["spec"]["names"]["kind"]
+            .as_str()
+            .map(Into::into)
+    };
+    definitions.filter_map(kind).collect()
+}

@@ -1,0 +1,120 @@
+//! `waft up`
+
+mod report;
+
+use std::process;
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+use waft_local::{UpEvent, UpOptions};
+
+use self::report::{Reporter, Words};
+use crate::{arguments::Report, exit::ExitStatus, printer::Printer};
+
+/// Events waiting to be printed. Past it, lines of guests are dropped rather than memory filled.
+const EVENTS: usize = 1024;
+
+/// Runs the platform until a signal, or until it can't go on.
+pub(crate) async fn up(
+    options: UpOptions,
+    report: Report,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
+    // Before anything is started, so that no signal is missed.
+    let signals = Signals::listen().context("signals can't be listened to")?;
+    let stop = CancellationToken::new();
+    let (sender, events) = mpsc::channel(EVENTS);
+    let platform = async {
+        let result = waft_local::up(options, sender, stop.clone()).await;
+        // The printer may wait for a reader that is gone; then it ends with the platform.
+        (result, stop.cancel())
+    };
+    let words = print(events, report, printer, &stop);
+    let interrupted = quit_on_signals(signals, &stop, printer);
+    let ((result, ()), printed) = tokio::select! {
+        both = async { tokio::join!(platform, words) } => both,
+        never = interrupted => match never {},
+    };
+    result?;
+    printed?;
+    Ok(ExitStatus::Success)
+}
+
+/// Prints events until there are no more. If nobody reads them, the platform stops.
+async fn print(
+    mut events: mpsc::Receiver<UpEvent>,
+    report: Report,
+    printer: &Printer,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
+    let mut reporter = Reporter::new(report);
+    let mut result = Ok(());
+    while let Some(event) = events.recv().await {
+        if result.is_ok() {
+            result = reporter
+                .words(&event)
+                .into_iter()
+                .try_for_each(|words| words.say(printer));
+            if result.is_err() {
+                stop.cancel();
+            }
+        }
+    }
+    printer.progress_done();
+    result
+}
+
+/// The signals that end a program.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Stops the platform at the first signal, and the process at the second.
+async fn quit_on_signals(
+    mut signals: Signals,
+    stop: &CancellationToken,
+    printer: &Printer,
+) -> std::convert::Infallible {
+    signals.next().await;
+    printer.note("finishing requests; once more quits at once");
+    stop.cancel();
+    signals.next().await;
+    // Nothing is unwound: that is what was asked for, and what was acknowledged is on disk.
+    process::exit(ExitStatus::Interrupted.code().into());
+}
+
+impl Words {
+    fn say(&self, printer: &Printer) -> std::io::Result<()> {
+        match self {
+            Self::Data(line) => printer.data(line)?,
+            Self::Told(line) => printer.told(line)?,
+            Self::Guest(..) if printer.is_quiet() => {}
+            Self::Guest(prefix, line) => printer.guest(prefix, line)?,
+            Self::Note(line) => printer.note(line),
+            Self::Warning(line) => printer.warning(line),
+            Self::Progress(line) => printer.progress(line),
+        }
+        Ok(())
+    }
+}

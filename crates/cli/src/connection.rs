@@ -1,0 +1,176 @@
+//! The Kubernetes API, as the commands talk to it: JSON in and out, by path.
+//!
+//! Objects are [`Value`]s throughout: the commands show and pass on whatever the server has, known
+//! kinds or not, without losing a field.
+
+mod catalog;
+mod problem;
+
+use futures::AsyncBufRead;
+use http::{Method, Request, header};
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig as Contents, KubeconfigError},
+};
+use serde_json::Value;
+use url::form_urlencoded;
+
+pub(crate) use self::{
+    catalog::{Catalog, Resource},
+    problem::Refused,
+};
+use crate::{
+    advice::Advice,
+    settings::{ConnectionSettings, Kubeconfig},
+    text,
+};
+
+/// Asks for a table, and takes a plain list from a server that has none.
+pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+/// Asks for plain JSON.
+pub(crate) const JSON: &str = "application/json";
+/// Content type of a server-side apply.
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+
+/// An open connection.
+pub(crate) struct Connection {
+    client: Client,
+    server: String,
+    /// The namespace that was asked for, or the context's.
+    pub(crate) namespace: String,
+    /// Whether it was asked for.
+    pub(crate) namespace_given: bool,
+}
+
+impl Connection {
+    /// Reads the kubeconfig. The server is not asked yet.
+    pub(crate) async fn open(settings: &ConnectionSettings) -> anyhow::Result<Self> {
+        let contents = match &settings.kubeconfig {
+            Kubeconfig::File(path) => Contents::read_from(path),
+            Kubeconfig::Environment => Contents::from_env()
+                .and_then(|contents| contents.ok_or(KubeconfigError::CurrentContextNotSet)),
+            Kubeconfig::None(places) => {
+                let places: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
+                return Err(Advice::error(
+                    format!(
+                        "there is no kubeconfig: looked for {}",
+                        text::quoted(places.iter().map(String::as_str))
+                    ),
+                    "start a platform with `waft up`, or name a kubeconfig with `--kubeconfig`",
+                ));
+            }
+        };
+        let options = KubeConfigOptions {
+            context: settings.context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        let config = match contents {
+            Ok(contents) => Config::from_custom_kubeconfig(contents, &options).await,
+            Err(error) => Err(error),
+        };
+        let config = config.map_err(|e| problem::kubeconfig(e, settings))?;
+        let server = config.cluster_url.to_string();
+        let namespace = settings.namespace.clone();
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        Ok(Self {
+            client: Client::try_from(config)?,
+            server: server.trim_end_matches('/').into(),
+            namespace,
+            namespace_given: settings.namespace.is_some(),
+        })
+    }
+
+    /// What the server serves.
+    pub(crate) async fn catalog(&self) -> anyhow::Result<Catalog> {
+        let core = self.client.list_core_api_versions_aggregated();
+        let groups = self.client.list_api_groups_aggregated();
+        let (core, groups) = futures::try_join!(core, groups).map_err(|e| self.problem(e))?;
+        Ok(Catalog::new(core, groups))
+    }
+
+    /// Reads something.
+    pub(crate) async fn get(&self, path: &str, accept: &str) -> anyhow::Result<Value> {
+        self.send(Method::GET, path, &[(header::ACCEPT, accept)], Vec::new())
+            .await
+    }
+
+    /// Reads something that may be absent.
+    pub(crate) async fn find(&self, path: &str) -> anyhow::Result<Option<Value>> {
+        match self.get(path, JSON).await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if problem::is_not_found(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes something; `false` if it was not there.
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<bool> {
+        let options = br#"{"propagationPolicy":"Background"}"#.to_vec();
+        let headers = [(header::CONTENT_TYPE, JSON)];
+        match self.send(Method::DELETE, path, &headers, options).await {
+            Ok(_) => Ok(true),
+            Err(error) if problem::is_not_found(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes an object by server-side apply.
+    pub(crate) async fn apply(&self, path: &str, object: &Value) -> anyhow::Result<Value> {
+        let headers = [(header::CONTENT_TYPE, APPLY)];
+        let body = serde_json::to_vec(object)?;
+        self.send(Method::PATCH, path, &headers, body).await
+    }
+
+    /// Creates an object.
+    pub(crate) async fn create(&self, path: &str, object: &Value) -> anyhow::Result<Value> {
+        let headers = [(header::CONTENT_TYPE, JSON)];
+        let body = serde_json::to_vec(object)?;
+        self.send(Method::POST, path, &headers, body).await
+    }
+
+    /// Reads something line by line, for as long as the server goes on.
+    pub(crate) async fn lines(&self, path: &str) -> anyhow::Result<impl AsyncBufRead + use<>> {
+        let request = Request::get(path).body(Vec::new())?;
+        let stream = self.client.request_stream(request).await;
+        stream.map_err(|e| self.problem(e))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(header::HeaderName, &str)],
+        body: Vec<u8>,
+    ) -> anyhow::Result<Value> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let answer = self.client.request(request.body(body)?).await;
+        answer.map_err(|e| self.problem(e))
+    }
+
+    fn problem(&self, error: kube::Error) -> anyhow::Error {
+        problem::request(error, &self.server)
+    }
+}
+
+/// Whether an error says that the object is not there.
+pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
+    problem::is_not_found(error)
+}
+
+/// Whether an error says that an object's namespace is not there.
+pub(crate) fn is_missing_namespace(error: &anyhow::Error) -> bool {
+    problem::is_missing_namespace(error)
+}
+
+/// A path with a query.
+pub(crate) fn query(path: &str, pairs: &[(&str, &str)]) -> String {
+    if pairs.is_empty() {
+        return path.into();
+    }
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    format!("{path}?{}", query.finish())
+}

@@ -37,6 +37,7 @@ mod replica_set;
 mod routes;
 mod routing;
 mod schedule;
+mod sources;
 mod strays;
 mod trigger;
 mod unserved;

@@ -97,7 +97,7 @@ pub(crate) fn owner_reference<K: Object>(owner: &K) -> OwnerReference {
 }
 
 /// The controlling owner of a kind.
-pub(crate) fn owner_of_kind<'a, O: Object>(child: &'a impl Resource) -> Option<&'a OwnerReference> {
+pub(crate) fn owner_of_kind<O: Object>(child: &impl Resource) -> Option<&OwnerReference> {
     child.owner_references().iter().find(|owner| {
         owner.controller == Some(true)
             && owner.kind == O::kind(&())

@@ -11,7 +11,11 @@ use std::{
 
 use waft_ir::{Backend, HostPattern, PathMatch, Route, RouteKey};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 use waft_api::Reason;
+
+use crate::{condition::Verdict, key::Kind};
 
 /// Time to wait for response headers when nothing else is said.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -20,7 +24,7 @@ pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) struct SourceKey {
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: Kind,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -78,6 +82,36 @@ pub(crate) struct Routing {
     pub routes: Vec<Route>,
     /// By object.
     pub outcomes: BTreeMap<SourceKey, Outcome>,
+}
+
+impl SourceKey {
+    /// The key of an object.
+    pub(crate) fn of(kind: Kind, object: &impl Resource) -> Self {
+        Self::of_meta(kind, object.meta())
+    }
+
+    /// The key of an object, by its metadata.
+    pub(crate) fn of_meta(kind: Kind, meta: &ObjectMeta) -> Self {
+        Self {
+            kind,
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl Outcome {
+    /// What keeps the object from being reached at all.
+    pub(crate) fn blocked(&self) -> Option<Verdict> {
+        let refusal = self.refused.first().filter(|_| self.accepted.is_empty())?;
+        Some(Verdict::no(refusal.reason, refusal.message.clone()))
+    }
+
+    /// That the object is not reached by every route that it wishes for.
+    pub(crate) fn degraded(&self) -> Option<Verdict> {
+        let refusal = self.refused.first()?;
+        Some(Verdict::yes(refusal.reason, refusal.message.clone()))
+    }
 }
 
 impl Wish {
@@ -170,18 +204,18 @@ pub(crate) fn build(mut sources: Vec<Source>) -> Routing {
     routing
 }
 
-fn order(source: &Source) -> (i64, &str, &str, &str) {
+fn order(source: &Source) -> (i64, &str, &str, Kind) {
     let SourceKey {
         kind,
         namespace,
         name,
     } = &source.key;
-    (source.created, namespace, name, kind)
+    (source.created, namespace, name, *kind)
 }
 
 impl fmt::Display for SourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
     }
 }
 
@@ -192,7 +226,7 @@ mod tests {
     fn source(name: &str, created: i64, wishes: &[(&str, &str, &str)]) -> Source {
         Source {
             key: SourceKey {
-                kind: "HTTPTrigger",
+                kind: Kind::Trigger,
                 namespace: "default".into(),
                 name: name.into(),
             },

@@ -119,6 +119,8 @@ impl Wakes for ConfigMap {
         if !change.differs(|map| (map.data.clone(), map.binary_data.clone())) {
             return;
         }
+        // Host names may come from it.
+        context.wake_single(Kind::Routes);
         let (namespace, name) = name_of(map.as_ref());
         let uses = |spec: &WorkloadSpec| References::of(spec).config_maps.contains(name.as_str());
         wake_deployments(context, &namespace, uses);

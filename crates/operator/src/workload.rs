@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use waft_api::{Workload, WorkloadReplicaSet, names::FINALIZER_WORKLOAD};
 use waft_ir::WorkloadId;
 
-pub(crate) use build::{Identity, Inputs, build, credentials, inbound_http, placement};
+pub(crate) use build::{Identity, Inputs, build, credentials, placement};
 pub(crate) use decide::Memory;
 pub(crate) use references::References;
 pub(crate) use validate::{Checked, check, replicas};

@@ -90,9 +90,8 @@ pub(crate) fn plan(situation: &Situation<'_>) -> Plan {
     let complete =
         desired.is_some_and(|set| set.complete && set.replicas == wanted && !set.terminating);
 
-    let keep = if complete {
-        None
-    } else if situation.policy == Policy::Recreate && situation.desired.is_some() {
+    let recreates = situation.policy == Policy::Recreate && situation.desired.is_some();
+    let keep = if complete || recreates {
         None
     } else {
         keeper(&others, situation.previous)

@@ -18,10 +18,11 @@ use crate::{
     condition::{Verdict, Verdicts, merge, summary},
     context::Context,
     events,
+    key::Kind,
     object::HasStatus as _,
     problem::Problem,
     routes::{Outcome, SourceKey},
-    routing,
+    routing, sources,
     write::{self, WriteError},
 };
 
@@ -45,12 +46,9 @@ pub(crate) async fn write(
     deployment: &WorkloadDeployment,
     observed: &Observed<'_>,
 ) -> Result<(), WriteError> {
-    let key = SourceKey {
-        kind: "WorkloadDeployment",
-        namespace: deployment.namespace().unwrap_or_default(),
-        name: deployment.name_any(),
-    };
-    let routes = context.routing.outcome(&key);
+    let routes = context
+        .routing
+        .outcome(&SourceKey::of(Kind::Deployment, deployment));
     let url = routing::url(context, &routes);
     let status = build(deployment, observed, &routes, url, Timestamp::now());
     let mut warnings = events::warnings(deployment.conditions(), &status.conditions);
@@ -59,7 +57,7 @@ pub(crate) async fn write(
         .as_ref()
         .and_then(|status| status.observed_generation);
     if seen != status.observed_generation {
-        warnings.extend(routing::address_warning(&deployment.spec.template.spec));
+        warnings.extend(sources::address_warning(&deployment.spec.template.spec));
     }
     if write::status(&context.client, deployment, status).await? {
         events::warn(&context.client, deployment, &warnings).await;
@@ -193,7 +191,8 @@ fn judge(
             }
         }
     };
-    let ready = summary([&artifact, &sync, &deploy, &scale]);
+    let routed = routes.blocked().unwrap_or_else(Verdict::good);
+    let ready = summary([&artifact, &sync, &deploy, &scale, &routed]);
     let mut verdicts = vec![
         (types::ARTIFACT, artifact),
         (types::SYNC, sync),
@@ -201,13 +200,6 @@ fn judge(
         (types::SCALE, scale),
         (types::READY, ready),
     ];
-    verdicts.extend(degraded(routes));
+    verdicts.extend(routes.degraded().map(|verdict| (types::DEGRADED, verdict)));
     verdicts
-}
-
-/// What a user must know although it works.
-fn degraded(routes: &Outcome) -> Option<(&'static str, Verdict)> {
-    let refusal = routes.refused.first()?;
-    let message = refusal.message.clone();
-    Some((types::DEGRADED, Verdict::yes(refusal.reason, message)))
 }

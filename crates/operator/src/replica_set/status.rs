@@ -13,8 +13,10 @@ use super::plan::Plan;
 use crate::{
     condition::{Verdict, Verdicts, is_ready, merge, summary},
     context::Context,
+    key::Kind,
     object::{HasStatus as _, is_terminating},
     problem::Problem,
+    routes::{Outcome, SourceKey},
     write::{self, WriteError},
 };
 
@@ -27,7 +29,10 @@ pub(crate) async fn write(
     owned: &[Arc<Workload>],
     taken: Option<&str>,
 ) -> Result<(), WriteError> {
-    let status = build(set, wanted, plan, owned, taken, Timestamp::now());
+    let routes = context
+        .routing
+        .outcome(&SourceKey::of(Kind::ReplicaSet, set));
+    let status = build(set, wanted, plan, owned, taken, &routes, Timestamp::now());
     write::status(&context.client, set, status).await?;
     Ok(())
 }
@@ -39,6 +44,7 @@ pub(crate) fn build(
     plan: &Plan,
     owned: &[Arc<Workload>],
     taken: Option<&str>,
+    routes: &Outcome,
     now: Timestamp,
 ) -> WorkloadReplicaSetStatus {
     let generation = set.metadata.generation;
@@ -51,14 +57,15 @@ pub(crate) fn build(
         .filter(|workload| is_ready(workload.conditions(), workload.metadata.generation))
         .count();
     let expected = wanted.as_ref().copied().unwrap_or_default();
-    let verdicts = match wanted {
-        Ok(_) => judge(plan, &alive, expected, ready, taken),
+    let mut verdicts = match wanted {
+        Ok(_) => judge(plan, &alive, expected, ready, taken, routes),
         Err(problem) => vec![
             (types::SCALE_UP, Verdict::unknown(Reason::Waiting, "")),
             (types::SCALE_DOWN, Verdict::unknown(Reason::Waiting, "")),
             (types::READY, problem.verdict()),
         ],
     };
+    verdicts.extend(routes.degraded().map(|verdict| (types::DEGRADED, verdict)));
     WorkloadReplicaSetStatus {
         conditions: merge(set.conditions(), &verdicts, generation, now),
         replicas: Some(ReplicaCounts {
@@ -77,6 +84,7 @@ fn judge(
     expected: usize,
     ready: usize,
     taken: Option<&str>,
+    routes: &Outcome,
 ) -> Verdicts {
     let missing = plan.create.len() + plan.awaited.len();
     let up = match taken {
@@ -114,6 +122,9 @@ fn judge(
     let mut all = summary([&serving, &up, &down]);
     if !all.is_good() && expected > 1 {
         all.message = format!("{ready} of {expected} replicas are ready: {}", all.message);
+    }
+    if all.is_good() {
+        all = routes.blocked().unwrap_or(all);
     }
     vec![
         (types::SCALE_UP, up),

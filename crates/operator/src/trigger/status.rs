@@ -1,7 +1,6 @@
 //! What a trigger's status says.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use waft_api::{
     HttpTrigger, HttpTriggerStatus, Reason, WorkloadDeployment, conditions as types, names,
 };
@@ -10,10 +9,11 @@ use crate::{
     condition::{Verdict, Verdicts, merge, summary},
     context::Context,
     events,
+    key::Kind,
     object::HasStatus as _,
     problem::Problem,
     routes::{Outcome, SourceKey},
-    routing,
+    routing, sources,
     write::{self, WriteError},
 };
 
@@ -36,12 +36,9 @@ pub(crate) async fn write(
     trigger: &HttpTrigger,
     observed: &Observed<'_>,
 ) -> Result<(), WriteError> {
-    let key = SourceKey {
-        kind: "HTTPTrigger",
-        namespace: trigger.namespace().unwrap_or_default(),
-        name: trigger.name_any(),
-    };
-    let routes = context.routing.outcome(&key);
+    let routes = context
+        .routing
+        .outcome(&SourceKey::of(Kind::Trigger, trigger));
     let url = routing::url(context, &routes);
     let status = build(trigger, observed, &routes, url, Timestamp::now());
     let mut warnings = events::warnings(trigger.conditions(), &status.conditions);
@@ -50,7 +47,7 @@ pub(crate) async fn write(
         .as_ref()
         .and_then(|status| status.observed_generation);
     if seen != status.observed_generation {
-        warnings.extend(routing::address_warning(&trigger.spec.template.spec));
+        warnings.extend(sources::address_warning(&trigger.spec.template.spec));
     }
     if write::status(&context.client, trigger, status).await? {
         events::warn(&context.client, trigger, &warnings).await;

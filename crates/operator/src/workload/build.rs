@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use waft_api::{LocalObjectReference, LocalResources, Reason, WorkloadSpec, names};
+use waft_api::{LocalObjectReference, LocalResources, Reason, WorkloadSpec};
 use waft_ir::{
     CapabilityGrant, Component, Credentials, HostId, Image, Placement, Workload, WorkloadId,
 };
@@ -156,17 +156,6 @@ fn resources(
         environment,
         config,
         ..waft_ir::LocalResources::default()
-    })
-}
-
-/// The `wasi:http` entries that declare a handler.
-pub(crate) fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &waft_api::HostInterface> {
-    spec.host_interfaces.iter().filter(|entry| {
-        (entry.namespace.as_str(), entry.package.as_str()) == names::WASI_HTTP
-            && entry
-                .interfaces
-                .iter()
-                .any(|name| name == "incoming-handler" || name == "handler")
     })
 }
 

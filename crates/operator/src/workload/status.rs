@@ -2,15 +2,20 @@
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
-use waft_api::{Workload, WorkloadStatus};
+use waft_api::{
+    Workload, WorkloadStatus,
+    conditions::{DEGRADED, READY},
+};
 
 use super::decide::Decision;
 use crate::{
-    condition::merge,
+    condition::{Verdict, Verdicts, merge},
     context::Context,
     events,
+    key::Kind,
     object::HasStatus as _,
-    routing,
+    routes::{Outcome, SourceKey},
+    sources,
     write::{self, WriteError},
 };
 
@@ -23,10 +28,14 @@ pub(crate) async fn write(
     let generation = workload.metadata.generation;
     let hosts = context.link.hosts().borrow().clone();
     let host = decision.host.as_ref().and_then(|id| hosts.get(id));
+    let routes = context
+        .routing
+        .outcome(&SourceKey::of(Kind::Workload, workload));
+    let verdicts = with_routes(decision.verdicts.clone(), &routes);
     let status = WorkloadStatus {
         conditions: merge(
             workload.conditions(),
-            &decision.verdicts,
+            &verdicts,
             generation,
             Timestamp::now(),
         ),
@@ -41,10 +50,24 @@ pub(crate) async fn write(
         .as_ref()
         .and_then(|status| status.observed_generation);
     if seen != generation && workload.owner_references().is_empty() {
-        warnings.extend(routing::address_warning(&workload.spec));
+        warnings.extend(sources::address_warning(&workload.spec));
     }
     if write::status(&context.client, workload, status).await? {
         events::warn(&context.client, workload, &warnings).await;
     }
     Ok(())
+}
+
+/// A workload of its own that no route leads to does not do what it is for.
+fn with_routes(mut verdicts: Verdicts, routes: &Outcome) -> Verdicts {
+    for (type_, verdict) in &mut verdicts {
+        if *type_ == READY && verdict.is_good() {
+            *verdict = routes.blocked().unwrap_or_else(Verdict::good);
+        }
+    }
+    let degraded = verdicts.iter().any(|(type_, _)| *type_ == DEGRADED);
+    if !degraded {
+        verdicts.extend(routes.degraded().map(|verdict| (DEGRADED, verdict)));
+    }
+    verdicts
 }

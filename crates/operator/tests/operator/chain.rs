@@ -394,3 +394,40 @@ async fn nothing_is_written_when_nothing_changed() {
         .collect();
     assert_eq!(before, after);
 }
+
+#[tokio::test]
+async fn a_deployment_that_no_route_leads_to_says_who_holds_it() {
+    let mut world = World::new().await;
+    let named =
+        |name: &str| {
+            deployment("one", "").replace("name: hello", &format!("name: {name}")).replace(
+            "interfaces: [incoming-handler]",
+            "interfaces: [incoming-handler], config: {host: same.test, address: '0.0.0.0:80'}",
+        )
+        };
+    world.apply::<WorkloadDeployment>(&named("a-first")).await;
+    world.ready::<WorkloadDeployment>("a-first").await;
+    world.apply::<WorkloadDeployment>(&named("b-second")).await;
+    let second = world
+        .says::<WorkloadDeployment>("b-second", "Ready", "False", "RouteConflict")
+        .await;
+    assert!(message(&second, "Ready").contains("WorkloadDeployment default/a-first"));
+    assert!(is(&second, "Degraded", "True", Some("RouteConflict")));
+    world
+        .says::<WorkloadDeployment>("b-second", "Deploy", "True", "Available")
+        .await;
+    assert_eq!(world.backends("same.test"), Some(1));
+    let events = world.events("b-second").await;
+    let reasons: Vec<_> = events
+        .iter()
+        .filter_map(|event| event.reason.as_deref())
+        .collect();
+    assert!(reasons.contains(&"AddressIgnored") && reasons.contains(&"RouteConflict"));
+    world.delete::<WorkloadDeployment>("a-first").await;
+    world.ready::<WorkloadDeployment>("b-second").await;
+    world
+        .routed("the second serves", |table| {
+            backends(table, "same.test") == Some(1)
+        })
+        .await;
+}

@@ -1,4 +1,4 @@
-//! Pages of `docs/` that list what the code declares: written from it, and compared with it.
+//! `docs/reasons.md` lists what the code declares: written from it, and compared with it.
 
 use std::{fmt::Write as _, fs};
 
@@ -6,11 +6,9 @@ use std::{fmt::Write as _, fs};
 fn reasons() -> String {
     let mut page = String::from(
         "\
-# Reasons
+# Reasons of conditions and Events
 
-A closed list; names never change their meaning. This page is written from the code by a test: `WAFT_UPDATE_GOLDEN=1 cargo test -p waft-cli --test e2e documentation`.
-
-## Conditions and Events
+A closed list; names never change their meaning. Those of HTTP answers are in [http-answers.md](http-answers.md). This page is written from the code by a test: `WAFT_UPDATE_GOLDEN=1 cargo test -p waft-cli --test e2e documentation`.
 
 | reason | meaning |
 |---|---|
@@ -19,18 +17,6 @@ A closed list; names never change their meaning. This page is written from the c
     for reason in waft_api::Reason::ALL {
         let text = reason.description().trim();
         let _ = writeln!(page, "| `{}` | {text} |", reason.as_str());
-    }
-    page += "
-## HTTP answers
-
-What Waft answers itself carries one of these in `x-waft-reason`; a guest's own answer has none.
-
-| status | reason | body |
-|---|---|---|
-";
-    for reason in waft_host::Reason::ALL {
-        let (status, text) = (reason.status().as_u16(), reason.text().trim());
-        let _ = writeln!(page, "| {status} | `{}` | {text} |", reason.as_str());
     }
     page
 }

@@ -67,24 +67,24 @@ const WASI_0_3: &[(&str, &[&str])] = &[
     ("http", &["types", "client", "handler"]),
 ];
 
-/// Packages that the platform knows and this version does not serve.
-const NOT_SERVED_YET: &[(&str, &str)] = &[
-    ("wasi", "keyvalue"),
-    ("wasi", "blobstore"),
-    ("wasi", "messaging"),
-    ("wasi", "webgpu"),
-    ("wasi", "graphics-context"),
-    ("wasi", "surface"),
-    ("wasi", "nn"),
-    ("wasi", "tls"),
-    ("wasmcloud", "messaging"),
-    ("wasmcloud", "postgres"),
-    ("wasmcloud", "secrets"),
-    ("wasmcloud", "bus"),
-    ("wasmcloud", "identity"),
-    ("cosmonic", "kafka"),
-    ("cosmonic", "control"),
-];
+/// Packages that the platform knows and this version does not serve: whole namespaces, and packages
+/// of `wasi`.
+const NOT_SERVED_YET: (&[&str], &[&str]) = (
+    &["wasmcloud", "cosmonic", "spin", "fermyon"],
+    &[
+        "keyvalue",
+        "blobstore",
+        "messaging",
+        "otel",
+        "tls",
+        "webgpu",
+        "graphics-context",
+        "surface",
+        "frame-buffer",
+        "nn",
+        "sql",
+    ],
+);
 
 /// The WASI interfaces that every guest may import and that need no entry in a manifest.
 pub fn always_linked() -> Vec<InterfaceName> {
@@ -164,7 +164,10 @@ pub(crate) fn check(
             ),
         );
     }
-    if NOT_SERVED_YET.contains(&(name.namespace.as_str(), name.package.as_str())) {
+    let (namespaces, of_wasi) = NOT_SERVED_YET;
+    if namespaces.contains(&name.namespace.as_str())
+        || (name.namespace == "wasi" && of_wasi.contains(&name.package.as_str()))
+    {
         return refuse(
             FailureReason::NotSupportedYet,
             format!("the component imports `{import}`, which Waft does not serve yet"),
@@ -233,7 +236,7 @@ mod tests {
     fn imports_are_checked() {
         use FailureReason::*;
         let granted = [grant("wasi:config", &["store"])];
-        let cases: [(&str, &[CapabilityGrant], Option<FailureReason>); 12] = [
+        let cases: [(&str, &[CapabilityGrant], Option<FailureReason>); 13] = [
             ("wasi:http/types@0.2.0", &[], None),
             ("wasi:http/client@0.3.0", &[], None),
             ("wasi:io/poll@0.2.99", &[], None),
@@ -256,6 +259,7 @@ mod tests {
                 &[],
                 Some(NotSupportedYet),
             ),
+            ("fermyon:spin/http", &[], Some(NotSupportedYet)),
             ("my:own/thing", &[], Some(UnsupportedImport)),
             ("bare-function", &[], Some(UnsupportedImport)),
         ];

@@ -7,6 +7,7 @@
 //!
 //! Fetching images, routing, HTTP connections and where log lines go are left to others. `unsafe`
 //! stands only where wasmtime maps compiled code and where a thread lowers its own priority.
+#![deny(unsafe_code)]
 
 mod admission;
 mod body;

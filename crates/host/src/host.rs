@@ -17,7 +17,7 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, broadcast, watch},
+    sync::{Notify, Semaphore, broadcast, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_ir::{
@@ -73,6 +73,8 @@ pub struct Host {
     info: watch::Sender<Arc<BTreeMap<HostId, HostInfo>>>,
     workloads: Mutex<HashMap<WorkloadId, Entered>>,
     connections: TaskTracker,
+    /// One for each connection from outside.
+    places: Arc<Semaphore>,
     stop_accepting: CancellationToken,
     draining: AtomicBool,
     /// For the tasks of workloads, which outlive the call that starts them.
@@ -109,6 +111,7 @@ impl Host {
             logs,
             workloads: Mutex::default(),
             connections: TaskTracker::new(),
+            places: http::places(),
             stop_accepting: CancellationToken::new(),
             draining: AtomicBool::new(false),
             config,
@@ -134,6 +137,7 @@ impl Host {
             listener,
             self.serving.clone(),
             self.connections.clone(),
+            self.places.clone(),
             self.stop_accepting.clone(),
         ));
         Ok(())

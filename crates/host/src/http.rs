@@ -14,5 +14,5 @@ mod wire;
 
 pub(crate) use connection::serve;
 pub(crate) use router::Router;
-pub(crate) use server::accept;
+pub(crate) use server::{accept, places};
 pub(crate) use service::Entry;

@@ -15,6 +15,7 @@ mod collector;
 mod connect;
 mod definitions;
 mod delete;
+mod forward;
 mod list;
 mod namespaces;
 mod open;

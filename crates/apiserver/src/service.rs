@@ -237,10 +237,10 @@ impl ApiServer {
                     .await?;
                 Ok(answer::stream(lines, self.closing.clone()))
             }
-            Action::PortForward { .. } => {
+            Action::PortForward { ports } => {
                 self.get_value(&resource, namespace, &name)?;
-                let _ = parts;
-                Err(Status::bad_request("an upgrade to WebSocket is required"))
+                self.forward(namespace.unwrap_or_default(), &name, ports, parts)
+                    .await
             }
             Action::Exec => {
                 self.get_value(&resource, namespace, &name)?;

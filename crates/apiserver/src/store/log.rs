@@ -6,6 +6,7 @@
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
@@ -33,6 +34,8 @@ impl Log {
             .mode(0o600)
             .open(&path)?;
         let connection = Connection::open(&path)?;
+        // The folder has one owner; only a backup may hold a lock, and not for long.
+        connection.busy_timeout(Duration::from_millis(500))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "cache_size", -2048)?;

@@ -70,6 +70,8 @@ reasons! {
     NotSupportedYet,
     /// Two fields contradict each other.
     ConflictingFields,
+    /// An object that would have to be created exists and belongs to someone else.
+    NameTaken,
     /// A ConfigMap does not exist.
     ConfigMapNotFound,
     /// A Secret does not exist.

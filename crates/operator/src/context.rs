@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub memory: Mutex<HashMap<WorkloadId, Memory>>,
     /// Which annotations each Artifact had when it was resolved.
     pub resolved: Mutex<HashMap<String, String>>,
+    /// Children that the API server refused, with its answer, by the uid of the parent.
+    pub(crate) refused: Mutex<HashMap<String, (String, String)>>,
     /// Which HTTP handler images export.
     pub handlers: Handlers,
     wake: mpsc::UnboundedSender<Key>,
@@ -86,6 +88,7 @@ impl Context {
             routing: Routing::default(),
             memory: Mutex::default(),
             resolved: Mutex::default(),
+            refused: Mutex::default(),
             handlers: Handlers::default(),
             wake,
         };

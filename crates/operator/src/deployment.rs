@@ -92,6 +92,10 @@ pub(crate) async fn reconcile(
         .as_deref()
         .and_then(|desired| context.caches.replica_sets.get(namespace, desired))
         .filter(|set| !is_owned_by(set.as_ref(), deployment.as_ref()));
+    let refused = context.refused.lock().get(&uid).cloned();
+    let refused = refused
+        .filter(|(name, _)| Some(name.as_str()) == desired.as_deref())
+        .map(|(_, answer)| answer);
     status::write(
         context,
         &deployment,
@@ -101,11 +105,12 @@ pub(crate) async fn reconcile(
             plan: &planned,
             sets: &sets,
             taken: taken.is_some(),
+            refused: refused.as_deref(),
         },
     )
     .await?;
     if taken.is_none() {
-        apply::apply(context, wanted.ok().as_ref(), &planned, &sets).await?;
+        apply::apply(context, &deployment, wanted.ok().as_ref(), &planned, &sets).await?;
     }
     Ok(Next::Await)
 }

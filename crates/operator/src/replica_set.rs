@@ -9,12 +9,12 @@ mod plan;
 mod status;
 
 use kube::ResourceExt as _;
-use waft_api::WorkloadReplicaSet;
+use waft_api::{Reason, Workload, WorkloadReplicaSet};
 
 use crate::{
     context::Context,
     names::Hasher,
-    object::is_terminating,
+    object::{is_owned_by, is_terminating},
     problem::Problem,
     queue::Next,
     workload::{check, replicas},
@@ -42,15 +42,23 @@ pub(crate) async fn reconcile(
         Err(_) => plan::Plan::default(),
     };
 
-    let mut taken = None;
+    let mut hindrance = None;
     for missing in &planned.create {
         let workload = build::workload(&set, &hash, missing);
-        if write::create(&context.client, &workload).await? == Created::Exists {
-            let other = context.caches.workloads.get(namespace, missing);
-            taken = taken.or(other.filter(|other| {
-                !crate::object::is_owned_by(other.as_ref(), set.as_ref())
-                    && !is_terminating(other.as_ref())
-            }));
+        match write::create(&context.client, &workload).await {
+            Ok(Created::New) => {}
+            Ok(Created::Exists) => {
+                let other = context.caches.workloads.get(namespace, missing);
+                if other.is_some_and(|other| is_foreign(&other, &set)) {
+                    hindrance = Some(status::name_taken(missing));
+                }
+            }
+            // Refused for what the template says: so will be the others.
+            Err(WriteError::Refused(answer)) => {
+                hindrance = Some(Problem::new(Reason::ApplyFailed, answer));
+                break;
+            }
+            Err(error) => return Err(error),
         }
     }
     for workload in &owned {
@@ -58,9 +66,19 @@ pub(crate) async fn reconcile(
             write::delete(&context.client, workload.as_ref()).await?;
         }
     }
-    let taken = taken.map(|other| other.name_any());
-    status::write(context, &set, &wanted, &planned, &owned, taken.as_deref()).await?;
+    let observed = status::Observed {
+        wanted: &wanted,
+        plan: &planned,
+        owned: &owned,
+        hindrance,
+    };
+    status::write(context, &set, &observed).await?;
     Ok(Next::Await)
+}
+
+/// Whether a workload belongs to someone else for good.
+fn is_foreign(workload: &Workload, set: &WorkloadReplicaSet) -> bool {
+    !is_owned_by(workload, set) && !is_terminating(workload)
 }
 
 /// The number of replicas, if the set makes sense.

@@ -36,6 +36,8 @@ pub(crate) struct Observed<'a> {
     pub plan: &'a Plan,
     /// All its sets.
     pub sets: &'a [Arc<WorkloadReplicaSet>],
+    /// What the API server said when it refused the wanted set.
+    pub(crate) refused: Option<&'a str>,
     /// Whether the name of the wanted set belongs to someone else.
     pub taken: bool,
 }
@@ -143,13 +145,14 @@ fn judge(
         Err(Hindrance::Spec(problem)) => problem.verdict(),
         Err(Hindrance::Artifact(_)) => waiting(),
         Ok(wanted) if observed.taken => Verdict::no(
-            Reason::ConflictingFields,
+            Reason::NameTaken,
             format!(
                 "WorkloadReplicaSet `{}` exists and is not of this deployment; delete it",
                 wanted.name_any()
             ),
         ),
         Ok(_) if set.is_some() => Verdict::good(),
+        Ok(_) if let Some(answer) = observed.refused => Verdict::no(Reason::ApplyFailed, answer),
         Ok(_) if observed.plan.stage == Stage::Emptying => {
             Verdict::unknown(Reason::RollingOut, "the old replicas go first")
         }

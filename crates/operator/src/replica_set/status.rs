@@ -20,19 +20,34 @@ use crate::{
     write::{self, WriteError},
 };
 
+/// What was found out about a set.
+pub(crate) struct Observed<'a> {
+    /// The number of replicas, if the set makes sense.
+    pub(crate) wanted: &'a Result<usize, Problem>,
+    /// What is being done.
+    pub(crate) plan: &'a Plan,
+    /// Its Workloads.
+    pub(crate) owned: &'a [Arc<Workload>],
+    /// What keeps a Workload from being created.
+    pub(crate) hindrance: Option<Problem>,
+}
+
+/// The problem that a name which is needed belongs to someone else.
+pub(crate) fn name_taken(name: &str) -> Problem {
+    let message = format!("Workload `{name}` exists and is not of this set; delete or rename it");
+    Problem::new(Reason::NameTaken, message)
+}
+
 /// Writes it, if it changed. Warnings are told of the Workloads and of the deployment.
 pub(crate) async fn write(
     context: &Context,
     set: &WorkloadReplicaSet,
-    wanted: &Result<usize, Problem>,
-    plan: &Plan,
-    owned: &[Arc<Workload>],
-    taken: Option<&str>,
+    observed: &Observed<'_>,
 ) -> Result<(), WriteError> {
     let routes = context
         .routing
         .outcome(&SourceKey::of(Kind::ReplicaSet, set));
-    let status = build(set, wanted, plan, owned, taken, &routes, Timestamp::now());
+    let status = build(set, observed, &routes, Timestamp::now());
     write::status(&context.client, set, status).await?;
     Ok(())
 }
@@ -40,15 +55,13 @@ pub(crate) async fn write(
 /// Sums the set up.
 pub(crate) fn build(
     set: &WorkloadReplicaSet,
-    wanted: &Result<usize, Problem>,
-    plan: &Plan,
-    owned: &[Arc<Workload>],
-    taken: Option<&str>,
+    observed: &Observed<'_>,
     routes: &Outcome,
     now: Timestamp,
 ) -> WorkloadReplicaSetStatus {
     let generation = set.metadata.generation;
-    let alive: Vec<&Arc<Workload>> = owned
+    let alive: Vec<&Arc<Workload>> = observed
+        .owned
         .iter()
         .filter(|workload| !is_terminating(workload.as_ref()))
         .collect();
@@ -56,9 +69,9 @@ pub(crate) fn build(
         .iter()
         .filter(|workload| is_ready(workload.conditions(), workload.metadata.generation))
         .count();
-    let expected = wanted.as_ref().copied().unwrap_or_default();
-    let mut verdicts = match wanted {
-        Ok(_) => judge(plan, &alive, expected, ready, taken, routes),
+    let expected = observed.wanted.as_ref().copied().unwrap_or_default();
+    let mut verdicts = match observed.wanted {
+        Ok(_) => judge(observed, &alive, expected, ready, routes),
         Err(problem) => vec![
             (types::SCALE_UP, Verdict::unknown(Reason::Waiting, "")),
             (types::SCALE_DOWN, Verdict::unknown(Reason::Waiting, "")),
@@ -79,19 +92,16 @@ pub(crate) fn build(
 }
 
 fn judge(
-    plan: &Plan,
+    observed: &Observed<'_>,
     alive: &[&Arc<Workload>],
     expected: usize,
     ready: usize,
-    taken: Option<&str>,
     routes: &Outcome,
 ) -> Verdicts {
+    let plan = observed.plan;
     let missing = plan.create.len() + plan.awaited.len();
-    let up = match taken {
-        Some(name) => Verdict::no(
-            Reason::ConflictingFields,
-            format!("Workload `{name}` exists and is not of this set; delete or rename it"),
-        ),
+    let up = match &observed.hindrance {
+        Some(problem) => problem.verdict(),
         None if missing > 0 => Verdict::unknown(
             Reason::ScalingUp,
             format!("{missing} replicas are being added"),

@@ -99,7 +99,7 @@ fn judge(observed: &Observed<'_>, routes: &Outcome) -> Verdicts {
     let spec = observed.checked.map(Problem::verdict);
     let taken = observed.taken.then(|| {
         Verdict::no(
-            Reason::ConflictingFields,
+            Reason::NameTaken,
             "a WorkloadDeployment of this name exists and is not of this trigger; rename the \
              trigger or delete it",
         )

@@ -431,3 +431,42 @@ async fn a_deployment_that_no_route_leads_to_says_who_holds_it() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn what_the_api_server_refuses_is_told() {
+    let world = World::new().await;
+    let yaml = deployment("one", "").replace("{app: hello}", "{app: 'not a label value'}");
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ApplyFailed")
+        .await;
+    assert!(message(&hello, "Ready").contains("not a label value"));
+    let set = world.only_set().await;
+    assert!(is(&set, "ScaleUp", "False", Some("ApplyFailed")));
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+}
+
+#[tokio::test]
+async fn a_name_that_belongs_to_someone_else_is_left_alone() {
+    let world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let trigger = "
+apiVersion: control.cosmonic.io/v1alpha1
+kind: HTTPTrigger
+metadata: {name: hello}
+spec:
+  template: {spec: {components: [{name: http, image: two}]}}
+";
+    world.apply::<waft_api::HttpTrigger>(trigger).await;
+    world
+        .says::<waft_api::HttpTrigger>("hello", "Ready", "False", "NameTaken")
+        .await;
+    let hello = world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(hello.spec.template.spec.components[0].image, "one");
+}

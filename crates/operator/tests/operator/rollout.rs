@@ -181,3 +181,23 @@ async fn scaling_reaches_the_old_set_while_the_new_one_is_broken() {
         .routed("three serve", |table| backends(table, HOST) == Some(3))
         .await;
 }
+
+#[tokio::test]
+async fn many_replicas_come_and_go() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 100"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("two", "replicas: 100"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.delete::<WorkloadDeployment>("hello").await;
+    world
+        .linked("all stopped", |link| link.states_now().is_empty())
+        .await;
+    world
+        .routed("no route", |table| table.iter().count() == 0)
+        .await;
+}

@@ -290,6 +290,12 @@ fn check_schemas(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
             format!("spec.versions[{index}].schema.openAPIV3Schema")
         };
         let mut found = structural::check(schema, &path);
+        if version
+            .pointer("/subresources/status")
+            .is_some_and(Value::is_object)
+        {
+            check_root_for_status(schema, &path, &mut found);
+        }
         if found.is_empty() {
             match Schema::compile_custom(schema) {
                 Ok(_) => {}
@@ -301,6 +307,32 @@ fn check_schemas(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
         }
         errors.extend(found);
         check_subresources(version, index, errors);
+    }
+}
+
+/// With a status subresource the root must be a plain object, so that `status` can be told apart.
+fn check_root_for_status(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let kind = schema
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !kind.is_empty() && kind != "object" {
+        let detail = "only \"object\" is allowed as the type at the root of the schema if the status \
+                      subresource is enabled";
+        errors.push(FieldError::invalid(
+            format!("{path}.type"),
+            &json!(kind),
+            detail,
+        ));
+    }
+    let refused = [
+        "oneOf", "anyOf", "allOf", "not", "enum", "default", "nullable",
+    ];
+    for key in refused.into_iter().filter(|key| schema.get(key).is_some()) {
+        let detail = format!(
+            "{key} is not allowed at the root of the schema if the status subresource is enabled"
+        );
+        errors.push(FieldError::invalid_omitted(path, detail));
     }
 }
 

@@ -120,7 +120,7 @@ pub fn apply(
 pub fn track_update(old: Option<&Value>, new: &mut Value, schema: &Schema, manager: &Manager) {
     let mut entries = match old {
         None => Entries::default(),
-        Some(old) => entries::live_or_new(old, new, manager.subresource.is_some()),
+        Some(old) => entries::live_or_new(old, new, schema, manager.subresource.is_some()),
     };
     entries::take(new);
     if old.is_some() && entries.is_empty() {

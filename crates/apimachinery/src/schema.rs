@@ -142,6 +142,11 @@ impl Schema {
         compile::compile(schema, &|_| None, true)
     }
 
+    /// Compiles a piece of a custom resource's schema, to check a default against it.
+    pub(crate) fn compile_part(schema: &Value) -> Result<Self, Vec<FieldError>> {
+        compile::compile_part(schema)
+    }
+
     /// For kinds without a schema: everything is kept, maps merge, lists are atomic.
     pub fn untyped() -> Self {
         let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -168,6 +173,11 @@ impl Schema {
     /// Checks a pruned and defaulted value; what `old` already had wrong, unchanged, is let through.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         validation::validate(self, new, old)
+    }
+
+    /// Whether this is a custom resource's schema.
+    pub(crate) fn is_custom(&self) -> bool {
+        self.custom
     }
 
     pub(crate) fn root(&self) -> At<'_> {

@@ -4,6 +4,7 @@
 //! business; the code, the reason and the JSON body are decided in this module.
 
 mod field_error;
+pub(crate) mod go;
 
 pub(crate) use field_error::quote;
 pub use field_error::{FieldError, FieldErrorKind};

@@ -18,8 +18,50 @@ enum Place {
 
 pub(super) fn check(schema: &Value, path: &str) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    check_root(schema, path, &mut errors);
     walk(schema, path, Place::Root, &mut errors);
     errors
+}
+
+/// The root is an object with a name, whose metadata is not for the schema to describe.
+fn check_root(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if schema.get("additionalProperties").is_some() {
+        let field = format!("{path}.additionalProperties");
+        errors.push(FieldError::forbidden(field, "must not be used at the root"));
+    }
+    let metadata = schema
+        .pointer("/properties/metadata")
+        .and_then(Value::as_object);
+    let described = metadata.is_some_and(|metadata| {
+        let properties = metadata.get("properties").and_then(Value::as_object);
+        let names = properties
+            .into_iter()
+            .flatten()
+            .all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
+        !names
+            || metadata
+                .keys()
+                .any(|key| !matches!(key.as_str(), "type" | "description" | "properties"))
+    });
+    if described {
+        let detail = "must not specify anything other than name and generateName, but metadata is \
+                      implicitly specified";
+        errors.push(FieldError::forbidden(
+            format!("{path}.properties[metadata]"),
+            detail,
+        ));
+    }
+}
+
+fn check_embedded(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    if flag(schema, "x-kubernetes-embedded-resource")
+        && !flag(schema, "x-kubernetes-preserve-unknown-fields")
+        && schema.get("properties").is_none()
+    {
+        let detail = "must not be empty if x-kubernetes-embedded-resource is true without \
+                      x-kubernetes-preserve-unknown-fields";
+        errors.push(FieldError::required(format!("{path}.properties"), detail));
+    }
 }
 
 fn walk(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldError>) {
@@ -27,6 +69,7 @@ fn walk(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldError>) 
         combination(schema, path, errors);
     } else {
         check_type(schema, path, place, errors);
+        check_embedded(schema, path, errors);
         check_lists(schema, path, errors);
         check_default(schema, path, errors);
     }
@@ -101,11 +144,6 @@ fn check_type(schema: &Value, path: &str, place: Place, errors: &mut Vec<FieldEr
     let kind = text(schema, "type");
     let field = format!("{path}.type");
     let int_or_string = flag(schema, "x-kubernetes-int-or-string");
-    if int_or_string && !kind.is_empty() {
-        let detail = "must be empty if x-kubernetes-int-or-string is true";
-        errors.push(FieldError::invalid(field, &json!(kind), detail));
-        return;
-    }
     let untyped_ok = int_or_string
         || (flag(schema, "x-kubernetes-preserve-unknown-fields") && place != Place::Root);
     if kind.is_empty() {
@@ -164,7 +202,7 @@ fn check_lists(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
         }
         "map" => check_keys(schema, keys, path, errors),
         other => {
-            let known = ["atomic", "map", "set"].map(str::to_owned);
+            let known = ["atomic", "set", "map"].map(str::to_owned);
             let field = format!("{path}.x-kubernetes-list-type");
             errors.push(FieldError::not_supported(field, &json!(other), &known));
         }
@@ -195,12 +233,11 @@ fn check_keys(schema: &Value, keys: Option<&Vec<Value>>, path: &str, errors: &mu
         ));
         return;
     }
-    for (index, key) in keys.iter().enumerate() {
+    for key in keys {
         let name = key.as_str().unwrap_or_default();
-        let field = format!("{field}[{index}]");
         let Some(property) = items.pointer(&format!("/properties/{name}")) else {
             let detail = "entries must all be names of item properties";
-            errors.push(FieldError::invalid(field, key, detail));
+            errors.push(FieldError::invalid(field.as_str(), &json!(keys), detail));
             continue;
         };
         if matches!(text(property, "type"), "object" | "array") {
@@ -224,24 +261,21 @@ fn check_default(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let Some(default) = schema.get("default") else {
         return;
     };
-    let wrapped = json!({"type": "object", "properties": {"default": schema}});
-    let Ok(compiled) = Schema::compile_custom(&wrapped) else {
+    let Ok(compiled) = Schema::compile_part(schema) else {
         return;
     };
-    let mut value = json!({ "default": default });
-    for unknown in compiled.prune(&mut value) {
-        let detail = format!("must not have unknown fields: {unknown}");
-        errors.push(FieldError::invalid(
-            format!("{path}.default"),
-            default,
-            detail,
-        ));
+    let field = format!("{path}.default");
+    let mut value = default.clone();
+    if !compiled.prune(&mut value).is_empty() {
+        let detail = "must not have unknown fields";
+        errors.push(FieldError::invalid(field.as_str(), default, detail));
     }
     compiled.default(&mut value);
     for mut error in compiled.validate(&value, None) {
-        if error.field != "<nil>" {
-            error.field = format!("{path}.{}", error.field);
-        }
+        error.field = match error.field.as_str() {
+            "<nil>" => field.clone(),
+            below => format!("{field}.{below}"),
+        };
         errors.push(error);
     }
 }
@@ -273,13 +307,6 @@ fn combination(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn forbidden(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    if schema.get("additionalProperties") == Some(&json!(false)) {
-        let detail = "additionalProperties cannot be set to false";
-        errors.push(FieldError::forbidden(
-            format!("{path}.additionalProperties"),
-            detail,
-        ));
-    }
     if flag(schema, "uniqueItems") {
         let detail =
             "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
@@ -289,13 +316,8 @@ fn forbidden(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
         "$ref",
         "definitions",
         "dependencies",
-        "deprecated",
-        "discriminator",
         "id",
         "patternProperties",
-        "readOnly",
-        "writeOnly",
-        "xml",
     ] {
         if schema.get(key).is_some() {
             let detail = format!("{key} is not supported");

@@ -52,7 +52,12 @@ fn element(
         new.and_then(|new| shape(at, new)),
     );
     let shape = match sides {
-        (Some(old), Some(new)) if old != new => Shape::Leaf,
+        // Another shape is another field: all of the old one is gone.
+        (Some(old_shape), Some(new_shape)) if old_shape != new_shape => {
+            self::element(at, old, None, element.clone(), out);
+            self::element(at, None, new, element, out);
+            return;
+        }
         (Some(one), _) | (None, Some(one)) => one,
         (None, None) => Shape::Leaf,
     };

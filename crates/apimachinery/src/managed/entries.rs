@@ -189,13 +189,19 @@ pub(super) fn put(object: &mut Value, entries: &Entries) {
 }
 
 /// The entries that an update starts from: those it sends, if it sends any, else the live ones.
-/// An empty list, or one with an empty entry, clears them. Subresources can't touch them.
-pub(super) fn live_or_new(live: &Value, new: &Value, subresource: bool) -> Entries {
+/// A list with an empty entry clears them; so does an empty list, on a built-in kind. Subresources can't touch them.
+pub(super) fn live_or_new(
+    live: &Value,
+    new: &Value,
+    schema: &Schema,
+    subresource: bool,
+) -> Entries {
     const FIELDS: &str = "/metadata/managedFields";
     let sent = new.pointer(FIELDS).and_then(Value::as_array);
     if let Some(sent) = sent.filter(|_| !subresource) {
         let reset = match sent.as_slice() {
-            [] => true,
+            // Custom resources keep no difference between an empty list and none.
+            [] => !schema.is_custom(),
             [only] => only.as_object().is_some_and(Map::is_empty),
             _ => false,
         };

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::field_set::{FieldSet, PathElement};
 use crate::schema::{At, ListType, Type};
-use crate::status::Status;
+use crate::status::{Status, go};
 
 /// How a value takes part in merging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,10 +175,7 @@ fn check_value(at: Option<At<'_>>, value: &Value, path: &str, problems: &mut Vec
         Type::Boolean => (!value.is_boolean()).then_some("boolean"),
     };
     if let Some(expected) = expected {
-        let actual = match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
+        let actual = as_printed(at.node.kind, value);
         problems.push(format!("{path}: expected {expected}, got {actual}"));
         return;
     }
@@ -198,25 +195,42 @@ fn check_value(at: Option<At<'_>>, value: &Value, path: &str, problems: &mut Vec
     }
 }
 
+/// A value of the wrong type, as the real server's Go prints it there.
+fn as_printed(expected: Type, value: &Value) -> String {
+    match expected {
+        Type::Integer | Type::Number => match value {
+            Value::String(_) => "string",
+            Value::Bool(_) => "boolean",
+            Value::Array(_) => "list",
+            _ => "map",
+        }
+        .to_owned(),
+        Type::Object | Type::Array => format!("&{{{}}}", go::format(value)),
+        _ => format!("&value.valueUnstructured{{Value:{}}}", go::format(value)),
+    }
+}
+
 fn check_list(at: At<'_>, list: &[Value], path: &str, problems: &mut Vec<String>) {
     let mut seen = HashSet::new();
     for (index, item) in list.iter().enumerate() {
         let element = match at.list_type() {
-            ListType::Atomic => PathElement::Index(index),
-            ListType::Set | ListType::Map(_) => match item_element(at, item) {
-                Some(element) => element,
-                None => {
-                    let keys = match at.list_type() {
-                        ListType::Map(keys) => keys.join("\", \""),
-                        ListType::Set | ListType::Atomic => String::new(),
-                    };
-                    problems.push(format!(
-                        "{path}: element {index}: associative list with keys has an element that \
-                         omits key field \"{keys}\" (and doesn't have default value)"
-                    ));
-                    continue;
-                }
-            },
+            ListType::Atomic => Some(PathElement::Index(index)),
+            ListType::Set | ListType::Map(_) => item_element(at, item),
+        };
+        let problem = match (at.list_type(), &element) {
+            (ListType::Set, _) if item.is_object() => {
+                "associative list without keys has an element that's a map type".to_owned()
+            }
+            (ListType::Map(keys), None) => format!(
+                "associative list with keys has an element that omits all key fields [\"{}\"] (and \
+                 doesn't have default values for any key fields)",
+                keys.join("\" \"")
+            ),
+            _ => String::new(),
+        };
+        let Some(element) = element.filter(|_| problem.is_empty()) else {
+            problems.push(format!("{path}: element {index}: {problem}"));
+            continue;
         };
         let item_path = format!("{path}{element}");
         if !seen.insert(element.clone()) {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::schema::{At, PatchStrategy, Schema};
-use crate::status::Status;
+use crate::status::{Status, go};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -44,9 +44,7 @@ fn merge_map(mut target: Object, patch: &Object, at: Option<At<'_>>) -> Result<O
                 rest.shift_remove(DIRECTIVE);
                 merge_map(target, &rest, at)
             }
-            _ => Err(Status::internal(format_args!(
-                "Unknown patch type found: {directive}"
-            ))),
+            _ => Err(unknown_directive(patch)),
         };
     }
     retain_keys(&mut target, patch)?;
@@ -110,14 +108,12 @@ fn retain_keys(target: &mut Object, patch: &Object) -> Result<(), Status> {
         return Ok(());
     };
     let Some(keys) = directive.as_array() else {
-        return Err(Status::internal("invalid retainKeys directive: not a list"));
+        return Err(Status::bad_request("invalid patch format of retainKeys"));
     };
     let keeps = |name: &str| keys.iter().any(|key| key.as_str() == Some(name));
     for (name, change) in patch {
         if name != RETAIN_KEYS && !name.starts_with('$') && !change.is_null() && !keeps(name) {
-            return Err(Status::internal(format_args!(
-                "invalid retainKeys directive: {name} is set in the patch but not retained"
-            )));
+            return Err(Status::bad_request("invalid patch format of retainKeys"));
         }
     }
     target.retain(|name, _| keeps(name));
@@ -131,7 +127,7 @@ fn element_orders(patch: &Object) -> Result<Vec<(&str, &[Value])>, Status> {
             continue;
         };
         let Some(order) = order.as_array() else {
-            return Err(Status::internal(format_args!("{name} is not a list")));
+            return Err(refuse(format!("{name} is not a list")));
         };
         orders.push((field, order.as_slice()));
     }
@@ -140,9 +136,7 @@ fn element_orders(patch: &Object) -> Result<Vec<(&str, &[Value])>, Status> {
 
 fn delete_primitives(target: &mut Object, name: &str, doomed: &Value) -> Result<(), Status> {
     let Some(doomed) = doomed.as_array() else {
-        return Err(Status::internal(format_args!(
-            "{DELETE_PREFIX}{name} is not a list"
-        )));
+        return Err(refuse(format!("{DELETE_PREFIX}{name} is not a list")));
     };
     if let Some(Value::Array(list)) = target.get_mut(name) {
         list.retain(|item| !doomed.contains(item));
@@ -159,9 +153,8 @@ fn merge_list(
 ) -> Result<Vec<Value>, Status> {
     let maps = original.iter().chain(patch).any(Value::is_object);
     let (merged, patch_items) = if maps {
-        let key = key.ok_or_else(|| {
-            Status::internal("cannot merge lists without merge key for this field")
-        })?;
+        let key =
+            key.ok_or_else(|| refuse("cannot merge lists without merge key for this field"))?;
         merge_items(original.clone(), patch, key, at.and_then(At::items))?
     } else {
         let mut merged: Vec<Value> = Vec::new();
@@ -194,7 +187,7 @@ fn merge_items(
     let (mut changes, mut replace) = (Vec::new(), false);
     for change in patch {
         let Some(map) = change.as_object() else {
-            return Err(Status::internal("a list mixes maps and other values"));
+            return Err(refuse("a list mixes maps and other values"));
         };
         match map
             .get(DIRECTIVE)
@@ -205,22 +198,12 @@ fn merge_items(
                 let doomed = map.get(key).ok_or_else(|| missing_key(map, key))?;
                 list.retain(|item| item.get(key).map(identity) != Some(identity(doomed)));
             }
-            Some("replace") => {
-                replace = true;
-                if map.len() > 1 {
-                    changes.push(map);
-                }
-            }
+            // The list becomes what stands beside this item, which itself is no part of it.
+            Some("replace") => replace = true,
             Some("merge") => {
-                return Err(Status::internal(
-                    "merging lists cannot yet be specified in the patch",
-                ));
+                return Err(refuse("merging lists cannot yet be specified in the patch"));
             }
-            Some(other) => {
-                return Err(Status::internal(format_args!(
-                    "unknown patch type: {other}"
-                )));
-            }
+            Some(_) => return Err(unknown_directive(map)),
         }
     }
     let plain: Vec<Value> = changes
@@ -249,11 +232,22 @@ fn merge_items(
     Ok((list, plain))
 }
 
+/// A patch that contradicts itself. The real server answers 500 without a reason.
+fn refuse(message: impl Into<String>) -> Status {
+    Status::new(500, None, message)
+}
+
 fn missing_key(map: &Object, key: &str) -> Status {
-    let map = Value::Object(map.clone());
-    Status::internal(format_args!(
+    let map = go::format(&Value::Object(map.clone()));
+    refuse(format!(
         "map: {map} does not contain declared merge key: {key}"
     ))
+}
+
+fn unknown_directive(map: &Object) -> Status {
+    let directive = map.get(DIRECTIVE).map(go::format).unwrap_or_default();
+    let map = go::format(&Value::Object(map.clone()));
+    refuse(format!("unknown patch type: {directive} in map: {map}"))
 }
 
 /// Keys are compared as texts: `80` and `"80"` are one.
@@ -282,9 +276,10 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
         match position(order, item, key) {
             Some(index) if index >= last => last = index,
             _ => {
-                let (patch, order) = (Value::Array(patch.to_vec()), Value::Array(order.to_vec()));
-                return Err(Status::internal(format_args!(
-                    "The order in patch list:\n{patch}\n doesn't match {ORDER_PREFIX} list:\n{order}\n"
+                let patch = go::format(&Value::Array(patch.to_vec()));
+                let order = go::format(&Value::Array(order.to_vec()));
+                return Err(refuse(format!(
+                    "The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n"
                 )));
             }
         }

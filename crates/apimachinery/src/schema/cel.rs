@@ -11,7 +11,7 @@ use kube_cel::cel::{Context, ExecutionError, Program, ResolveResult, Value as Ce
 use serde_json::Value;
 
 use super::rules::Rule;
-use super::validation::{correlate, join_index, join_name};
+use super::validation::{correlate, join_index, join_name, type_of};
 use super::{At, ListType, Type};
 use crate::status::{FieldError, FieldErrorKind};
 
@@ -178,25 +178,30 @@ fn optional(value: Option<Cel>) -> Cel {
 }
 
 fn run(rule: &Rule, context: &Context<'_>, value: &Value, path: &str) -> Option<FieldError> {
+    let field = effective_path(path, &rule.field_path);
     // Values that say something in one word are shown, others would only hide the message.
     let shown = (!value.is_object() && !value.is_array()).then(|| value.clone());
-    let error = |kind, message| FieldError {
-        field: effective_path(path, &rule.field_path),
-        kind,
-        value: if kind == FieldErrorKind::Invalid || kind == FieldErrorKind::Duplicate {
-            shown.clone()
-        } else {
-            None
-        },
-        message,
+    let refuse = |kind, message| {
+        let (value, message) = match kind {
+            FieldErrorKind::Invalid => (shown, message),
+            FieldErrorKind::Duplicate => (shown, String::new()),
+            _ => (None, message),
+        };
+        FieldError {
+            field: field.clone(),
+            kind,
+            value,
+            message,
+        }
     };
+    let fail = |message| FieldError::invalid(field.as_str(), &Value::from(type_of(value)), message);
     match rule.program.execute(context) {
         Ok(Cel::Bool(true)) => None,
-        Ok(Cel::Bool(false)) => Some(error(rule.reason, message(rule, context))),
-        Ok(_) => {
-            let message = format!("rule must evaluate to a boolean: {}", rule.text);
-            Some(error(FieldErrorKind::Invalid, message))
-        }
+        Ok(Cel::Bool(false)) => Some(refuse(rule.reason, message(rule, context))),
+        Ok(_) => Some(fail(format!(
+            "rule must evaluate to a boolean: {}",
+            rule.text
+        ))),
         Err(failure) => {
             let subject = rule.message.as_deref().unwrap_or(&rule.text);
             let why = match &failure {
@@ -204,10 +209,7 @@ fn run(rule: &Rule, context: &Context<'_>, value: &Value, path: &str) -> Option<
                 ExecutionError::NoSuchOverload => "no such overload".to_owned(),
                 other => other.to_string(),
             };
-            Some(error(
-                FieldErrorKind::Invalid,
-                format!("{why} evaluating rule: {subject}"),
-            ))
+            Some(fail(format!("{why} evaluating rule: {subject}")))
         }
     }
 }

@@ -43,6 +43,20 @@ pub(super) fn compile(
     compiler.finish(root)
 }
 
+/// Compiles a piece of a custom resource's schema, whose root is no resource.
+pub(super) fn compile_part(schema: &Value) -> Result<Schema, Vec<FieldError>> {
+    let mut compiler = Compiler {
+        resolve_ref: &|_| None,
+        custom: true,
+        arena: Vec::new(),
+        references: HashMap::new(),
+        overlays: Vec::new(),
+        errors: Vec::new(),
+    };
+    let root = compiler.node(schema, "", 0);
+    compiler.finish(root)
+}
+
 impl Compiler<'_> {
     fn finish(mut self, root: NodeId) -> Result<Schema, Vec<FieldError>> {
         for index in 0..self.overlays.len() {
@@ -161,7 +175,10 @@ impl Compiler<'_> {
         }
         node.all_of = self.nodes(schema, "allOf", path, depth);
         node.any_of = self.nodes(schema, "anyOf", path, depth);
-        node.one_of = self.nodes(schema, "oneOf", path, depth);
+        // That a built-in type is a number or a text is said once, by its format.
+        if self.custom || !node.int_or_string {
+            node.one_of = self.nodes(schema, "oneOf", path, depth);
+        }
         if let Some(not) = schema.get("not") {
             node.not = Some(self.node(not, &child("not"), depth + 1));
         }
@@ -177,6 +194,13 @@ impl Compiler<'_> {
         self.arena[id] = node;
         if embedded {
             self.make_resource(id);
+            let mut required = self.arena[id].required.to_vec();
+            for name in ["apiVersion", "kind"] {
+                if !required.iter().any(|other| other == name) {
+                    required.push(name.to_owned());
+                }
+            }
+            self.arena[id].required = required.into();
         }
     }
 

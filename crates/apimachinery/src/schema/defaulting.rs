@@ -22,7 +22,8 @@ pub(super) fn default(at: At<'_>, value: &mut Value) {
                         _ => false,
                     }
                 }
-                _ => true,
+                Some(field) => !is_unset(at, name, field, child),
+                None => true,
             });
             for name in at.node.order.iter() {
                 let Some(id) = at.node.properties.get(name) else {
@@ -49,6 +50,20 @@ pub(super) fn default(at: At<'_>, value: &mut Value) {
         }
         _ => {}
     }
+}
+
+/// Go leaves out an empty list or map that isn't required, so a built-in object has none.
+fn is_unset(at: At<'_>, name: &str, field: At<'_>, child: &Value) -> bool {
+    let empty = match child {
+        Value::Array(list) => list.is_empty() && field.node.kind == super::Type::Array,
+        Value::Object(map) => {
+            map.is_empty()
+                && field.node.properties.is_empty()
+                && matches!(field.node.additional, super::Additional::Of(_))
+        }
+        _ => false,
+    };
+    empty && field.node.builtin && !at.node.required.iter().any(|required| required == name)
 }
 
 /// Free-form values keep their nulls.

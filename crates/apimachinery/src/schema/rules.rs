@@ -1,5 +1,7 @@
 //! `x-kubernetes-validations`: rules compiled to CEL programs.
 
+mod scope;
+
 use std::sync::Arc;
 
 use kube_cel::cel::Program;
@@ -55,12 +57,18 @@ fn compile_one(rule: &Value, path: &str) -> Result<Rule, Box<FieldError>> {
             "rule is not specified",
         )));
     };
-    let program = program(source, &format!("{path}.rule"))?;
+    let program = program(rule, source, "c", &format!("{path}.rule"))?;
+    check_texts(rule, path)?;
     let message_program = match text("messageExpression") {
-        Some(source) => Some(Arc::new(self::program(
-            source,
-            &format!("{path}.messageExpression"),
-        )?)),
+        Some(source) => {
+            let field = format!("{path}.messageExpression");
+            Some(Arc::new(self::program(
+                rule,
+                source,
+                "messageExpression c",
+                &field,
+            )?))
+        }
         None => None,
     };
     let reason = match text("reason") {
@@ -95,11 +103,81 @@ fn compile_one(rule: &Value, path: &str) -> Result<Rule, Box<FieldError>> {
     })
 }
 
-fn program(source: &str, field: &str) -> Result<Program, Box<FieldError>> {
-    Program::compile(source).map_err(|error| {
-        let detail = format!("compilation failed: {error}");
-        Box::new(FieldError::invalid(field, &Value::from(source), detail))
+/// Compiles one expression of a rule; `what` opens the message where it doesn't compile.
+fn program(
+    rule: &Value,
+    source: &str,
+    what: &str,
+    field: &str,
+) -> Result<Program, Box<FieldError>> {
+    let refuse = |why: String| {
+        let detail = format!("{what}ompilation failed: {why}");
+        Box::new(FieldError::invalid(field, &as_shown(rule), detail))
+    };
+    let program = Program::compile(source)
+        .map_err(|error| refuse(error.to_string().replace("\n| ", "\n | ")))?;
+    if let Some(name) = scope::undeclared(&program) {
+        return Err(refuse(undeclared(source, &name)));
+    }
+    Ok(program)
+}
+
+/// The sentence, with the line and a mark below the name.
+fn undeclared(source: &str, name: &str) -> String {
+    let why = format!("undeclared reference to '{name}' (in container '')");
+    let place = source
+        .lines()
+        .enumerate()
+        .find_map(|(line, text)| Some((line, text, text.find(name)?)));
+    match place {
+        Some((line, text, column)) => format!(
+            "ERROR: <input>:{}:{}: {why}\n | {text}\n | {}^",
+            line + 1,
+            column + 1,
+            ".".repeat(column)
+        ),
+        None => format!("ERROR: {why}"),
+    }
+}
+
+/// A rule as the real server's messages show it.
+fn as_shown(rule: &Value) -> Value {
+    let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
+    let or_null = |key: &str| rule.get(key).cloned().unwrap_or_default();
+    serde_json::json!({
+        "Rule": text("rule"),
+        "Message": text("message"),
+        "MessageExpression": text("messageExpression"),
+        "Reason": or_null("reason"),
+        "FieldPath": text("fieldPath"),
+        "OptionalOldSelf": or_null("optionalOldSelf"),
     })
+}
+
+/// Line breaks would break every error that shows the message.
+fn check_texts(rule: &Value, path: &str) -> Result<(), Box<FieldError>> {
+    let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or_default();
+    let message = text("message");
+    if message.trim().contains('\n') {
+        let detail = "must not contain line breaks";
+        let field = format!("{path}.message");
+        return Err(Box::new(FieldError::invalid(
+            field,
+            &Value::from(message),
+            detail,
+        )));
+    }
+    let field_path = text("fieldPath");
+    if !field_path.is_empty() && !field_path.starts_with(['.', '[']) {
+        let field = format!("{path}.fieldPath");
+        let shown = Value::from(field_path);
+        return Err(Box::new(FieldError::invalid(
+            field,
+            &shown,
+            "must be a valid path",
+        )));
+    }
+    Ok(())
 }
 
 /// `.a['b.c'].d` as errors print it: `.a[b.c].d`.

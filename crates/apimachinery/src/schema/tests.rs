@@ -230,7 +230,7 @@ fn every_bound_has_the_real_servers_sentence() {
         (
             json!({"type": "array", "maxItems": 1, "items": {"type": "string"}}),
             json!(["a", "b"]),
-            "spec.v: Too many: 2: must have at most 1 items",
+            "spec.v: Too many: 2: must have at most 1 item",
         ),
         (
             json!({"type": "array", "minItems": 1, "items": {"type": "string"}}),

@@ -64,6 +64,10 @@ fn check(at: At<'_>, value: &Value, old: Option<&Value>, path: &str, errors: &mu
         let actual = type_of(value);
         let detail = format!("{path} in body must be of type {expected}: \"{actual}\"");
         errors.push(FieldError::type_invalid(path, &Value::from(actual), detail));
+        check_combinations(at, value, path, errors);
+        if let Value::Number(number) = value {
+            check_range(at, number, path, errors);
+        }
         return;
     }
     check_combinations(at, value, path, errors);
@@ -109,7 +113,7 @@ fn wrong_type(at: At<'_>, value: &Value) -> Option<&'static str> {
     (!fits).then(|| at.node.kind.as_str())
 }
 
-fn type_of(value: &Value) -> &'static str {
+pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -193,19 +197,16 @@ fn check_text(at: At<'_>, text: &str, path: &str, errors: &mut Vec<FieldError>) 
     let bounds = &at.node.bounds;
     let value = || Value::from(text);
     let length = text.chars().count() as u64;
-    if let Some(max) = bounds.max_length
-        && length > max
-    {
+    // Of length and pattern only the first failure is reported.
+    if let Some(max) = bounds.max_length.filter(|max| length > *max) {
         errors.push(FieldError::too_long(path, max));
-    }
-    if let Some(min) = bounds.min_length
-        && length < min
-    {
+    } else if let Some(min) = bounds.min_length.filter(|min| length < *min) {
         let detail = format!("{path} in body should be at least {min} chars long");
         errors.push(FieldError::invalid(path, &value(), detail));
-    }
-    if let Some(pattern) = &bounds.pattern
-        && !pattern.is_match(text)
+    } else if let Some(pattern) = bounds
+        .pattern
+        .as_ref()
+        .filter(|regex| !regex.is_match(text))
     {
         let detail = format!("{path} in body should match '{}'", pattern.as_str());
         errors.push(FieldError::invalid(path, &value(), detail));
@@ -232,8 +233,7 @@ fn check_number(at: At<'_>, number: &Number, path: &str, errors: &mut Vec<FieldE
         ));
     };
     if let Some(factor) = bounds.multiple_of
-        && factor != 0.0
-        && (float / factor).fract().abs() > f64::EPSILON
+        && !is_multiple(float, factor)
     {
         invalid(format!("should be a multiple of {factor}"));
     }
@@ -251,13 +251,25 @@ fn check_number(at: At<'_>, number: &Number, path: &str, errors: &mut Vec<FieldE
             invalid(format!("should be greater than or equal to {min}"));
         }
     }
+    check_range(at, number, path, errors);
+}
+
+/// Binary fractions make `0.3 / 0.1` not quite three.
+fn is_multiple(number: f64, factor: f64) -> bool {
+    let quotient = number / factor;
+    factor == 0.0 || (quotient - quotient.round()).abs() <= 1e-9 * quotient.abs().max(1.0)
+}
+
+/// Whether an integer is one, and fits its format.
+fn check_range(at: At<'_>, number: &Number, path: &str, errors: &mut Vec<FieldError>) {
     if at.node.kind != Type::Integer {
         return;
     }
+    let bounds = &at.node.bounds;
     // `2.0` is an integer too; pruning writes it as one.
-    let whole = number
-        .as_i64()
-        .or_else(|| (float.abs() < 9e15).then_some(float as i64));
+    let float = number.as_f64().unwrap_or(f64::NAN);
+    let exact = float.fract() == 0.0 && float.abs() < 9e15;
+    let whole = number.as_i64().or_else(|| exact.then_some(float as i64));
     let (fits, format) = match bounds.format.as_deref() {
         Some("int32") => (
             whole.is_some_and(|integer| i32::try_from(integer).is_ok()),

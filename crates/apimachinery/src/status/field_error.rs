@@ -126,7 +126,8 @@ impl FieldError {
 
     /// The list or map has more than `max` entries.
     pub fn too_many(field: impl Into<String>, actual: u64, max: u64) -> Self {
-        let detail = format!("must have at most {max} items");
+        let items = if max == 1 { "item" } else { "items" };
+        let detail = format!("must have at most {max} {items}");
         Self::new(
             FieldErrorKind::TooMany,
             field,

@@ -327,14 +327,20 @@ fn configurations_that_do_not_fit_are_refused() {
         ),
         (
             json!({"replicas": "x"}),
-            ".spec.replicas: expected numeric (int or float), got x",
+            ".spec.replicas: expected numeric (int or float), got string",
         ),
-        (json!({"image": 5}), ".spec.image: expected string, got 5"),
-        (json!({"labels": []}), ".spec.labels: expected map, got []"),
+        (
+            json!({"image": 5}),
+            ".spec.image: expected string, got &value.valueUnstructured{Value:5}",
+        ),
+        (
+            json!({"labels": []}),
+            ".spec.labels: expected map, got &{[]}",
+        ),
         (
             json!({"containers": [{"image": "x"}]}),
-            ".spec.containers: element 0: associative list with keys has an element that omits key \
-          field \"name\" (and doesn't have default value)",
+            ".spec.containers: element 0: associative list with keys has an element that omits all \
+          key fields [\"name\"] (and doesn't have default values for any key fields)",
         ),
         (
             json!({"containers": [{"name": "a"}, {"name": "a"}]}),
@@ -346,8 +352,8 @@ fn configurations_that_do_not_fit_are_refused() {
         ),
         (
             json!({"image": 5, "replicas": "x"}),
-            "errors:\n  .spec.image: expected string, got 5\n  .spec.replicas: expected numeric (int \
-          or float), got x",
+            "errors:\n  .spec.image: expected string, got &value.valueUnstructured{Value:5}\n  .spec.replicas: expected numeric (int \
+          or float), got string",
         ),
     ];
     for (spec, problem) in cases {

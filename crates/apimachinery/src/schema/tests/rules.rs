@@ -207,7 +207,7 @@ fn messages_reasons_and_paths_come_from_the_rule() {
     );
     assert_eq!(
         errors(&schema, json!({"v": {"a": 2}})),
-        ["spec.v.a: Invalid value: no such key: b evaluating rule: order"]
+        ["spec.v.a: Invalid value: \"object\": no such key: b evaluating rule: order"]
     );
 }
 

@@ -1,0 +1,105 @@
+//! Names that a rule uses without anything declaring them.
+
+use kube_cel::cel::Program;
+use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr};
+
+/// What a rule may name: its variables, CEL's types, and the prefixes of function libraries.
+const DECLARED: [&str; 24] = [
+    "self",
+    "oldSelf",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "string",
+    "bytes",
+    "list",
+    "map",
+    "null_type",
+    "type",
+    "timestamp",
+    "duration",
+    "optional",
+    "sets",
+    "math",
+    "base64",
+    "format",
+    "ip",
+    "cidr",
+    "jsonpatch",
+    "strings",
+    "google",
+];
+
+/// Macros that the evaluator doesn't expand; what their arguments declare can't be judged here.
+const UNEXPANDED: [&str; 8] = [
+    "all",
+    "exists",
+    "existsOne",
+    "exists_one",
+    "transformList",
+    "transformMap",
+    "transformMapEntry",
+    "sortBy",
+];
+
+/// The first name that nothing declares.
+pub(super) fn undeclared(program: &Program) -> Option<String> {
+    walk(program.expression(), &mut Vec::new())
+}
+
+fn walk<'a>(expression: &'a IdedExpr, scope: &mut Vec<&'a str>) -> Option<String> {
+    match &expression.expr {
+        Expr::Ident(name) => {
+            let known = DECLARED.contains(&name.as_str()) || scope.contains(&name.as_str());
+            (!known).then(|| name.clone())
+        }
+        Expr::Select(select) => walk(&select.operand, scope),
+        Expr::Call(call) => {
+            let target = call
+                .target
+                .as_deref()
+                .and_then(|target| walk(target, scope));
+            if target.is_some() || UNEXPANDED.contains(&call.func_name.as_str()) {
+                return target;
+            }
+            call.args.iter().find_map(|argument| walk(argument, scope))
+        }
+        Expr::List(list) => list
+            .elements
+            .iter()
+            .find_map(|element| walk(element, scope)),
+        Expr::Map(map) => map
+            .entries
+            .iter()
+            .find_map(|entry| walk_entry(&entry.expr, scope)),
+        Expr::Struct(value) => value
+            .entries
+            .iter()
+            .find_map(|entry| walk_entry(&entry.expr, scope)),
+        Expr::Comprehension(comprehension) => {
+            let outside = walk(&comprehension.iter_range, scope)
+                .or_else(|| walk(&comprehension.accu_init, scope));
+            if outside.is_some() {
+                return outside;
+            }
+            let depth = scope.len();
+            scope.push(&comprehension.accu_var);
+            scope.push(&comprehension.iter_var);
+            scope.extend(comprehension.iter_var2.as_deref());
+            let inside = walk(&comprehension.loop_cond, scope)
+                .or_else(|| walk(&comprehension.loop_step, scope))
+                .or_else(|| walk(&comprehension.result, scope));
+            scope.truncate(depth);
+            inside
+        }
+        Expr::Literal(_) | Expr::Unspecified => None,
+    }
+}
+
+fn walk_entry<'a>(entry: &'a EntryExpr, scope: &mut Vec<&'a str>) -> Option<String> {
+    match entry {
+        EntryExpr::StructField(field) => walk(&field.value, scope),
+        EntryExpr::MapEntry(entry) => walk(&entry.key, scope).or_else(|| walk(&entry.value, scope)),
+    }
+}

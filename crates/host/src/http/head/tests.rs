@@ -156,8 +156,7 @@ async fn framing_of_hyper(head: &[u8]) -> Option<Framing> {
     })
     .await
     .expect("hyper waits for more: it sees no end where the check saw one");
-    let seen = *seen.lock();
-    seen
+    seen.lock().take()
 }
 
 /// Heads made of pieces that are each suspicious somewhere. Whatever the check lets pass, hyper

@@ -27,11 +27,11 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 
     /// Print nothing but data and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 900)]
     pub(crate) quiet: bool,
 
     /// Log more to standard error; twice for more still ($WAFT_LOG sets it by module)
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 901)]
     pub(crate) verbose: u8,
 
     /// Whether kubectl called us as its plugin `kubectl waft`.

@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::process;
+use std::{process, thread, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -17,6 +17,8 @@ use crate::{arguments::Report, exit::ExitStatus, printer::Printer};
 
 /// Events waiting to be printed. Past it, lines of guests are dropped rather than memory filled.
 const EVENTS: usize = 1024;
+/// Longest time between the second signal and the end.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Runs the platform until a signal, or until it can't go on.
 pub(crate) async fn up(
@@ -34,14 +36,16 @@ pub(crate) async fn up(
         (result, stop.cancel())
     };
     let words = print(events, report, printer, &stop);
-    let interrupted = quit_on_signals(signals, &stop, printer);
-    let ((result, ()), printed) = tokio::select! {
-        both = async { tokio::join!(platform, words) } => both,
-        never = interrupted => match never {},
-    };
-    result?;
-    printed?;
-    Ok(ExitStatus::Success)
+    let interrupted = second_signal(signals, &stop, printer);
+    tokio::select! {
+        ((result, ()), printed) = async { tokio::join!(platform, words) } => {
+            result?;
+            printed?;
+            Ok(ExitStatus::Success)
+        }
+        // Dropping the platform removes its temporary folder; whatever was acknowledged is on disk.
+        () = interrupted => Ok(ExitStatus::Interrupted),
+    }
 }
 
 /// Prints events until there are no more. If nobody reads them, the platform stops.
@@ -72,6 +76,7 @@ async fn print(
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -79,6 +84,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -86,22 +92,22 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
 
-/// Stops the platform at the first signal, and the process at the second.
-async fn quit_on_signals(
-    mut signals: Signals,
-    stop: &CancellationToken,
-    printer: &Printer,
-) -> std::convert::Infallible {
+/// Stops the platform at the first signal, and ends at the second.
+async fn second_signal(mut signals: Signals, stop: &CancellationToken, printer: &Printer) {
     signals.next().await;
     printer.note("finishing requests; once more quits at once");
     stop.cancel();
     signals.next().await;
-    // Nothing is unwound: that is what was asked for, and what was acknowledged is on disk.
-    process::exit(ExitStatus::Interrupted.code().into());
+    // At once is what was asked for, whatever tidying up still finds to do.
+    thread::spawn(|| {
+        thread::sleep(LAST_MOMENT);
+        process::exit(ExitStatus::Interrupted.code().into());
+    });
 }
 
 impl Words {

@@ -7,7 +7,10 @@
 use std::borrow::Cow;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use waft_api::{Condition, ConditionStatus, Reason, conditions::READY};
+use waft_api::{
+    Condition, ConditionStatus, Reason,
+    conditions::{DEGRADED, READY},
+};
 
 /// What a controller found out about one aspect of an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -102,6 +105,16 @@ pub(crate) fn summary<'a>(verdicts: impl IntoIterator<Item = &'a Verdict>) -> Ve
 /// One condition of a list.
 pub(crate) fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// What a child's conditions say a user must know although it works, for its parent.
+pub(crate) fn degraded(conditions: &[Condition]) -> Option<Verdict> {
+    let condition = find(conditions, DEGRADED).filter(|condition| condition.is_true())?;
+    Some(Verdict {
+        truth: ConditionStatus::True,
+        reason: condition.reason.clone().unwrap_or_default().into(),
+        message: condition.message.clone().unwrap_or_default(),
+    })
 }
 
 /// Whether a list says that its object, at this generation, is ready.

@@ -21,7 +21,7 @@ use crate::{
     condition::is_ready,
     context::Context,
     dereference,
-    object::{HasStatus as _, created, is_owned_by, is_terminating},
+    object::{HasStatus as _, created, is_in_the_way, is_terminating},
     queue::Next,
     write::WriteError,
 };
@@ -91,7 +91,7 @@ pub(crate) async fn reconcile(
     let taken = desired
         .as_deref()
         .and_then(|desired| context.caches.replica_sets.get(namespace, desired))
-        .filter(|set| !is_owned_by(set.as_ref(), deployment.as_ref()));
+        .filter(|set| is_in_the_way(set.as_ref(), deployment.as_ref()));
     let refused = context.refused.lock().get(&uid).cloned();
     let refused = refused
         .filter(|(name, _)| Some(name.as_str()) == desired.as_deref())

@@ -110,6 +110,14 @@ pub(crate) fn is_owned_by<K: Object>(child: &impl Resource, owner: &K) -> bool {
     owner_of_kind::<K>(child).is_some_and(|reference| Some(&reference.uid) == owner.uid().as_ref())
 }
 
+/// Whether an object that bears a name which an owner needs is in the way for good. What an owner of
+/// the same name left behind is collected soon, and then the name is free.
+pub(crate) fn is_in_the_way<K: Object>(object: &impl Resource, owner: &K) -> bool {
+    let left_behind =
+        owner_of_kind::<K>(object).is_some_and(|reference| reference.name == owner.name_any());
+    !left_behind && !is_terminating(object)
+}
+
 /// Whether an object is being deleted.
 pub(crate) fn is_terminating(object: &impl Resource) -> bool {
     object.meta().deletion_timestamp.is_some()

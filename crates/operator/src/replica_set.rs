@@ -9,12 +9,12 @@ mod plan;
 mod status;
 
 use kube::ResourceExt as _;
-use waft_api::{Reason, Workload, WorkloadReplicaSet};
+use waft_api::{Reason, WorkloadReplicaSet};
 
 use crate::{
     context::Context,
     names::Hasher,
-    object::{is_owned_by, is_terminating},
+    object::{is_in_the_way, is_terminating},
     problem::Problem,
     queue::Next,
     workload::{check, replicas},
@@ -49,7 +49,7 @@ pub(crate) async fn reconcile(
             Ok(Created::New) => {}
             Ok(Created::Exists) => {
                 let other = context.caches.workloads.get(namespace, missing);
-                if other.is_some_and(|other| is_foreign(&other, &set)) {
+                if other.is_some_and(|other| is_in_the_way(other.as_ref(), set.as_ref())) {
                     hindrance = Some(status::name_taken(missing));
                 }
             }
@@ -74,11 +74,6 @@ pub(crate) async fn reconcile(
     };
     status::write(context, &set, &observed).await?;
     Ok(Next::Await)
-}
-
-/// Whether a workload belongs to someone else for good.
-fn is_foreign(workload: &Workload, set: &WorkloadReplicaSet) -> bool {
-    !is_owned_by(workload, set) && !is_terminating(workload)
 }
 
 /// The number of replicas, if the set makes sense.

@@ -16,7 +16,7 @@ pub(crate) use dereference::Handlers;
 
 use crate::{
     context::Context,
-    object::{is_owned_by, is_terminating},
+    object::{is_in_the_way, is_owned_by, is_terminating},
     queue::Next,
     write::WriteError,
 };
@@ -37,8 +37,8 @@ pub(crate) async fn reconcile(
     let deployment = context.caches.deployments.get(namespace, name);
     let taken = deployment
         .as_ref()
-        .is_some_and(|deployment| !is_owned_by(deployment.as_ref(), trigger.as_ref()));
-    let owned = deployment.filter(|_| !taken);
+        .is_some_and(|deployment| is_in_the_way(deployment.as_ref(), trigger.as_ref()));
+    let owned = deployment.filter(|deployment| is_owned_by(deployment.as_ref(), trigger.as_ref()));
     let mut applied = apply::Applied::default();
     if checked.is_ok() && !taken {
         // Only a changed template needs another look at the images.

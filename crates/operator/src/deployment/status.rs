@@ -15,7 +15,7 @@ use super::{
     validate::Checked,
 };
 use crate::{
-    condition::{Verdict, Verdicts, merge, summary},
+    condition::{Verdict, Verdicts, degraded, merge, summary},
     context::Context,
     events,
     key::Kind,
@@ -203,6 +203,8 @@ fn judge(
         (types::SCALE, scale),
         (types::READY, ready),
     ];
-    verdicts.extend(routes.degraded().map(|verdict| (types::DEGRADED, verdict)));
+    let of_set = || set.and_then(|set| degraded(set.conditions()));
+    let degraded = routes.degraded().or_else(of_set);
+    verdicts.extend(degraded.map(|verdict| (types::DEGRADED, verdict)));
     verdicts
 }

@@ -11,7 +11,7 @@ use waft_api::{
 
 use super::plan::Plan;
 use crate::{
-    condition::{Verdict, Verdicts, is_ready, merge, summary},
+    condition::{Verdict, Verdicts, degraded, is_ready, merge, summary},
     context::Context,
     key::Kind,
     object::{HasStatus as _, is_terminating},
@@ -78,7 +78,13 @@ pub(crate) fn build(
             (types::READY, problem.verdict()),
         ],
     };
-    verdicts.extend(routes.degraded().map(|verdict| (types::DEGRADED, verdict)));
+    let of_members = || {
+        alive
+            .iter()
+            .find_map(|workload| degraded(workload.conditions()))
+    };
+    let degraded = routes.degraded().or_else(of_members);
+    verdicts.extend(degraded.map(|verdict| (types::DEGRADED, verdict)));
     WorkloadReplicaSetStatus {
         conditions: merge(set.conditions(), &verdicts, generation, now),
         replicas: Some(ReplicaCounts {

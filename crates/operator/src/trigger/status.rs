@@ -2,11 +2,12 @@
 
 use k8s_openapi::jiff::Timestamp;
 use waft_api::{
-    HttpTrigger, HttpTriggerStatus, Reason, WorkloadDeployment, conditions as types, names,
+    ConditionStatus, HttpTrigger, HttpTriggerStatus, Reason, WorkloadDeployment,
+    conditions as types, names,
 };
 
 use crate::{
-    condition::{Verdict, Verdicts, merge, summary},
+    condition::{Verdict, Verdicts, degraded, merge, summary},
     context::Context,
     events,
     key::Kind,
@@ -136,11 +137,14 @@ fn judge(observed: &Observed<'_>, routes: &Outcome) -> Verdicts {
         (types::PROGRAMMED, programmed),
         (types::READY, ready),
     ];
-    if partly {
-        let mut degraded = accepted;
-        degraded.truth = waft_api::ConditionStatus::True;
-        verdicts.push((types::DEGRADED, degraded));
-    }
+    let refused = partly.then(|| {
+        let mut refused = accepted;
+        refused.truth = ConditionStatus::True;
+        refused
+    });
+    let of_deployment = || degraded(observed.deployment?.conditions());
+    let degraded = refused.or_else(of_deployment);
+    verdicts.extend(degraded.map(|verdict| (types::DEGRADED, verdict)));
     verdicts
 }
 

@@ -461,6 +461,7 @@ apiVersion: control.cosmonic.io/v1alpha1
 kind: HTTPTrigger
 metadata: {name: hello}
 spec:
+  ingress: {host: other.test}
   template: {spec: {components: [{name: http, image: two}]}}
 ";
     world.apply::<waft_api::HttpTrigger>(trigger).await;
@@ -469,4 +470,87 @@ spec:
         .await;
     let hello = world.ready::<WorkloadDeployment>("hello").await;
     assert_eq!(hello.spec.template.spec.components[0].image, "one");
+}
+
+#[tokio::test]
+async fn what_is_deleted_by_hand_comes_back() {
+    let mut world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let workload = world.list::<Workload>().await.remove(0);
+    world.delete::<Workload>(&workload.name_any()).await;
+    let back = world
+        .until::<Workload>(&workload.name_any(), "another of the name", |now| {
+            now.uid() != workload.uid()
+        })
+        .await;
+    world.ready::<Workload>(&back.name_any()).await;
+    let set = world.only_set().await;
+    world.delete::<WorkloadReplicaSet>(&set.name_any()).await;
+    world
+        .until::<WorkloadReplicaSet>(&set.name_any(), "another of the name", |now| {
+            now.uid() != set.uid()
+        })
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world
+        .routed("two serve", |table| {
+            backends(table, "hello.default.localhost") == Some(2)
+        })
+        .await;
+    assert!(
+        world.events("hello").await.is_empty(),
+        "nothing of it was wrong"
+    );
+}
+
+#[tokio::test]
+async fn deleted_and_created_again_at_once() {
+    let mut world = World::new().await;
+    for image in ["one", "two", "one"] {
+        world
+            .apply::<WorkloadDeployment>(&deployment(image, "replicas: 2"))
+            .await;
+        world.ready::<WorkloadDeployment>("hello").await;
+        world.delete::<WorkloadDeployment>("hello").await;
+        world
+            .apply::<WorkloadDeployment>(&deployment(image, "replicas: 2"))
+            .await;
+        world.ready::<WorkloadDeployment>("hello").await;
+        world
+            .routed("two serve", |table| {
+                backends(table, "hello.default.localhost") == Some(2)
+            })
+            .await;
+    }
+    world
+        .linked("two run", |link| link.states_now().len() == 2)
+        .await;
+    assert!(
+        world.events("hello").await.is_empty(),
+        "nothing of it was wrong"
+    );
+}
+
+#[tokio::test]
+async fn what_a_user_must_know_is_passed_up() {
+    let world = World::new().await;
+    world
+        .apply::<WorkloadDeployment>(&deployment("one", ""))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let (id, mut state) = world
+        .link
+        .states_now()
+        .first_key_value()
+        .map(|(id, s)| (id.clone(), s.clone()))
+        .unwrap();
+    state.warnings = vec![("EmbeddedBackend".into(), "kept in memory".into())];
+    world.link.add_state(&id.0, state);
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Degraded", "True", "EmbeddedBackend")
+        .await;
+    assert!(is(&hello, "Ready", "True", None));
 }

@@ -1,6 +1,11 @@
 //! The operator against the embedded API server. Hosts and images are scripted: what they say is
 //! the input of these tests; that real ones say it is tested where they live.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends with the failure that it meets"
+)]
+
 mod artifacts;
 mod chain;
 mod configuration;

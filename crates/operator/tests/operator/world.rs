@@ -22,7 +22,7 @@ use waft_operator::{Operator, OperatorConfig};
 use crate::fakes::{FakeArtifacts, FakeLink, host};
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub client: Client,

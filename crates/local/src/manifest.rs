@@ -147,7 +147,7 @@ impl ManifestError {
 
 /// Parses one text: YAML or JSON, several documents, `List`s unfolded. Relative image paths count
 /// from `folder`.
-pub fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
+pub(crate) fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
         let message = error.without_snippet().to_string();
         ManifestError::Syntax {
@@ -197,9 +197,13 @@ fn unfold(
         ("/kind", "kind"),
         ("/metadata/name", "metadata.name"),
     ] {
-        let text = document.pointer(pointer).and_then(Value::as_str);
-        if text.is_none_or(str::is_empty) {
-            return Err(wrong(format!("has no {field}")));
+        match document.pointer(pointer) {
+            Some(Value::String(text)) if !text.is_empty() => {}
+            None | Some(Value::Null | Value::String(_)) => {
+                return Err(wrong(format!("has no {field}")));
+            }
+            // YAML reads `n`, `yes` and `1.0` as something else, as kubectl does.
+            Some(_) => return Err(wrong(format!("has a {field} that is no text: quote it"))),
         }
     }
     objects.push(Object {

@@ -23,6 +23,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use waft_api::{Host, Workload, names::MANAGER_PROJECTION};
 use waft_ir::{States, WorkloadId, WorkloadState};
 
@@ -31,8 +32,9 @@ use crate::index::{Index, Known};
 /// Namespace and name.
 type Key = (String, String);
 
-/// Pause after a write that failed.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Pause after a write that failed, doubled each time up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The states of all workloads.
 type StateMap = Arc<BTreeMap<WorkloadId, WorkloadState>>;
@@ -51,7 +53,16 @@ pub(crate) struct Projection {
     host_names: BTreeMap<String, String>,
     /// What was written last, Pods by key and Nodes by name, so that nothing is written twice.
     written: BTreeMap<Key, Value>,
+    /// Workloads whose Pods may not be as they should.
     dirty: BTreeSet<Key>,
+    hosts: BTreeMap<String, Host>,
+    /// Hosts whose Nodes may not be as they should.
+    dirty_hosts: BTreeSet<String>,
+    /// Workloads and hosts that could not be written.
+    failed: BTreeSet<Key>,
+    failed_hosts: BTreeSet<String>,
+    /// When what failed is tried again, and the pause before that.
+    retry: Option<(Instant, Duration)>,
 }
 
 impl Projection {
@@ -66,6 +77,11 @@ impl Projection {
             host_names: BTreeMap::new(),
             written: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            hosts: BTreeMap::new(),
+            dirty_hosts: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            failed_hosts: BTreeSet::new(),
+            retry: None,
         }
     }
 
@@ -78,15 +94,19 @@ impl Projection {
         let mut foreign = std::pin::pin!(foreign);
         self.forget_nodes().await;
         loop {
-            self.write_dirty().await;
-            let retry = !self.dirty.is_empty();
+            self.write_what_changed().await;
+            let retry = self.retry;
+            let due = retry.map_or_else(Instant::now, |(due, _)| due);
             tokio::select! {
                 Some(event) = workloads.next() => self.workload(event),
                 Some(event) = pods.next() => self.pod(event).await,
                 Some(event) = hosts.next() => self.host(event).await,
                 Ok(()) = self.states.changed() => self.state(),
                 () = &mut foreign => return,
-                () = tokio::time::sleep(PAUSE), if retry => {}
+                () = tokio::time::sleep_until(due), if retry.is_some() => {
+                    self.dirty_hosts.append(&mut self.failed_hosts);
+                    self.dirty.append(&mut self.failed);
+                }
             }
         }
     }
@@ -199,16 +219,17 @@ impl Projection {
                 if let Some(id) = host.id() {
                     self.host_names.insert(id.into(), name.clone());
                 }
-                let node = node::of(&host);
-                let api = Api::<Node>::all(self.client.clone());
-                let key = (String::new(), name);
-                if self.write(&api, &key, &node).await {
+                self.dirty_hosts.insert(name.clone());
+                if self.hosts.insert(name, host).is_none() {
+                    // Pods of its workloads may have been waiting for its name.
                     self.dirty.extend(self.workloads.keys().cloned());
                 }
             }
             watcher::Event::Delete(host) => {
                 let name = host.name_any();
                 self.host_names.retain(|_, known| *known != name);
+                self.hosts.remove(&name);
+                self.dirty_hosts.remove(&name);
                 self.written.remove(&(String::new(), name.clone()));
                 self.delete_node(&name).await;
             }
@@ -243,7 +264,36 @@ impl Projection {
         }
     }
 
-    async fn write_dirty(&mut self) {
+    async fn write_what_changed(&mut self) {
+        self.write_nodes().await;
+        self.write_pods().await;
+        let all_well = self.failed.is_empty() && self.failed_hosts.is_empty();
+        let now = Instant::now();
+        self.retry = match self.retry {
+            _ if all_well => None,
+            None => Some((now + SHORTEST_PAUSE, SHORTEST_PAUSE)),
+            Some((due, pause)) if due <= now => {
+                let pause = (pause * 2).min(LONGEST_PAUSE);
+                Some((now + pause, pause))
+            }
+            waiting => waiting,
+        };
+    }
+
+    async fn write_nodes(&mut self) {
+        for name in std::mem::take(&mut self.dirty_hosts) {
+            let Some(node) = self.hosts.get(&name).map(node::of) else {
+                continue;
+            };
+            let api = Api::<Node>::all(self.client.clone());
+            let key = (String::new(), name);
+            if !self.write(&api, &key, &node).await {
+                self.failed_hosts.insert(key.1);
+            }
+        }
+    }
+
+    async fn write_pods(&mut self) {
         for key in std::mem::take(&mut self.dirty) {
             let Some(workload) = self.workloads.get(&key) else {
                 continue;
@@ -261,7 +311,7 @@ impl Projection {
             let pod = pod::of(workload, state, node.map(String::as_str));
             let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
             if !self.write(&api, &key, &pod).await {
-                self.dirty.insert(key);
+                self.failed.insert(key);
             }
         }
     }
@@ -276,40 +326,51 @@ impl Projection {
             return true;
         };
         let written = self.written.get(key);
-        let (main, status) = split(&wanted);
-        if written.map(split) == Some((main.clone(), status.clone())) {
+        if written == Some(&wanted) {
             return true;
         }
-        let parameters = PatchParams::apply(MANAGER_PROJECTION).force();
-        let mut done = Ok(());
-        if written.map(|written| split(written).0) != Some(main.clone()) {
-            let patched = api.patch(&key.1, &parameters, &Patch::Apply(&main)).await;
-            done = patched.map(drop);
-        }
-        if done.is_ok() {
+        let (main, status) = split(&wanted);
+        let done = async {
+            match written.map(split) {
+                // A Node without a status is not accepted.
+                None => apply(api, &key.1, &wanted).await?,
+                Some((before, _)) if before != main => apply(api, &key.1, &main).await?,
+                Some(_) => {}
+            }
             let parameters = PatchParams {
                 field_manager: Some(MANAGER_PROJECTION.into()),
                 ..PatchParams::default()
             };
             let patch = Patch::Merge(json!({"status": status}));
-            done = api
-                .patch_status(&key.1, &parameters, &patch)
-                .await
-                .map(drop);
-        }
-        match done {
-            Ok(()) => {
+            api.patch_status(&key.1, &parameters, &patch).await
+        };
+        match done.await {
+            Ok(_) => {
                 self.written.insert(key.clone(), wanted);
                 true
             }
             Err(error) => {
-                self.written.remove(key);
+                let error = match &error {
+                    kube::Error::Api(status) => status.message.clone(),
+                    other => other.to_string(),
+                };
                 let kind = K::kind(&());
-                tracing::warn!(%error, %kind, name = key.1, "could not be shown; tried again");
+                tracing::warn!(error, %kind, name = key.1, "could not be shown; tried again");
+                self.written.remove(key);
                 false
             }
         }
     }
+}
+
+async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let parameters = PatchParams::apply(MANAGER_PROJECTION).force();
+    api.patch(name, &parameters, &Patch::Apply(object))
+        .await
+        .map(drop)
 }
 
 /// An object without its status, and the status.

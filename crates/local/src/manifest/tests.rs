@@ -37,6 +37,10 @@ fn what_is_no_object_is_refused_by_document() {
             "apiVersion: v1\nkind: A\nmetadata: {}\n",
             "document 1 has no metadata.name",
         ),
+        (
+            "apiVersion: v1\nkind: A\nmetadata: {name: n}\n",
+            "document 1 has a metadata.name that is no text: quote it",
+        ),
         ("- a\n- b\n", "document 1 is not an object"),
         (
             "apiVersion: v1\nkind: A\nmetadata: {name: x}\n---\nhello\n",
@@ -54,7 +58,7 @@ fn what_is_no_object_is_refused_by_document() {
 #[test]
 fn relative_image_paths_become_absolute() {
     let objects = parse_at(
-        "apiVersion: a/v1\nkind: K\nmetadata: {name: n}\nspec:\n  components:\n  \
+        "apiVersion: a/v1\nkind: K\nmetadata: {name: m}\nspec:\n  components:\n  \
          - {name: a, image: 'file:./x/../hello.wasm'}\n  - {name: b, image: 'oci:layout'}\n  \
          - {name: c, image: 'file:/abs.wasm'}\n  - {name: d, image: 'registry.example/a:1'}\n",
     )
@@ -88,7 +92,7 @@ async fn a_folder_gives_its_manifests_and_a_component_a_deployment() {
     );
     write(
         "c.yml",
-        "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: m}\n",
     );
     write("My App_2.wasm", "");
     let all = load(&[Source::Path(root.clone())], Path::new("/"))

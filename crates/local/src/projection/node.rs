@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo},
+    api::core::v1::{
+        DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+        NodeStatus, NodeSystemInfo,
+    },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 use kube::ResourceExt as _;
@@ -42,7 +45,12 @@ pub(super) fn of(host: &Host) -> Node {
             conditions: Some(vec![ready(host)]),
             capacity: status.map(room),
             allocatable: status.map(room),
-            node_info: status.map(info),
+            node_info: Some(status.map(info).unwrap_or_default()),
+            daemon_endpoints: Some(NodeDaemonEndpoints {
+                kubelet_endpoint: Some(DaemonEndpoint {
+                    port: host.http_port.unwrap_or_default(),
+                }),
+            }),
             ..NodeStatus::default()
         }),
     }

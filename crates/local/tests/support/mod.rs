@@ -21,39 +21,38 @@ use waft_local::{Source, UpError, UpEvent, UpOptions, up};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A platform that runs.
-pub struct Platform {
-    pub folder: PathBuf,
-    pub client: Client,
-    pub http: SocketAddr,
-    pub admin: SocketAddr,
+pub(crate) struct Platform {
+    pub(crate) client: Client,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
     /// What was told before it had started.
-    pub told: Vec<UpEvent>,
+    pub(crate) told: Vec<UpEvent>,
     events: mpsc::Receiver<UpEvent>,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), UpError>>,
 }
 
 /// A folder that outlives platforms, so that one can be started again.
-pub struct Home(TempDir);
+pub(crate) struct Home(TempDir);
 
 impl Home {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Writes a file and returns its path.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
     /// Options that keep everything in this folder and take free ports.
-    pub fn options(&self) -> UpOptions {
+    pub(crate) fn options(&self) -> UpOptions {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         UpOptions {
             data_dir: Some(self.path().join("data")),
@@ -67,7 +66,7 @@ impl Home {
     }
 
     /// Options that apply a file.
-    pub fn applying(&self, file: &Path) -> UpOptions {
+    pub(crate) fn applying(&self, file: &Path) -> UpOptions {
         UpOptions {
             sources: vec![Source::Path(file.into())],
             ..self.options()
@@ -81,13 +80,13 @@ fn cache() -> PathBuf {
 }
 
 /// The prebuilt component of the first example.
-pub fn hello_wasm() -> Vec<u8> {
+pub(crate) fn hello_wasm() -> Vec<u8> {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello/hello.wasm");
     std::fs::read(example).unwrap()
 }
 
 /// A WorkloadDeployment of `hello.wasm` beside it, at `NAME.localhost`.
-pub fn hello(name: &str) -> String {
+pub(crate) fn hello(name: &str) -> String {
     format!(
         "apiVersion: runtime.wasmcloud.dev/v1alpha1
 kind: WorkloadDeployment
@@ -110,8 +109,13 @@ spec:
 
 impl Platform {
     /// Starts a platform and waits until it has applied everything.
-    pub async fn start(options: UpOptions) -> Result<Self, UpError> {
+    pub(crate) async fn start(options: UpOptions) -> Result<Self, UpError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        // Shown for tests that fail, if RUST_LOG asks for it.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let folder = options.data_dir.clone().unwrap();
         let (sender, mut events) = mpsc::channel(1024);
         let shutdown = CancellationToken::new();
@@ -132,7 +136,6 @@ impl Platform {
         };
         Ok(Self {
             client: client(&folder.join("kubeconfig")).await,
-            folder,
             http,
             admin,
             told,
@@ -143,7 +146,7 @@ impl Platform {
     }
 
     /// Objects in namespace `default`, over TLS as kubectl reaches them.
-    pub fn api<K>(&self) -> Api<K>
+    pub(crate) fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
             + Clone
@@ -154,7 +157,7 @@ impl Platform {
     }
 
     /// The first event from now on for which there is an answer.
-    pub async fn event<T>(&mut self, wanted: impl Fn(&UpEvent) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(&mut self, wanted: impl Fn(&UpEvent) -> Option<T>) -> T {
         if let Some(found) = self.told.iter().find_map(&wanted) {
             return found;
         }
@@ -174,18 +177,18 @@ impl Platform {
     }
 
     /// Status and body of a request.
-    pub async fn get(&self, host: &str, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, host: &str, path: &str) -> (u16, String) {
         let url = format!("http://{}{path}", self.http);
         get(&url, Some(host)).await
     }
 
     /// Status and body of a request to the admin listener.
-    pub async fn admin(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
         get(&format!("http://{}{path}", self.admin), None).await
     }
 
     /// Waits until a host answers with a status, and returns the body.
-    pub async fn until_status(&self, host: &str, status: u16) -> String {
+    pub(crate) async fn until_status(&self, host: &str, status: u16) -> String {
         eventually(async || {
             let (now, body) = self.get(host, "/").await;
             (now == status).then_some(body)
@@ -194,7 +197,7 @@ impl Platform {
     }
 
     /// Ends it as Ctrl-C does.
-    pub async fn stop(self) -> Result<(), UpError> {
+    pub(crate) async fn stop(self) -> Result<(), UpError> {
         self.shutdown.cancel();
         let ended = tokio::time::timeout(PATIENCE, self.running).await;
         ended.expect("it ends").unwrap()
@@ -221,7 +224,7 @@ async fn client(kubeconfig: &Path) -> Client {
 }
 
 /// Tries until there is an answer.
-pub async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     let tries = async {
         loop {
             if let Some(found) = attempt().await {

@@ -1,13 +1,13 @@
 //! Artifacts: an image by a name of its own, resolved once for all who use it.
 //!
-//! An Artifact is resolved when its spec, one of its annotations or its pull secret changes; so
+//! An Artifact is resolved when its spec or one of its annotations changes; so
 //! `kubectl annotate artifact NAME waft.dev/refresh=… --overwrite` asks for a new look at the tag.
 //! It is pulled by resolving it, so that workloads find it in the cache.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use waft_api::{Artifact, ArtifactStatus, Reason, conditions as types};
-use waft_ir::{Image, PullPolicy};
+use waft_ir::{Credentials, Image, PullPolicy};
 
 use crate::{
     condition::{Verdict, find, merge, summary},
@@ -23,6 +23,15 @@ use crate::{
 
 /// Set by kubectl on every apply: no wish for a new look.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Hashes of what decides to what an Artifact is resolved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Question {
+    /// Of the spec and the annotations.
+    image: String,
+    /// Of the credentials: new ones are a reason to ask again only if there is no answer yet.
+    credentials: String,
+}
 
 /// Brings one Artifact closer to what it should be.
 pub(crate) async fn reconcile(
@@ -42,14 +51,14 @@ pub(crate) async fn reconcile(
     let secret = artifact.spec.image_pull_secret.as_ref();
     let inputs = dereference::pull_secret(&context.caches, namespace, secret);
     let credentials = credentials(secret, &inputs);
-    let question = question(&artifact, credentials.is_ok());
+    let question = question(&artifact, &credentials);
     let answered = context.resolved.lock().get(&uid).cloned();
     let known = artifact.status.clone().unwrap_or_default();
     let known = known.artifact_url.zip(known.digest);
     if is_resolved(&artifact)
         && answered
             .as_ref()
-            .is_none_or(|answered| *answered == question)
+            .is_none_or(|answered| answered.image == question.image)
     {
         // Resolved by this operator, or by one before it.
         context.resolved.lock().insert(uid, question);
@@ -107,15 +116,17 @@ fn is_resolved(artifact: &Artifact) -> bool {
     })
 }
 
-/// A hash of what decides the answer.
-fn question(artifact: &Artifact, has_credentials: bool) -> String {
+fn question(artifact: &Artifact, credentials: &Result<Option<Credentials>, Problem>) -> Question {
     let mut annotations = artifact.annotations().clone();
     annotations.remove(LAST_APPLIED);
-    Hasher::default()
-        .value(&artifact.spec)
-        .value(&annotations)
-        .value(&has_credentials)
-        .template()
+    let mut image = Hasher::default();
+    image.value(&artifact.spec).value(&annotations);
+    Question {
+        image: image.template(),
+        credentials: Hasher::default()
+            .value(&credentials.as_ref().ok())
+            .template(),
+    }
 }
 
 fn status(

@@ -13,6 +13,7 @@ use waft_api::{
 use waft_ir::{Artifacts, HostLink, WorkloadId};
 
 use crate::{
+    artifact::Question,
     cache::Cache,
     key::{Key, Kind},
     operator::OperatorConfig,
@@ -37,10 +38,10 @@ pub(crate) struct Context {
     pub routing: Routing,
     /// What was tried with each workload.
     pub memory: Mutex<HashMap<WorkloadId, Memory>>,
-    /// Which annotations each Artifact had when it was resolved.
-    pub resolved: Mutex<HashMap<String, String>>,
+    /// What was asked of each Artifact's image when it was answered last, by uid.
+    pub resolved: Mutex<HashMap<String, Question>>,
     /// Children that the API server refused, with its answer, by the uid of the parent.
-    pub(crate) refused: Mutex<HashMap<String, (String, String)>>,
+    pub refused: Mutex<HashMap<String, (String, String)>>,
     /// Which HTTP handler images export.
     pub handlers: Handlers,
     wake: mpsc::UnboundedSender<Key>,

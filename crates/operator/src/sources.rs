@@ -21,9 +21,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Serving {
     /// Those that serve.
-    pub(crate) backends: Vec<Backend>,
+    pub backends: Vec<Backend>,
     /// Whether one of them, serving or not, exports an HTTP handler.
-    pub(crate) exports_http: bool,
+    pub exports_http: bool,
 }
 
 /// The routes of a trigger; none once it is being deleted.

@@ -19,6 +19,7 @@ use waft_api::{Workload, WorkloadReplicaSet, names::FINALIZER_WORKLOAD};
 use waft_ir::WorkloadId;
 
 pub(crate) use build::{Identity, Inputs, build, credentials, placement};
+use decide::Content;
 pub(crate) use decide::Memory;
 pub(crate) use references::References;
 pub(crate) use validate::{Checked, check, replicas};
@@ -94,13 +95,13 @@ pub(crate) async fn reconcile(
     Ok(decision.next)
 }
 
-/// The model to run, and a hash of what decides it.
+/// The model to run, and hashes of what decides it.
 fn wanted(
     workload: &Workload,
     replaced: Result<(), Problem>,
     checked: &Result<Checked<'_>, Problem>,
     inputs: &Inputs,
-) -> Result<(Arc<waft_ir::Workload>, String), Problem> {
+) -> Result<(Arc<waft_ir::Workload>, Content), Problem> {
     replaced?;
     let checked = checked.as_ref().map_err(Clone::clone)?;
     let identity = Identity {
@@ -110,15 +111,17 @@ fn wanted(
         annotations: workload.annotations().clone(),
     };
     let built = build(&identity, checked, inputs)?;
-    let mut hasher = Hasher::default();
-    // Credentials that change don't concern what runs already.
     let mut content = built.clone();
-    for component in &mut content.components {
-        component.image.credentials = None;
-    }
     content.annotations.clear();
-    hasher.value(&content);
-    Ok((Arc::new(built), hasher.template()))
+    let mut credentials = Hasher::default();
+    for component in &mut content.components {
+        credentials.value(&component.image.credentials.take());
+    }
+    let content = Content {
+        workload: Hasher::default().value(&content).template(),
+        credentials: credentials.template(),
+    };
+    Ok((Arc::new(built), content))
 }
 
 /// Whether a deployment replaces this workload when something changes.

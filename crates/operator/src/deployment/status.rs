@@ -37,7 +37,7 @@ pub(crate) struct Observed<'a> {
     /// All its sets.
     pub sets: &'a [Arc<WorkloadReplicaSet>],
     /// What the API server said when it refused the wanted set.
-    pub(crate) refused: Option<&'a str>,
+    pub refused: Option<&'a str>,
     /// Whether the name of the wanted set belongs to someone else.
     pub taken: bool,
 }

@@ -23,13 +23,13 @@ use crate::{
 /// What was found out about a set.
 pub(crate) struct Observed<'a> {
     /// The number of replicas, if the set makes sense.
-    pub(crate) wanted: &'a Result<usize, Problem>,
+    pub wanted: &'a Result<usize, Problem>,
     /// What is being done.
-    pub(crate) plan: &'a Plan,
+    pub plan: &'a Plan,
     /// Its Workloads.
-    pub(crate) owned: &'a [Arc<Workload>],
+    pub owned: &'a [Arc<Workload>],
     /// What keeps a Workload from being created.
-    pub(crate) hindrance: Option<Problem>,
+    pub hindrance: Option<Problem>,
 }
 
 /// The problem that a name which is needed belongs to someone else.

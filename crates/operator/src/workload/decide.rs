@@ -25,19 +25,28 @@ const LONGEST_RETRY: Duration = Duration::from_secs(300);
 pub(crate) struct Memory {
     /// The host it was started on.
     pub host: Option<HostId>,
-    /// Hash of what was started.
-    pub content: Option<String>,
+    /// What was started.
+    pub content: Option<Content>,
     /// How often in a row it failed.
     pub failures: u32,
     /// When the next try is due, once a failure was seen.
     pub retry_at: Option<Instant>,
 }
 
+/// Hashes of a workload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Content {
+    /// Of what runs.
+    pub workload: String,
+    /// Of the credentials for its images: new ones are a reason to try again, none to restart.
+    pub credentials: String,
+}
+
 /// What a workload is decided by.
 #[derive(Clone, Debug)]
 pub(crate) struct Situation<'a> {
     /// The workload as it should run, with a hash of it; or why it can't be built.
-    pub wanted: Result<(Arc<Workload>, String), Problem>,
+    pub wanted: Result<(Arc<Workload>, Content), Problem>,
     /// What it asks of its host; `None` if the spec makes no sense.
     pub placement: Option<&'a Placement>,
     /// The hosts that report.
@@ -92,9 +101,10 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
     let mut memory = situation.memory.clone();
     memory.host = Some(state.host.clone());
     let content = situation.wanted.as_ref().ok().map(|(_, content)| content);
-    let changed = content.is_some()
-        && situation.memory.content.is_some()
-        && situation.memory.content.as_ref() != content;
+    let before = situation.memory.content.as_ref();
+    let anything_new = content.is_some() && before.is_some() && before != content;
+    let changed = anything_new
+        && before.map(|before| &before.workload) != content.map(|content| &content.workload);
     let mut action = Action::None;
     let mut next = Next::Await;
     let mut config = Verdict::good();
@@ -102,7 +112,7 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
         Phase::Stopping => Verdict::no(Reason::Stopping, "requests are finished before it goes"),
         Phase::Failed(failed) => {
             let retry = match &situation.wanted {
-                Ok((workload, content)) if changed => {
+                Ok((workload, content)) if anything_new => {
                     memory = remembered(&state.host, content, 0);
                     Some(workload.clone())
                 }
@@ -248,10 +258,10 @@ fn choose(situation: &Situation<'_>, placement: &Placement) -> Result<HostId, St
     schedule(placement, situation.hosts)
 }
 
-fn remembered(host: &HostId, content: &str, failures: u32) -> Memory {
+fn remembered(host: &HostId, content: &Content, failures: u32) -> Memory {
     Memory {
         host: Some(host.clone()),
-        content: Some(content.to_owned()),
+        content: Some(content.clone()),
         failures,
         retry_at: None,
     }

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt as _;
 use waft_api::{Workload, WorkloadDeployment, WorkloadReplicaSet};
+use waft_ir::{Failure, FailureReason, Phase};
 
 use crate::world::{World, deployment, message};
 
@@ -133,4 +134,44 @@ spec:
         })
         .await;
     world.ready::<Workload>("bare").await;
+}
+
+#[tokio::test]
+async fn corrected_credentials_are_tried() {
+    let world = World::new().await;
+    let secret = |json: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: login}}, \
+             type: kubernetes.io/dockerconfigjson, stringData: {{.dockerconfigjson: '{json}'}}}}"
+        )
+    };
+    world.apply::<Secret>(&secret(r#"{"auths":{}}"#)).await;
+    let refused = Failure::new(FailureReason::ImagePullUnauthorized, "wrong password");
+    world.link.script("one", Phase::Failed(refused));
+    let yaml = deployment("one", "").replace(
+        "        image: one\n",
+        "        image: one\n        imagePullSecret: {name: login}\n",
+    );
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ImagePullUnauthorized")
+        .await;
+    let set = world.only_set().await.name_any();
+    world.link.script("one", Phase::Running);
+    world
+        .apply::<Secret>(&secret(r#"{"auths":{"r.test":{}}}"#))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(
+        world.only_set().await.name_any(),
+        set,
+        "credentials don't roll"
+    );
+
+    world.delete::<Secret>("login").await;
+    let rest = yaml.replace("name: hello", "name: other");
+    world.apply::<WorkloadDeployment>(&rest).await;
+    world
+        .says::<WorkloadDeployment>("other", "Ready", "False", "SecretNotFound")
+        .await;
 }

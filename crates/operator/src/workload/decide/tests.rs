@@ -16,6 +16,13 @@ fn workload() -> Arc<Workload> {
     })
 }
 
+fn content(of: &str) -> Content {
+    Content {
+        workload: of.into(),
+        credentials: "none".into(),
+    }
+}
+
 fn host(id: &str) -> Candidate {
     Candidate {
         id: HostId(id.into()),
@@ -38,7 +45,7 @@ fn state(phase: Phase) -> WorkloadState {
 }
 
 struct Case {
-    wanted: Result<(Arc<Workload>, String), Problem>,
+    wanted: Result<(Arc<Workload>, Content), Problem>,
     placement: Placement,
     hosts: Vec<Candidate>,
     state: Option<WorkloadState>,
@@ -50,7 +57,7 @@ struct Case {
 impl Case {
     fn new() -> Self {
         Self {
-            wanted: Ok((workload(), "one".into())),
+            wanted: Ok((workload(), content("one"))),
             placement: Placement::default(),
             hosts: vec![host("a"), host("b")],
             state: None,
@@ -173,7 +180,7 @@ fn other_failures_wait_for_a_change() {
     case.state = Some(state(Phase::Failed(failed)));
     let seen = case.decide();
     assert_eq!((&seen.action, seen.next), (&Action::None, Next::Await));
-    case.wanted = Ok((workload(), "two".into()));
+    case.wanted = Ok((workload(), content("two")));
     assert!(matches!(case.decide().action, Action::Start(..)));
 }
 
@@ -182,7 +189,7 @@ fn a_change_restarts_in_place_unless_a_deployment_rolls() {
     let mut case = Case::new();
     case.memory = case.decide().memory;
     case.state = Some(state(Phase::Running));
-    case.wanted = Ok((workload(), "two".into()));
+    case.wanted = Ok((workload(), content("two")));
     let stopped = case.decide();
     assert_eq!(stopped.action, Action::Stop(HostId("a".into())));
     assert_eq!(reason(&stopped, types::READY), "Reconciling");
@@ -191,12 +198,28 @@ fn a_change_restarts_in_place_unless_a_deployment_rolls() {
 }
 
 #[test]
+fn new_credentials_are_a_reason_to_try_again_and_none_to_restart() {
+    let mut case = Case::new();
+    case.memory = case.decide().memory;
+    let rotated = Content {
+        credentials: "new".into(),
+        ..content("one")
+    };
+    case.wanted = Ok((workload(), rotated));
+    case.state = Some(state(Phase::Running));
+    assert_eq!(case.decide().action, Action::None);
+    let failed = Failure::new(FailureReason::ImagePullUnauthorized, "no");
+    case.state = Some(state(Phase::Failed(failed)));
+    assert!(matches!(case.decide().action, Action::Start(..)));
+}
+
+#[test]
 fn one_from_an_earlier_operator_is_taken_as_it_runs() {
     let mut case = Case::new();
     case.state = Some(state(Phase::Running));
     let adopted = case.decide();
     assert_eq!(adopted.action, Action::None);
-    assert_eq!(adopted.memory.content.as_deref(), Some("one"));
+    assert_eq!(adopted.memory.content, Some(content("one")));
 }
 
 #[test]

@@ -84,13 +84,14 @@ async fn a_bare_component_is_a_workload_with_a_pod_on_a_node() {
     assert!(nodes.get_opt(&host).await.unwrap().is_some());
 
     // Deleting the Pod replaces the workload, as a set does elsewhere.
-    let name = pod.metadata.name.unwrap();
-    pods.delete(&name, &DeleteParams::default()).await.unwrap();
     let workloads = platform.api::<Workload>();
+    let name = pod.metadata.name.unwrap();
+    let before = workloads.get(&name).await.unwrap().metadata.uid;
+    pods.delete(&name, &DeleteParams::default()).await.unwrap();
     eventually(async || {
         let all = workloads.list(&ListParams::default()).await.unwrap();
-        let names = all.items.iter().filter_map(|w| w.metadata.name.as_deref());
-        (names.collect::<Vec<_>>() != [name.as_str()] && all.items.len() == 1).then_some(())
+        let new = |w: &Workload| w.metadata.uid != before;
+        (all.items.len() == 1 && all.items.iter().all(new)).then_some(())
     })
     .await;
     platform.until_status("hello.localhost", 200).await;

@@ -84,11 +84,12 @@ fn ready(host: &Host) -> NodeCondition {
 }
 
 fn room(status: &HostStatus) -> BTreeMap<String, Quantity> {
+    // A Host does not report its processors; on one machine they are those of this process.
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let memory = status.system_memory_total >> 10;
     [
-        (
-            "memory".to_owned(),
-            Quantity(status.system_memory_total.to_string()),
-        ),
+        ("cpu".to_owned(), Quantity(processors.to_string())),
+        ("memory".to_owned(), Quantity(format!("{memory}Ki"))),
         ("pods".to_owned(), Quantity(PODS.into())),
     ]
     .into()
@@ -120,7 +121,7 @@ mod tests {
             "hostname": "127.0.0.1",
             "status": {
                 "version": "1.2.3", "osName": "linux", "osArch": "x86_64", "osKernel": "6",
-                "systemCPUUsage": "1", "systemMemoryTotal": 1024, "systemMemoryFree": 1,
+                "systemCPUUsage": "1", "systemMemoryTotal": 4096, "systemMemoryFree": 1,
                 "conditions": [{"type": "Ready", "status": "True", "reason": "Available"}],
             },
         }))
@@ -128,7 +129,7 @@ mod tests {
         let node = serde_json::to_value(of(&host)).unwrap();
         assert_eq!(node["metadata"]["labels"]["hostgroup"], "default");
         assert_eq!(node["status"]["conditions"][0]["status"], "True");
-        assert_eq!(node["status"]["capacity"]["memory"], "1024");
+        assert_eq!(node["status"]["capacity"]["memory"], "4Ki");
         assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "waft-1.2.3");
 
         let silent: Host = serde_json::from_value(json!({"metadata": {"name": "s"}})).unwrap();

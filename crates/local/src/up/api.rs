@@ -34,7 +34,7 @@ pub(super) async fn open(
 /// Keys and certificates of the API, and its kubeconfig, written into the data folder.
 pub(super) fn access(address: SocketAddr, data_dir: &Path) -> Result<(Access, PathBuf), UpError> {
     let names = [reached(address).ip().to_string()];
-    let access = Access::open(Some(&data_dir.join("pki")), &names).map_err(no_access)?;
+    let access = Access::open(Some(data_dir), &names).map_err(no_access)?;
     let kubeconfig = data_dir.join("kubeconfig");
     access
         .write_kubeconfig(&kubeconfig, &reached(address).to_string())

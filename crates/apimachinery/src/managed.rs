@@ -156,7 +156,7 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, schema: &Schema, manag
         }
     }
     entries.strip_metadata();
-    entries.retain_owners();
+    entries.cap_updaters();
     entries::put(new, &entries);
 }
 

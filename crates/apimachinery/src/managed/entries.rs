@@ -8,6 +8,11 @@ use super::typed;
 use super::{BEFORE_FIRST_APPLY, Manager, Operation};
 use crate::schema::Schema;
 
+/// More entries of updates than this are merged.
+const MAX_UPDATERS: usize = 10;
+/// The manager that merged entries are written under.
+const ANCIENT: &str = "ancient-changes";
+
 /// One manager and what it owns.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
@@ -144,6 +149,53 @@ impl Entries {
             entry.fields = std::mem::take(&mut entry.fields).stripped();
         }
         self.retain_owners();
+    }
+
+    /// Keeps the number of updaters bounded: the oldest of a version share one entry.
+    pub(super) fn cap_updaters(&mut self) {
+        self.0.sort_by(|left, right| {
+            (left.operation, &left.time, &left.manager).cmp(&(
+                right.operation,
+                &right.time,
+                &right.manager,
+            ))
+        });
+        let mut updaters = self.updaters();
+        // The oldest updater seen of each version; the next one of that version joins it.
+        let mut oldest: Vec<(String, usize)> = Vec::new();
+        let mut index = 0;
+        while updaters > MAX_UPDATERS && index < self.0.len() {
+            let entry = &self.0[index];
+            if entry.operation != Operation::Update {
+                index += 1;
+                continue;
+            }
+            let known = oldest
+                .iter()
+                .find(|(version, _)| *version == entry.api_version);
+            match known.map(|(_, bucket)| *bucket) {
+                None => {
+                    oldest.push((entry.api_version.clone(), index));
+                    index += 1;
+                }
+                Some(bucket) => {
+                    let merged = self.0.remove(index);
+                    updaters -= 1;
+                    let bucket = &mut self.0[bucket];
+                    ANCIENT.clone_into(&mut bucket.manager);
+                    bucket.subresource = None;
+                    bucket.fields.unite(&merged.fields);
+                    bucket.time = merged.time;
+                }
+            }
+        }
+    }
+
+    fn updaters(&self) -> usize {
+        self.0
+            .iter()
+            .filter(|entry| entry.operation == Operation::Update)
+            .count()
     }
 
     pub(super) fn retain_owners(&mut self) {

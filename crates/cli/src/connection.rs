@@ -10,7 +10,7 @@ use futures::AsyncBufRead;
 use http::{Method, Request, header};
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig as Contents, KubeconfigError},
+    config::{KubeConfigOptions, Kubeconfig as Contents},
 };
 use serde_json::Value;
 use url::form_urlencoded;
@@ -19,11 +19,7 @@ pub(crate) use self::{
     catalog::{Catalog, Resource},
     problem::Refused,
 };
-use crate::{
-    advice::Advice,
-    settings::{ConnectionSettings, Kubeconfig},
-    text,
-};
+use crate::settings::{ConnectionSettings, Kubeconfig};
 
 /// Asks for a table, and takes a plain list from a server that has none.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -46,18 +42,12 @@ impl Connection {
     /// Reads the kubeconfig. The server is not asked yet.
     pub(crate) async fn open(settings: &ConnectionSettings) -> anyhow::Result<Self> {
         let contents = match &settings.kubeconfig {
-            Kubeconfig::File(path) => Contents::read_from(path),
-            Kubeconfig::Environment => Contents::from_env()
-                .and_then(|contents| contents.ok_or(KubeconfigError::CurrentContextNotSet)),
-            Kubeconfig::None(places) => {
-                let places: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
-                return Err(Advice::error(
-                    format!(
-                        "there is no kubeconfig: looked for {}",
-                        text::quoted(places.iter().map(String::as_str))
-                    ),
-                    "start a platform with `waft up`, or name a kubeconfig with `--kubeconfig`",
-                ));
+            Kubeconfig::Files(paths) => paths.iter().try_fold(Contents::default(), |all, path| {
+                Contents::read_from(path).and_then(|next| all.merge(next))
+            }),
+            Kubeconfig::None(places) => return Err(problem::no_kubeconfig("looked for", places)),
+            Kubeconfig::Absent(places) => {
+                return Err(problem::no_kubeconfig("$KUBECONFIG names", places));
             }
         };
         let options = KubeConfigOptions {

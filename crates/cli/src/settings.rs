@@ -23,37 +23,49 @@ pub(crate) struct ConnectionSettings {
 /// Where a kubeconfig comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Kubeconfig {
-    /// `$KUBECONFIG`, which may name several files.
-    Environment,
-    /// One file.
-    File(PathBuf),
+    /// One file, or several of `$KUBECONFIG`, to be merged.
+    Files(Vec<PathBuf>),
     /// There is none; the files that were looked for.
     None(Vec<PathBuf>),
+    /// The files that `$KUBECONFIG` names are not there.
+    Absent(Vec<PathBuf>),
 }
 
 impl ConnectionSettings {
     /// Resolves arguments. As kubectl's plugin, the kubeconfig is kubectl's, so that
     /// `kubectl waft get` and `kubectl get` speak of the same cluster.
     pub(crate) fn resolve(arguments: &ConnectionArguments, plugin: bool) -> Self {
-        let set = env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
+        let set = env::var_os("KUBECONFIG").filter(|value| !value.is_empty());
+        let set = set.map(|value| env::split_paths(&value).collect::<Vec<_>>());
         let own = default_data_dir().filter(|_| !plugin);
         let own = own.map(|dir| dir.join("kubeconfig"));
         let kubectls = env::home_dir().map(|home| home.join(".kube/config"));
         let candidates = own.into_iter().chain(kubectls).collect();
         Self {
-            kubeconfig: choose(arguments.kubeconfig.as_deref(), set, candidates),
+            kubeconfig: choose(arguments.kubeconfig.as_deref(), set.as_deref(), candidates),
             context: arguments.context.clone(),
             namespace: arguments.namespace.clone(),
         }
     }
 }
 
-fn choose(named: Option<&Path>, environment: bool, candidates: Vec<PathBuf>) -> Kubeconfig {
-    match named {
-        Some(path) => Kubeconfig::File(path.into()),
-        None if environment => Kubeconfig::Environment,
-        None => match candidates.iter().find(|path| path.is_file()) {
-            Some(path) => Kubeconfig::File(path.clone()),
+fn choose(
+    named: Option<&Path>,
+    environment: Option<&[PathBuf]>,
+    candidates: Vec<PathBuf>,
+) -> Kubeconfig {
+    match (named, environment) {
+        (Some(path), _) => Kubeconfig::Files(vec![path.into()]),
+        (None, Some(files)) => {
+            // Those that are missing are passed over, as kubectl does.
+            let present = files.iter().filter(|path| path.is_file());
+            match present.cloned().collect::<Vec<_>>() {
+                none if none.is_empty() => Kubeconfig::Absent(files.into()),
+                present => Kubeconfig::Files(present),
+            }
+        }
+        (None, None) => match candidates.iter().find(|path| path.is_file()) {
+            Some(path) => Kubeconfig::Files(vec![path.clone()]),
             None => Kubeconfig::None(candidates),
         },
     }
@@ -139,15 +151,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (own, kubectls) = (dir.path().join("own"), dir.path().join("kubectls"));
         let candidates = || vec![own.clone(), kubectls.clone()];
-        let none = choose(None, false, candidates());
+        let none = choose(None, None, candidates());
         assert_eq!(none, Kubeconfig::None(candidates()));
         std::fs::write(&kubectls, "").unwrap();
-        let file = |path: &Path| Kubeconfig::File(path.into());
-        assert_eq!(choose(None, false, candidates()), file(&kubectls));
+        let file = |path: &Path| Kubeconfig::Files(vec![path.into()]);
+        assert_eq!(choose(None, None, candidates()), file(&kubectls));
         std::fs::write(&own, "").unwrap();
-        assert_eq!(choose(None, false, candidates()), file(&own));
-        assert_eq!(choose(None, true, candidates()), Kubeconfig::Environment);
+        assert_eq!(choose(None, None, candidates()), file(&own));
+        let absent = [dir.path().join("absent")];
+        let set = [absent[0].clone(), own.clone()];
+        assert_eq!(choose(None, Some(&set), candidates()), file(&own));
+        let none = choose(None, Some(&absent), candidates());
+        assert_eq!(none, Kubeconfig::Absent(absent.to_vec()));
         let named = Path::new("x");
-        assert_eq!(choose(Some(named), true, candidates()), file(named));
+        assert_eq!(choose(Some(named), Some(&set), candidates()), file(named));
     }
 }

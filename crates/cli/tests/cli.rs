@@ -173,6 +173,17 @@ fn without_a_kubeconfig_it_says_where_it_looked() {
         `HOME/.local/state/waft/default/kubeconfig`, `HOME/.kube/config`\n\n\
         hint: start a platform with `waft up`, or name a kubeconfig with `--kubeconfig`\n";
     assert_eq!(text, expected);
+    let waft = waft();
+    let mut command = waft.command(&["status"]);
+    let output = command
+        .env("KUBECONFIG", "/none:/nowhere")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("$KUBECONFIG names `/none`, `/nowhere`"),
+        "{text}"
+    );
 }
 
 /// A kubeconfig for an address where nobody listens.

@@ -1,12 +1,13 @@
 //! What went wrong with a request, and what to do about it.
 
-use std::error::Error;
+use std::{error::Error, path::PathBuf};
 
 use kube::{config::KubeconfigError, core::Status};
 
 use crate::{
     advice::Advice,
     settings::{ConnectionSettings, Kubeconfig},
+    text,
 };
 
 /// A request that the server refused.
@@ -85,11 +86,28 @@ pub(super) fn is_missing_namespace(error: &anyhow::Error) -> bool {
     refused.is_some_and(|refused| refused.code == 404 && refused.about == "namespaces")
 }
 
+/// The failure of a user without a kubeconfig.
+pub(super) fn no_kubeconfig(search: &str, places: &[PathBuf]) -> anyhow::Error {
+    Advice::error(
+        format!("there is no kubeconfig: {search} {}", quoted(places)),
+        "start a platform with `waft up`, or name a kubeconfig with `--kubeconfig`",
+    )
+}
+
+fn quoted(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    text::quoted(paths.iter().map(String::as_str))
+}
+
 /// An error of a kubeconfig.
 pub(super) fn kubeconfig(error: KubeconfigError, settings: &ConnectionSettings) -> anyhow::Error {
-    let place = match &settings.kubeconfig {
-        Kubeconfig::File(path) => format!("the kubeconfig `{}`", path.display()),
-        Kubeconfig::Environment | Kubeconfig::None(_) => "the kubeconfig in $KUBECONFIG".into(),
+    let places = match &settings.kubeconfig {
+        Kubeconfig::Files(paths) | Kubeconfig::None(paths) | Kubeconfig::Absent(paths) => {
+            quoted(paths)
+        }
     };
     let hint = match error {
         KubeconfigError::LoadContext(_) | KubeconfigError::CurrentContextNotSet => {
@@ -98,7 +116,10 @@ pub(super) fn kubeconfig(error: KubeconfigError, settings: &ConnectionSettings) 
         _ => "name another with `--kubeconfig`; `waft up` prints its own",
     };
     Advice::error(
-        format!("{place} can't be used: {}", root_cause(&error)),
+        format!(
+            "the kubeconfig {places} can't be used: {}",
+            root_cause(&error)
+        ),
         hint,
     )
 }

@@ -93,8 +93,8 @@ impl Scene {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let ready = Some(("workloaddeployment/bad", "Ready"));
-        let image = |image: &str| deployment("bad", image);
+        let ready = Some(("workloaddeployment/wrong", "Ready"));
+        let image = |image: &str| deployment("wrong", image);
         let case = |name, manifest, condition| Case {
             name,
             manifest,
@@ -106,7 +106,7 @@ impl Scene {
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\n\
              type: kubernetes.io/dockerconfigjson\nstringData:\n  .dockerconfigjson: '{login}'\n---\n{}",
             deployment_with(
-                "bad",
+                "wrong",
                 &format!("{closed}/team/hello:1"),
                 "imagePullSecret: {name: login}"
             )
@@ -121,7 +121,8 @@ impl Scene {
                 "        - {{namespace: wasi, package: http, interfaces: [outgoing-handler]}}\n{entry}"
             ),
         );
-        let collides = image("file:hello.wasm").replace("bad.localhost", NEIGHBOUR);
+        // Of two objects of the same second the first by name holds the route: `neighbour`.
+        let collides = image("file:hello.wasm").replace("wrong.localhost", NEIGHBOUR);
         vec![
             case(
                 "YAML that does not parse",
@@ -158,7 +159,7 @@ impl Scene {
             case(
                 "two routes that collide",
                 collides,
-                Some(("workloaddeployment/bad", "Ready")),
+                Some(("workloaddeployment/wrong", "Ready")),
             ),
         ]
     }
@@ -181,7 +182,7 @@ impl Scene {
         let kubectl = Kubectl::new(&waft).expect("checked before");
         let told = self.told(&kubectl, object, condition);
         let (reason, _) = kubectl.wait_condition(object, condition, "False");
-        waft.wait_for_line(&["bad", &reason]);
+        waft.wait_for_line(&["wrong", &reason]);
         assert_eq!(waft.get(NEIGHBOUR, "/").status, 200, "{}", case.name);
         told
     }

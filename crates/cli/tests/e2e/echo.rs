@@ -57,7 +57,7 @@ fn echo(waft: &Waft, host: &str, length: u64) -> Echoed {
         let (sent, host) = (sent.clone(), host.to_owned());
         thread::spawn(move || {
             let head = format!(
-                "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\
+                "POST / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\nte: trailers\r\n\
                  transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n"
             );
             stream.write_all(head.as_bytes()).unwrap();

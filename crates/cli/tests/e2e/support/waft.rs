@@ -248,8 +248,8 @@ impl Waft {
         eventually(&format!("GET {host}{path}"), || {
             match http::get(self.http, host, path) {
                 Ok(answer) if answer.status == 200 => Ok(answer.text()),
-                Ok(answer) => Err(format!("{answer:?}\n{}", self.output())),
-                Err(error) => Err(format!("{error}\n{}", self.output())),
+                Ok(answer) => Err(format!("{answer:?}\n{}", self.output.tail())),
+                Err(error) => Err(format!("{error}\n{}", self.output.tail())),
             }
         })
     }
@@ -278,7 +278,8 @@ impl Waft {
             let line = lines
                 .iter()
                 .find(|line| parts.iter().all(|part| line.contains(part)));
-            line.cloned().ok_or_else(|| lines.join("\n"))
+            let last = lines.len().saturating_sub(30);
+            line.cloned().ok_or_else(|| lines[last..].join("\n"))
         })
     }
 
@@ -333,6 +334,12 @@ impl Output {
 
     fn text(&self) -> String {
         self.0.lock().unwrap().join("\n")
+    }
+
+    /// The last lines, for a failure's message.
+    fn tail(&self) -> String {
+        let lines = self.0.lock().unwrap();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 }
 

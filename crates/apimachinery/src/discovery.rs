@@ -17,7 +17,8 @@ pub fn aggregated(registry: &Registry, core: bool) -> Value {
                 .iter()
                 .map(|version| {
                     let resources = registry.group_version(&group, version).unwrap_or_default();
-                    let resources: Vec<Value> = resources.iter().map(|resource| entry(resource)).collect();
+                    let resources: Vec<Value> =
+                        resources.iter().map(|resource| entry(resource)).collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
@@ -56,7 +57,11 @@ fn entry(resource: &Resource) -> Value {
 }
 
 fn scope(resource: &Resource) -> &'static str {
-    if resource.namespaced { "Namespaced" } else { "Cluster" }
+    if resource.namespaced {
+        "Namespaced"
+    } else {
+        "Cluster"
+    }
 }
 
 /// `APIVersions`, the answer of `/api`.
@@ -70,15 +75,23 @@ pub fn core_versions() -> Value {
 
 /// `APIGroupList`, the answer of `/apis`.
 pub fn groups(registry: &Registry) -> Value {
-    let groups: Vec<Value> = registry.groups().iter().map(|(group, versions)| group_body(group, versions)).collect();
+    let groups: Vec<Value> = registry
+        .groups()
+        .iter()
+        .map(|(group, versions)| group_body(group, versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `APIGroup`, the answer of `/apis/GROUP`.
 pub fn group(registry: &Registry, name: &str) -> Option<Value> {
-    let (group, versions) = registry.groups().into_iter().find(|(group, _)| group == name)?;
+    let (group, versions) = registry
+        .groups()
+        .into_iter()
+        .find(|(group, _)| group == name)?;
     let mut body = json!({"kind": "APIGroup", "apiVersion": "v1"});
-    if let (Some(body), Value::Object(rest)) = (body.as_object_mut(), group_body(&group, &versions)) {
+    if let (Some(body), Value::Object(rest)) = (body.as_object_mut(), group_body(&group, &versions))
+    {
         body.extend(rest);
     }
     Some(body)
@@ -105,7 +118,10 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
             "kind": resource.kind,
             "verbs": verbs,
         });
-        for (key, names) in [("shortNames", &resource.short_names), ("categories", &resource.categories)] {
+        for (key, names) in [
+            ("shortNames", &resource.short_names),
+            ("categories", &resource.categories),
+        ] {
             if !names.is_empty() {
                 entry[key] = json!(names);
             }
@@ -120,7 +136,10 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
                 "kind": of["kind"],
                 "verbs": sub["verbs"],
             });
-            if of["group"].as_str().is_some_and(|of| of != resource.group && !of.is_empty()) {
+            if of["group"]
+                .as_str()
+                .is_some_and(|of| of != resource.group && !of.is_empty())
+            {
                 entry["group"] = of["group"].clone();
                 entry["version"] = of["version"].clone();
             }
@@ -128,5 +147,64 @@ pub fn resources(registry: &Registry, group: &str, version: &str) -> Option<Valu
         }
     }
     let name = crate::registry::GroupVersion::new(group, version).api_version();
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list}))
+    Some(
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": list}),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_aggregated_form_and_the_pieces_name_the_same() {
+        let registry = Registry::builtin();
+        let mut named = 0;
+        for (list, core) in [
+            (aggregated(&registry, true), true),
+            (aggregated(&registry, false), false),
+        ] {
+            for group in list["items"].as_array().expect("groups") {
+                let name = group["metadata"]["name"].as_str().unwrap_or_default();
+                assert_eq!(name.is_empty(), core);
+                for version in group["versions"].as_array().expect("versions") {
+                    let version_name = version["version"].as_str().expect("a name");
+                    let pieces = resources(&registry, name, version_name).expect("served");
+                    let pieces = pieces["resources"].as_array().expect("resources").clone();
+                    for entry in version["resources"].as_array().expect("resources") {
+                        let piece = pieces
+                            .iter()
+                            .find(|piece| piece["name"] == entry["resource"])
+                            .expect("listed");
+                        assert_eq!(piece["kind"], entry["responseKind"]["kind"]);
+                        assert_eq!(piece["namespaced"] == true, entry["scope"] == "Namespaced");
+                        assert_eq!(piece["verbs"], entry["verbs"]);
+                        named += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(named, registry.all().count());
+    }
+
+    #[test]
+    fn scale_is_of_another_group() {
+        let list = resources(&Registry::builtin(), "apps", "v1").expect("served");
+        let scale = list["resources"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|r| r["name"] == "deployments/scale")
+            .cloned();
+        let scale = scale.expect("listed");
+        assert_eq!(
+            (&scale["group"], &scale["kind"]),
+            (&json!("autoscaling"), &json!("Scale"))
+        );
+        assert!(group(&Registry::builtin(), "nope").is_none());
+        assert_eq!(
+            group(&Registry::builtin(), "apps").expect("served")["preferredVersion"]["groupVersion"],
+            "apps/v1"
+        );
+    }
 }

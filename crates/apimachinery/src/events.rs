@@ -15,18 +15,32 @@ const RENAMED: [(&str, &str); 7] = [
 
 /// The stored form of an `events.k8s.io/v1` event.
 pub fn to_core(event: &Value) -> Value {
-    rename(event, "v1", |name| RENAMED.iter().find(|(_, new)| *new == name).map(|(old, _)| *old))
+    rename(event, "v1", |name| {
+        RENAMED
+            .iter()
+            .find(|(_, new)| *new == name)
+            .map(|(old, _)| *old)
+    })
 }
 
 /// The `events.k8s.io/v1` form of a stored event.
 pub fn from_core(event: &Value) -> Value {
-    rename(event, "events.k8s.io/v1", |name| RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new))
+    rename(event, "events.k8s.io/v1", |name| {
+        RENAMED
+            .iter()
+            .find(|(old, _)| *old == name)
+            .map(|(_, new)| *new)
+    })
 }
 
 fn rename(event: &Value, api_version: &str, name: impl Fn(&str) -> Option<&'static str>) -> Value {
     let mut out = Map::new();
     for (key, value) in event.as_object().into_iter().flatten() {
-        let value = if key == "apiVersion" { api_version.into() } else { value.clone() };
+        let value = if key == "apiVersion" {
+            api_version.into()
+        } else {
+            value.clone()
+        };
         out.insert(name(key).map_or_else(|| key.clone(), str::to_owned), value);
     }
     Value::Object(out)

@@ -16,14 +16,21 @@ enum Step {
     Field(String),
     Index(i64),
     All,
-    Filter { path: JsonPath, equal: bool, to: Value },
+    Filter {
+        path: JsonPath,
+        equal: bool,
+        to: Value,
+    },
 }
 
 impl JsonPath {
     /// Parses a path; with or without the surrounding braces.
     pub fn parse(text: &str) -> Option<JsonPath> {
         let text = text.trim();
-        let text = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+        let text = text
+            .strip_prefix('{')
+            .and_then(|t| t.strip_suffix('}'))
+            .unwrap_or(text);
         let mut rest = text.strip_prefix('$').unwrap_or(text);
         let mut steps = Vec::new();
         while !rest.is_empty() {
@@ -43,7 +50,10 @@ impl JsonPath {
     pub fn all<'a>(&self, root: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![root];
         for step in &self.steps {
-            found = found.into_iter().flat_map(|value| step.apply(value)).collect();
+            found = found
+                .into_iter()
+                .flat_map(|value| step.apply(value))
+                .collect();
         }
         found
     }
@@ -58,11 +68,15 @@ impl JsonPath {
     pub fn set(&self, root: &mut Value, value: Value) -> bool {
         let mut at = root;
         for step in &self.steps {
-            let Step::Field(name) = step else { return false };
+            let Step::Field(name) = step else {
+                return false;
+            };
             if at.is_null() {
                 *at = Value::Object(serde_json::Map::new());
             }
-            let Some(object) = at.as_object_mut() else { return false };
+            let Some(object) = at.as_object_mut() else {
+                return false;
+            };
             at = object.entry(name.clone()).or_insert(Value::Null);
         }
         *at = value;
@@ -71,8 +85,15 @@ impl JsonPath {
 
     /// The path's last field and what comes before it.
     pub fn split_last(&self) -> Option<(JsonPath, &str)> {
-        let (Step::Field(name), before) = self.steps.split_last()? else { return None };
-        Some((JsonPath { steps: before.to_vec() }, name))
+        let (Step::Field(name), before) = self.steps.split_last()? else {
+            return None;
+        };
+        Some((
+            JsonPath {
+                steps: before.to_vec(),
+            },
+            name,
+        ))
     }
 
     /// Calls `change` with every value that the path reaches.
@@ -82,14 +103,18 @@ impl JsonPath {
 }
 
 fn walk(steps: &[Step], at: &mut Value, change: &mut dyn FnMut(&mut Value)) {
-    let Some((step, rest)) = steps.split_first() else { return change(at) };
+    let Some((step, rest)) = steps.split_first() else {
+        return change(at);
+    };
     match (step, at) {
         (Step::Field(name), Value::Object(object)) => {
             if let Some(inner) = object.get_mut(name) {
                 walk(rest, inner, change);
             }
         }
-        (Step::All, Value::Array(items)) => items.iter_mut().for_each(|item| walk(rest, item, change)),
+        (Step::All, Value::Array(items)) => {
+            items.iter_mut().for_each(|item| walk(rest, item, change))
+        }
         _ => {}
     }
 }
@@ -101,12 +126,19 @@ impl Step {
             (Step::Index(at), Value::Array(items)) => {
                 let length = items.len() as i64;
                 let at = if *at < 0 { length + at } else { *at };
-                usize::try_from(at).ok().and_then(|at| items.get(at)).into_iter().collect()
+                usize::try_from(at)
+                    .ok()
+                    .and_then(|at| items.get(at))
+                    .into_iter()
+                    .collect()
             }
             (Step::All, Value::Array(items)) => items.iter().collect(),
             (Step::All, Value::Object(object)) => object.values().collect(),
             (Step::Filter { path, equal, to }, Value::Array(items)) => {
-                let matches = |item: &&Value| path.first(item).is_some_and(|found| (found == to) == *equal);
+                let matches = |item: &&Value| {
+                    path.first(item)
+                        .is_some_and(|found| (found == to) == *equal)
+                };
                 items.iter().filter(matches).collect()
             }
             _ => Vec::new(),
@@ -170,7 +202,11 @@ fn condition(text: &str) -> Option<Step> {
         Some(text) => Value::String(text.to_owned()),
         None => serde_json::from_str(to).ok()?,
     };
-    Some(Step::Filter { path: JsonPath::parse(path.trim().strip_prefix('@')?)?, equal, to })
+    Some(Step::Filter {
+        path: JsonPath::parse(path.trim().strip_prefix('@')?)?,
+        equal,
+        to,
+    })
 }
 
 #[cfg(test)]
@@ -188,10 +224,22 @@ mod tests {
         let value = json!({"status": {"conditions": [
             {"type": "Synced", "status": "False"}, {"type": "Ready", "status": "True"}]},
             "metadata": {"annotations": {"a.b/c": "x"}}, "n": [1, 2, 3]});
-        assert_eq!(first(".status.conditions[?(@.type==\"Ready\")].status", &value), Some(json!("True")));
-        assert_eq!(first(".status.conditions[?(@.type=='Ready')].status", &value), Some(json!("True")));
-        assert_eq!(first(".metadata.annotations['a.b/c']", &value), Some(json!("x")));
-        assert_eq!(first(r".metadata.annotations.a\.b/c", &value), Some(json!("x")));
+        assert_eq!(
+            first(".status.conditions[?(@.type==\"Ready\")].status", &value),
+            Some(json!("True"))
+        );
+        assert_eq!(
+            first(".status.conditions[?(@.type=='Ready')].status", &value),
+            Some(json!("True"))
+        );
+        assert_eq!(
+            first(".metadata.annotations['a.b/c']", &value),
+            Some(json!("x"))
+        );
+        assert_eq!(
+            first(r".metadata.annotations.a\.b/c", &value),
+            Some(json!("x"))
+        );
         assert_eq!(first("{.n[-1]}", &value), Some(json!(3)));
         assert_eq!(first(".n[*]", &value), Some(json!(1)));
         assert_eq!(first(".absent.deep", &value), None);
@@ -207,8 +255,16 @@ mod tests {
     #[test]
     fn sets_through_missing_objects() {
         let mut value = json!({});
-        assert!(JsonPath::parse(".spec.replicas").expect("a path").set(&mut value, json!(3)));
+        assert!(
+            JsonPath::parse(".spec.replicas")
+                .expect("a path")
+                .set(&mut value, json!(3))
+        );
         assert_eq!(value, json!({"spec": {"replicas": 3}}));
-        assert!(!JsonPath::parse(".spec.replicas.x").expect("a path").set(&mut value, json!(3)));
+        assert!(
+            !JsonPath::parse(".spec.replicas.x")
+                .expect("a path")
+                .set(&mut value, json!(3))
+        );
     }
 }

@@ -19,8 +19,12 @@ use crate::request::Part;
 use crate::status::{FieldError, Status};
 
 /// Metadata fields that only the server sets.
-const SERVER_FIELDS: [&str; 4] =
-    ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"];
+const SERVER_FIELDS: [&str; 4] = [
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "resourceVersion",
+];
 
 /// What the server knows about a new object.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +49,9 @@ pub fn metadata_mut(object: &mut Value) -> &mut Map<String, Value> {
     if !object["metadata"].is_object() {
         object["metadata"] = json!({});
     }
-    object["metadata"].as_object_mut().expect("it was just made an object")
+    object["metadata"]
+        .as_object_mut()
+        .expect("it was just made an object")
 }
 
 /// A text field of the metadata.
@@ -55,7 +61,9 @@ pub fn text<'a>(object: &'a Value, field: &str) -> &'a str {
 
 /// Whether the object waits for something before it goes.
 pub fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
+    object["metadata"]["finalizers"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty())
         || object["spec"]["finalizers"].as_array().is_some_and(|list| {
             !list.is_empty() && object["kind"] == "Namespace" && object["apiVersion"] == "v1"
         })
@@ -78,7 +86,9 @@ pub fn check_type(object: &mut Value, resource: &Resource) -> Result<(), Status>
         return Err(Status::bad_request("Object 'Kind' is missing in the body"));
     }
     if version.is_empty() && !resource.builtin {
-        return Err(Status::bad_request("Object 'apiVersion' is missing in the body"));
+        return Err(Status::bad_request(
+            "Object 'apiVersion' is missing in the body",
+        ));
     }
     if !version.is_empty() && version != api_version {
         return Err(Status::bad_request(format!(
@@ -87,38 +97,61 @@ pub fn check_type(object: &mut Value, resource: &Resource) -> Result<(), Status>
     }
     if !kind.is_empty() && kind != resource.kind {
         return Err(Status::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}", resource.version, resource.kind
+            "{kind} in version \"{}\" cannot be handled as a {}",
+            resource.version, resource.kind
         )));
     }
     if kind.is_empty() || version.is_empty() {
         let mut whole = Map::new();
         whole.insert("apiVersion".into(), api_version.into());
         whole.insert("kind".into(), resource.kind.clone().into());
-        let rest = std::mem::take(map).into_iter().filter(|(key, _)| key != "kind" && key != "apiVersion");
+        let rest = std::mem::take(map)
+            .into_iter()
+            .filter(|(key, _)| key != "kind" && key != "apiVersion");
         whole.extend(rest);
         *map = whole;
     }
     match map.get("metadata") {
         None | Some(Value::Object(_) | Value::Null) => Ok(()),
-        Some(_) => Err(Status::bad_request(format!("{}.metadata must be an object", resource.kind))),
+        Some(_) => Err(Status::bad_request(format!(
+            "{}.metadata must be an object",
+            resource.kind
+        ))),
     }
 }
 
 /// Makes a body a new object.
-pub fn prepare_create(object: &mut Value, resource: &Resource, birth: &Birth<'_>) -> Result<(), Status> {
+pub fn prepare_create(
+    object: &mut Value,
+    resource: &Resource,
+    birth: &Birth<'_>,
+) -> Result<(), Status> {
     if !text(object, "resourceVersion").is_empty() {
-        return Err(Status::new(500, None, "resourceVersion should not be set on objects to be created"));
+        return Err(Status::new(
+            500,
+            None,
+            "resourceVersion should not be set on objects to be created",
+        ));
     }
     place(object, resource, birth.namespace, birth.name)?;
     if resource.status && !resource.rules.keeps_status_on_create {
-        object.as_object_mut().map(|object| object.shift_remove("status"));
+        object
+            .as_object_mut()
+            .map(|object| object.shift_remove("status"));
     }
     let metadata = metadata_mut(object);
     for field in SERVER_FIELDS {
         metadata.shift_remove(field);
     }
-    let named = metadata.get("name").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
-    if let Some(prefix) = metadata.get("generateName").and_then(Value::as_str).filter(|_| !named) {
+    let named = metadata
+        .get("name")
+        .and_then(Value::as_str)
+        .is_some_and(|name| !name.is_empty());
+    if let Some(prefix) = metadata
+        .get("generateName")
+        .and_then(Value::as_str)
+        .filter(|_| !named)
+    {
         let prefix: String = prefix.chars().take(58).collect();
         metadata.insert("name".into(), format!("{prefix}{}", birth.suffix).into());
     }
@@ -135,19 +168,47 @@ pub fn prepare_create(object: &mut Value, resource: &Resource, birth: &Birth<'_>
 }
 
 /// Makes a body the next state of an object: what a writer may not change is put back.
-pub fn prepare_update(old: &Value, new: &mut Value, resource: &Resource, part: Part) -> Result<(), Status> {
-    let (namespace, name) = (text(old, "namespace").to_owned(), text(old, "name").to_owned());
-    place(new, resource, Some(&namespace).filter(|n| !n.is_empty()).map(String::as_str), Some(&name))?;
+pub fn prepare_update(
+    old: &Value,
+    new: &mut Value,
+    resource: &Resource,
+    part: Part,
+) -> Result<(), Status> {
+    let (namespace, name) = (
+        text(old, "namespace").to_owned(),
+        text(old, "name").to_owned(),
+    );
+    place(
+        new,
+        resource,
+        Some(&namespace)
+            .filter(|n| !n.is_empty())
+            .map(String::as_str),
+        Some(&name),
+    )?;
     let uid = text(new, "uid");
     if !uid.is_empty() && uid != text(old, "uid") {
-        return Err(Status::conflict(&resource.group, &resource.plural, &name, &format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}", text(old, "uid")
-        )));
+        return Err(Status::conflict(
+            &resource.group,
+            &resource.plural,
+            &name,
+            &format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                text(old, "uid")
+            ),
+        ));
     }
     isolate(old, new, resource, part);
     let before = &old["metadata"];
     let metadata = metadata_mut(new);
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "generateName"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "generateName",
+    ] {
         match before.get(field) {
             Some(value) => metadata.insert(field.into(), value.clone()),
             None if field == "generateName" => None,
@@ -204,7 +265,9 @@ fn isolate(old: &Value, new: &mut Value, resource: &Resource, part: Part) {
 }
 
 fn restore(old: &Value, new: &mut Value, field: &str) {
-    let Some(object) = new.as_object_mut() else { return };
+    let Some(object) = new.as_object_mut() else {
+        return;
+    };
     match old.get(field) {
         Some(value) => {
             object.insert(field.into(), value.clone());
@@ -219,7 +282,10 @@ fn changes_generation(old: &Value, new: &Value, resource: &Resource) -> bool {
     let rest = |object: &Value| {
         let fields = object.as_object().cloned().unwrap_or_default();
         let ignored = |key: &str| key == "metadata" || (key == "status" && resource.status);
-        fields.into_iter().filter(|(key, _)| !ignored(key)).collect::<Map<_, _>>()
+        fields
+            .into_iter()
+            .filter(|(key, _)| !ignored(key))
+            .collect::<Map<_, _>>()
     };
     let annotations = resource.rules.annotations_bump_generation
         && old["metadata"]["annotations"] != new["metadata"]["annotations"];
@@ -230,7 +296,12 @@ fn no_new_finalizers(old: &Value, new: &Value, resource: &Resource) -> Result<()
     if text(old, "deletionTimestamp").is_empty() {
         return Ok(());
     }
-    let list = |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+    let list = |object: &Value| {
+        object["metadata"]["finalizers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+    };
     let before = list(old);
     let added: Vec<String> = list(new)
         .into_iter()
@@ -242,9 +313,17 @@ fn no_new_finalizers(old: &Value, new: &Value, resource: &Resource) -> Result<()
     }
     let error = FieldError::forbidden(
         "metadata.finalizers",
-        &format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", ")),
+        format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            added.join(", ")
+        ),
     );
-    Err(Status::invalid(&resource.group, &resource.kind, text(new, "name"), vec![error]))
+    Err(Status::invalid(
+        &resource.group,
+        &resource.kind,
+        text(new, "name"),
+        vec![error],
+    ))
 }
 
 /// Puts namespace and name of the path into the object, or finds them contradicted.
@@ -254,8 +333,17 @@ fn place(
     namespace: Option<&str>,
     name: Option<&str>,
 ) -> Result<(), Status> {
-    for field in ["name", "namespace", "generateName", "uid", "resourceVersion"] {
-        if !matches!(object["metadata"].get(field), None | Some(Value::Null | Value::String(_))) {
+    for field in [
+        "name",
+        "namespace",
+        "generateName",
+        "uid",
+        "resourceVersion",
+    ] {
+        if !matches!(
+            object["metadata"].get(field),
+            None | Some(Value::Null | Value::String(_))
+        ) {
             return Err(Status::bad_request(format!(
                 "{} in version \"{}\" cannot be handled as a {}: metadata.{field} must be a string",
                 resource.kind, resource.version, resource.kind
@@ -263,10 +351,14 @@ fn place(
         }
     }
     let given = text(object, "namespace").to_owned();
-    let wanted = namespace.filter(|_| resource.namespaced).unwrap_or_default();
+    let wanted = namespace
+        .filter(|_| resource.namespaced)
+        .unwrap_or_default();
     if !given.is_empty() && given != wanted {
         return Err(Status::bad_request(match resource.namespaced {
-            true => "the namespace of the provided object does not match the namespace sent on the request",
+            true => {
+                "the namespace of the provided object does not match the namespace sent on the request"
+            }
             false => "namespace may not be set on a cluster-scoped object",
         }));
     }
@@ -309,7 +401,11 @@ pub fn begin_deletion(object: &mut Value, now: &str, grace_seconds: i64, resourc
     metadata.insert("deletionTimestamp".into(), now.into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace_seconds.into());
     if resource.rules.generation {
-        let next = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0) + 1;
+        let next = metadata
+            .get("generation")
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
+            + 1;
         metadata.insert("generation".into(), next.into());
     }
 }

@@ -23,14 +23,25 @@ pub fn index(registry: &Registry) -> Value {
         hash.update(env!("CARGO_PKG_VERSION"));
         for resource in resources {
             hash.update(&resource.kind);
-            hash.update([u8::from(resource.status), u8::from(resource.scale.is_some())]);
+            hash.update([
+                u8::from(resource.status),
+                u8::from(resource.scale.is_some()),
+            ]);
             if let SchemaSource::Custom(schema) = &resource.source {
                 hash.update(schema.to_string());
             }
         }
-        let hash: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02X}")).collect();
+        let hash: String = hash
+            .finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
         let path = of.path();
-        paths.insert(path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}));
+        paths.insert(
+            path.clone(),
+            json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash}")}),
+        );
     }
     json!({"paths": paths})
 }
@@ -84,7 +95,9 @@ fn add_builtin(wanted: BTreeSet<String>, schemas: &mut Map<String, Value>) {
         if schemas.contains_key(&name) {
             continue;
         }
-        let Some(schema) = builtin_schemas().get(&name) else { continue };
+        let Some(schema) = builtin_schemas().get(&name) else {
+            continue;
+        };
         references(schema, &mut pending);
         schemas.insert(name, schema.clone());
     }
@@ -115,10 +128,18 @@ fn custom(resource: &Resource, schema: &Value, schemas: &mut Map<String, Value>)
     let prefix = format!("{}.{}", reversed.join("."), resource.version);
     let name = format!("{prefix}.{}", resource.kind);
     let text = |description: &str| json!({"type": "string", "description": description});
-    let version_text = "APIVersion defines the versioned schema of this representation of an object.";
+    let version_text =
+        "APIVersion defines the versioned schema of this representation of an object.";
     let kind_text = "Kind is a string value representing the REST resource this object represents.";
-    let mut object = if schema.is_object() { schema.clone() } else { json!({"type": "object"}) };
-    let mut properties = object["properties"].as_object().cloned().unwrap_or_default();
+    let mut object = if schema.is_object() {
+        schema.clone()
+    } else {
+        json!({"type": "object"})
+    };
+    let mut properties = object["properties"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     properties.insert("apiVersion".into(), text(version_text));
     properties.insert("kind".into(), text(kind_text));
     properties.insert(
@@ -149,7 +170,11 @@ fn custom(resource: &Resource, schema: &Value, schemas: &mut Map<String, Value>)
 fn add_paths(resource: &Resource, component: &str, paths: &mut Map<String, Value>) {
     let of = GroupVersion::new(&resource.group, &resource.version);
     let base = match resource.namespaced {
-        true => format!("/{}/namespaces/{{namespace}}/{}", of.path(), resource.plural),
+        true => format!(
+            "/{}/namespaces/{{namespace}}/{}",
+            of.path(),
+            resource.plural
+        ),
         false => format!("/{}/{}", of.path(), resource.plural),
     };
     let kind = gvk(resource, &resource.kind);
@@ -157,30 +182,86 @@ fn add_paths(resource: &Resource, component: &str, paths: &mut Map<String, Value
     let mut single = Map::new();
     for verb in &resource.verbs {
         let (target, method, action, parameters): (&mut Map<_, _>, _, _, &[&str]) = match verb {
-            Verb::Create => (&mut collection, "post", "post", &["dryRun", "fieldManager", "fieldValidation"]),
-            Verb::DeleteCollection => (&mut collection, "delete", "deletecollection", &["dryRun", "labelSelector", "fieldSelector"]),
-            Verb::List => (&mut collection, "get", "list", &["labelSelector", "fieldSelector", "limit", "continue", "watch"]),
+            Verb::Create => (
+                &mut collection,
+                "post",
+                "post",
+                &["dryRun", "fieldManager", "fieldValidation"],
+            ),
+            Verb::DeleteCollection => (
+                &mut collection,
+                "delete",
+                "deletecollection",
+                &["dryRun", "labelSelector", "fieldSelector"],
+            ),
+            Verb::List => (
+                &mut collection,
+                "get",
+                "list",
+                &[
+                    "labelSelector",
+                    "fieldSelector",
+                    "limit",
+                    "continue",
+                    "watch",
+                ],
+            ),
             Verb::Get => (&mut single, "get", "get", &[]),
-            Verb::Update => (&mut single, "put", "put", &["dryRun", "fieldManager", "fieldValidation"]),
-            Verb::Patch => (&mut single, "patch", "patch", &["dryRun", "fieldManager", "fieldValidation", "force"]),
-            Verb::Delete => (&mut single, "delete", "delete", &["dryRun", "gracePeriodSeconds", "propagationPolicy"]),
+            Verb::Update => (
+                &mut single,
+                "put",
+                "put",
+                &["dryRun", "fieldManager", "fieldValidation"],
+            ),
+            Verb::Patch => (
+                &mut single,
+                "patch",
+                "patch",
+                &["dryRun", "fieldManager", "fieldValidation", "force"],
+            ),
+            Verb::Delete => (
+                &mut single,
+                "delete",
+                "delete",
+                &["dryRun", "gracePeriodSeconds", "propagationPolicy"],
+            ),
             Verb::Watch => continue,
         };
-        target.insert(method.into(), operation(action, parameters, &kind, component));
+        target.insert(
+            method.into(),
+            operation(action, parameters, &kind, component),
+        );
     }
-    for (path, operations) in [(base.clone(), collection), (format!("{base}/{{name}}"), single)] {
+    for (path, operations) in [
+        (base.clone(), collection),
+        (format!("{base}/{{name}}"), single),
+    ] {
         if !operations.is_empty() {
             paths.insert(path, Value::Object(operations));
         }
     }
     for sub in &resource.subresources {
-        let Some(name) = sub["subresource"].as_str().filter(|name| matches!(*name, "status" | "scale")) else { continue };
+        let Some(name) = sub["subresource"]
+            .as_str()
+            .filter(|name| matches!(*name, "status" | "scale"))
+        else {
+            continue;
+        };
         let component = if name == "scale" { SCALE } else { component };
         let parameters = ["dryRun", "fieldManager", "fieldValidation"];
-        let operations = [("get", "get", &[][..]), ("put", "put", &parameters[..]), ("patch", "patch", &parameters[..])];
+        let operations = [
+            ("get", "get", &[][..]),
+            ("put", "put", &parameters[..]),
+            ("patch", "patch", &parameters[..]),
+        ];
         let operations: Map<String, Value> = operations
             .into_iter()
-            .map(|(method, action, parameters)| (method.to_owned(), operation(action, parameters, &sub["responseKind"], component)))
+            .map(|(method, action, parameters)| {
+                (
+                    method.to_owned(),
+                    operation(action, parameters, &sub["responseKind"], component),
+                )
+            })
             .collect();
         paths.insert(format!("{base}/{{name}}/{name}"), Value::Object(operations));
     }
@@ -198,7 +279,8 @@ fn operation(action: &str, parameters: &[&str], kind: &Value, component: &str) -
             json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
         })
         .collect();
-    let content = json!({"application/json": {"schema": {"$ref": format!("{REFERENCE}{component}")}}});
+    let content =
+        json!({"application/json": {"schema": {"$ref": format!("{REFERENCE}{component}")}}});
     json!({
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": kind,
@@ -206,3 +288,6 @@ fn operation(action: &str, parameters: &[&str], kind: &Value, component: &str) -
         "responses": {"200": {"description": "OK", "content": content}},
     })
 }
+
+#[cfg(test)]
+mod tests;

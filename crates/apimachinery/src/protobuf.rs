@@ -47,7 +47,8 @@ struct Field {
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../data/dump/protobuf.json")).expect("the committed table is JSON")
+    serde_json::from_str(include_str!("../data/dump/protobuf.json"))
+        .expect("the committed table is JSON")
 });
 
 /// Why a body can't be read.
@@ -67,7 +68,9 @@ enum DecodeError {
 
 /// Decodes a body into an object with its `apiVersion` and `kind`.
 pub fn decode(body: &[u8]) -> Result<Value, Status> {
-    read_envelope(body).map_err(|error| Status::bad_request(format!("the protobuf body cannot be decoded: {error}")))
+    read_envelope(body).map_err(|error| {
+        Status::bad_request(format!("the protobuf body cannot be decoded: {error}"))
+    })
 }
 
 fn read_envelope(body: &[u8]) -> Result<Value, DecodeError> {
@@ -94,7 +97,11 @@ fn read_envelope(body: &[u8]) -> Result<Value, DecodeError> {
     let options = kind == "DeleteOptions";
     let message = TABLE
         .kinds
-        .get(if options { "v1 DeleteOptions" } else { name.as_str() })
+        .get(if options {
+            "v1 DeleteOptions"
+        } else {
+            name.as_str()
+        })
         .ok_or(DecodeError::Kind(name))?;
     let mut object = Map::new();
     object.insert("apiVersion".into(), version.into());
@@ -103,21 +110,35 @@ fn read_envelope(body: &[u8]) -> Result<Value, DecodeError> {
     Ok(Value::Object(object))
 }
 
-fn message_fields(name: &str, bytes: &[u8], out: &mut Map<String, Value>, depth: usize) -> Result<(), DecodeError> {
+fn message_fields(
+    name: &str,
+    bytes: &[u8],
+    out: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), DecodeError> {
     if depth > DEPTH {
         return Err(DecodeError::Depth);
     }
-    let Some(fields) = TABLE.messages.get(name) else { return Ok(()) };
+    let Some(fields) = TABLE.messages.get(name) else {
+        return Ok(());
+    };
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next()? {
         // Fields that are newer than the table are left out, as the real server does.
-        let Some(field) = fields.get(number.to_string().as_str()) else { continue };
+        let Some(field) = fields.get(number.to_string().as_str()) else {
+            continue;
+        };
         add(field, payload, out, depth)?;
     }
     Ok(())
 }
 
-fn add(field: &Field, payload: Payload<'_>, out: &mut Map<String, Value>, depth: usize) -> Result<(), DecodeError> {
+fn add(
+    field: &Field,
+    payload: Payload<'_>,
+    out: &mut Map<String, Value>,
+    depth: usize,
+) -> Result<(), DecodeError> {
     if field.name.is_empty() {
         let (Some(inner), Payload::Bytes(bytes)) = (field.kind.strip_prefix('#'), payload) else {
             return Err(DecodeError::Malformed);
@@ -125,9 +146,13 @@ fn add(field: &Field, payload: Payload<'_>, out: &mut Map<String, Value>, depth:
         return message_fields(inner, bytes, out, depth + 1);
     }
     if field.map {
-        let Payload::Bytes(bytes) = payload else { return Err(DecodeError::Type(field.name.clone())) };
+        let Payload::Bytes(bytes) = payload else {
+            return Err(DecodeError::Type(field.name.clone()));
+        };
         let (key, value) = map_entry(field, bytes, depth)?;
-        let map = out.entry(field.name.clone()).or_insert_with(|| Value::Object(Map::new()));
+        let map = out
+            .entry(field.name.clone())
+            .or_insert_with(|| Value::Object(Map::new()));
         if let Some(map) = map.as_object_mut() {
             map.insert(key, value);
         }
@@ -135,7 +160,9 @@ fn add(field: &Field, payload: Payload<'_>, out: &mut Map<String, Value>, depth:
     }
     let value = one(field, payload, depth)?;
     if field.list {
-        let list = out.entry(field.name.clone()).or_insert_with(|| Value::Array(Vec::new()));
+        let list = out
+            .entry(field.name.clone())
+            .or_insert_with(|| Value::Array(Vec::new()));
         if let Some(list) = list.as_array_mut() {
             list.push(value);
         }
@@ -151,7 +178,11 @@ fn map_entry(field: &Field, bytes: &[u8], depth: usize) -> Result<(String, Value
     let mut reader = Reader::new(bytes);
     while let Some((number, payload)) = reader.next()? {
         match number {
-            1 => key = payload.text().ok_or_else(|| DecodeError::Type(field.name.clone()))?,
+            1 => {
+                key = payload
+                    .text()
+                    .ok_or_else(|| DecodeError::Type(field.name.clone()))?
+            }
             2 => value = Some(one(field, payload, depth)?),
             _ => {}
         }
@@ -175,8 +206,12 @@ fn one(field: &Field, payload: Payload<'_>, depth: usize) -> Result<Value, Decod
         ("string", payload) => payload.text().map(Value::String).ok_or_else(wrong),
         ("bool", Payload::Number(number)) => Ok((number != 0).into()),
         ("int" | "duration", Payload::Number(number)) => Ok(number.cast_signed().into()),
-        ("bytes", Payload::Bytes(bytes)) => Ok(base64::engine::general_purpose::STANDARD.encode(bytes).into()),
-        (kind @ ("time" | "microtime"), Payload::Bytes(bytes)) => time(bytes, kind == "microtime").ok_or_else(wrong),
+        ("bytes", Payload::Bytes(bytes)) => Ok(base64::engine::general_purpose::STANDARD
+            .encode(bytes)
+            .into()),
+        (kind @ ("time" | "microtime"), Payload::Bytes(bytes)) => {
+            time(bytes, kind == "microtime").ok_or_else(wrong)
+        }
         ("quantity", Payload::Bytes(bytes)) => {
             let mut text = String::new();
             let mut reader = Reader::new(bytes);
@@ -185,7 +220,11 @@ fn one(field: &Field, payload: Payload<'_>, depth: usize) -> Result<Value, Decod
                     text = payload.text().ok_or_else(wrong)?;
                 }
             }
-            Ok(if text.is_empty() { "0".into() } else { text.into() })
+            Ok(if text.is_empty() {
+                "0".into()
+            } else {
+                text.into()
+            })
         }
         ("intorstring", Payload::Bytes(bytes)) => int_or_string(bytes).ok_or_else(wrong),
         ("raw", Payload::Bytes(bytes)) => {
@@ -202,9 +241,14 @@ fn one(field: &Field, payload: Payload<'_>, depth: usize) -> Result<Value, Decod
             let name = kind.strip_prefix('#').ok_or_else(wrong)?;
             let mut inner = Map::new();
             message_fields(name, bytes, &mut inner, depth + 1)?;
-            let around_list = TABLE.messages.get(name).is_some_and(|fields| fields.values().any(|f| f.name == "*"));
+            let around_list = TABLE
+                .messages
+                .get(name)
+                .is_some_and(|fields| fields.values().any(|f| f.name == "*"));
             Ok(match around_list {
-                true => inner.shift_remove("*").unwrap_or_else(|| Value::Array(Vec::new())),
+                true => inner
+                    .shift_remove("*")
+                    .unwrap_or_else(|| Value::Array(Vec::new())),
                 false => Value::Object(inner),
             })
         }
@@ -222,7 +266,9 @@ fn time(bytes: &[u8], micro: bool) -> Option<Value> {
             _ => {}
         }
     }
-    let Some(seconds) = seconds else { return Some(Value::Null) };
+    let Some(seconds) = seconds else {
+        return Some(Value::Null);
+    };
     let at = Timestamp::new(seconds, nanos).ok()?;
     Some(Value::String(match micro {
         true => format!("{at:.6}"),
@@ -241,5 +287,9 @@ fn int_or_string(bytes: &[u8]) -> Option<Value> {
             _ => {}
         }
     }
-    Some(if is_text { text.into() } else { number_value.into() })
+    Some(if is_text {
+        text.into()
+    } else {
+        number_value.into()
+    })
 }

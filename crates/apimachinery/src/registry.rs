@@ -31,7 +31,10 @@ pub struct GroupVersion {
 impl GroupVersion {
     /// A pair of both.
     pub fn new(group: &str, version: &str) -> GroupVersion {
-        GroupVersion { group: group.into(), version: version.into() }
+        GroupVersion {
+            group: group.into(),
+            version: version.into(),
+        }
     }
 
     /// As it stands in `apiVersion`.
@@ -69,7 +72,9 @@ impl Registry {
 
     /// The resource that a path names.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.resources.get(&GroupVersion::new(group, version))?.get(plural)
+        self.resources
+            .get(&GroupVersion::new(group, version))?
+            .get(plural)
     }
 
     /// The resource of an object.
@@ -85,11 +90,13 @@ impl Registry {
     pub fn of_storage(&self, storage: &str) -> Option<&Arc<Resource>> {
         let mut candidates = self.all().filter(|resource| *resource.storage == *storage);
         let first = candidates.next();
-        first.filter(|resource| resource.stores_itself()).or_else(|| {
-            self.all()
-                .find(|resource| *resource.storage == *storage && resource.stores_itself())
-                .or(first)
-        })
+        first
+            .filter(|resource| resource.stores_itself())
+            .or_else(|| {
+                self.all()
+                    .find(|resource| *resource.storage == *storage && resource.stores_itself())
+                    .or(first)
+            })
     }
 
     /// All resources, by group-version and plural.
@@ -101,7 +108,9 @@ impl Registry {
     pub fn group_versions(
         &self,
     ) -> impl Iterator<Item = (&GroupVersion, impl Iterator<Item = &Arc<Resource>>)> {
-        self.resources.iter().map(|(key, resources)| (key, resources.values()))
+        self.resources
+            .iter()
+            .map(|(key, resources)| (key, resources.values()))
     }
 
     /// The resources of one group-version, if it is served.
@@ -127,7 +136,10 @@ impl Registry {
 
     fn insert(&mut self, resource: Resource) {
         let key = GroupVersion::new(&resource.group, &resource.version);
-        self.resources.entry(key).or_default().insert(resource.plural.clone(), Arc::new(resource));
+        self.resources
+            .entry(key)
+            .or_default()
+            .insert(resource.plural.clone(), Arc::new(resource));
     }
 
     /// Serves the versions of a CustomResourceDefinition, in place of what it served before.
@@ -137,13 +149,19 @@ impl Registry {
         let (group, plural) = custom::identity(definition)?;
         for resource in &versions {
             let taken = self.all().any(|other| {
-                other.group == resource.group && other.plural != resource.plural && other.kind == resource.kind
+                other.group == resource.group
+                    && other.plural != resource.plural
+                    && other.kind == resource.kind
             });
             if taken {
-                return Err(CustomError::NameTaken { kind: resource.kind.clone() });
+                return Err(CustomError::NameTaken {
+                    kind: resource.kind.clone(),
+                });
             }
         }
-        let builtin = self.all().any(|other| other.builtin && other.group == group && other.plural == plural);
+        let builtin = self
+            .all()
+            .any(|other| other.builtin && other.group == group && other.plural == plural);
         if builtin {
             return Err(CustomError::NameTaken { kind: plural });
         }
@@ -156,8 +174,15 @@ impl Registry {
 
     /// Stops serving a custom resource.
     pub fn remove_custom(&mut self, group: &str, plural: &str) {
-        for (_, resources) in self.resources.iter_mut().filter(|(key, _)| key.group == group) {
-            if resources.get(plural).is_some_and(|resource| !resource.builtin) {
+        for (_, resources) in self
+            .resources
+            .iter_mut()
+            .filter(|(key, _)| key.group == group)
+        {
+            if resources
+                .get(plural)
+                .is_some_and(|resource| !resource.builtin)
+            {
                 resources.remove(plural);
             }
         }
@@ -169,7 +194,9 @@ impl Registry {
 fn version_rank(version: &str) -> (u8, u32, u32) {
     let parse = || {
         let rest = version.strip_prefix('v')?;
-        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let major: u32 = rest[..end].parse().ok()?;
         let (rank, minor) = match &rest[end..] {
             "" => (3, 0),

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 pub use accept::{BodyFormat, Output, PatchKind};
 pub use options::{
-    DeleteOptions, FieldValidation, ListOptions, LogOptions, Preconditions, Propagation, VersionMatch,
-    WriteOptions,
+    DeleteOptions, FieldValidation, ListOptions, LogOptions, Preconditions, Propagation,
+    VersionMatch, WriteOptions,
 };
 pub use query::Query;
 
@@ -131,8 +131,13 @@ impl Part {
 
 /// Understands a request.
 pub fn parse(head: &Head<'_>, registry: &Registry) -> Result<Request, Status> {
-    let decoded = query::decode_path(head.path).ok_or_else(|| Status::bad_request("the path is not UTF-8"))?;
-    let segments: Vec<&str> = decoded.iter().map(String::as_str).filter(|s| !s.is_empty()).collect();
+    let decoded = query::decode_path(head.path)
+        .ok_or_else(|| Status::bad_request("the path is not UTF-8"))?;
+    let segments: Vec<&str> = decoded
+        .iter()
+        .map(String::as_str)
+        .filter(|s| !s.is_empty())
+        .collect();
     let reading = || match head.method {
         "GET" | "HEAD" => Ok(()),
         _ => Err(Status::method_not_allowed()),
@@ -140,23 +145,34 @@ pub fn parse(head: &Head<'_>, registry: &Registry) -> Result<Request, Status> {
     match segments[..] {
         [] => reading().map(|()| Request::Paths),
         ["version"] => reading().map(|()| Request::Version),
-        ["livez" | "readyz" | "healthz", ..] => {
-            reading().map(|()| Request::Health { path: segments[0].to_owned() })
-        }
+        ["livez" | "readyz" | "healthz", ..] => reading().map(|()| Request::Health {
+            path: segments[0].to_owned(),
+        }),
         ["api"] | ["apis"] => {
             reading()?;
             let aggregated = accept::wants_aggregated(head.accept);
-            Ok(Request::Discovery { core: segments[0] == "api", aggregated })
+            Ok(Request::Discovery {
+                core: segments[0] == "api",
+                aggregated,
+            })
         }
         ["apis", group] => reading().map(|()| Request::Group(group.to_owned())),
         ["api", version] => reading().map(|()| Request::Resources(GroupVersion::new("", version))),
-        ["apis", group, version] => reading().map(|()| Request::Resources(GroupVersion::new(group, version))),
+        ["apis", group, version] => {
+            reading().map(|()| Request::Resources(GroupVersion::new(group, version)))
+        }
         ["openapi", "v2"] => {
             reading()?;
-            Ok(Request::OpenApiOld { protobuf: head.accept.is_some_and(|accept| accept.contains("protobuf")) })
+            Ok(Request::OpenApiOld {
+                protobuf: head
+                    .accept
+                    .is_some_and(|accept| accept.contains("protobuf")),
+            })
         }
         ["openapi", "v3"] => reading().map(|()| Request::OpenApiIndex),
-        ["openapi", "v3", "api", version] => reading().map(|()| Request::OpenApi(GroupVersion::new("", version))),
+        ["openapi", "v3", "api", version] => {
+            reading().map(|()| Request::OpenApi(GroupVersion::new("", version)))
+        }
         ["openapi", "v3", "apis", group, version] => {
             reading().map(|()| Request::OpenApi(GroupVersion::new(group, version)))
         }
@@ -173,7 +189,12 @@ fn resource(
     version: &str,
     rest: &[&str],
 ) -> Result<Request, Status> {
-    let find = |plural: &str| registry.get(group, version, plural).cloned().ok_or_else(Status::unknown_resource);
+    let find = |plural: &str| {
+        registry
+            .get(group, version, plural)
+            .cloned()
+            .ok_or_else(Status::unknown_resource)
+    };
     // `watch/` in front of a collection is the old way to say `?watch=true`.
     let (old_watch, rest) = match rest {
         ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
@@ -182,7 +203,9 @@ fn resource(
     let (namespace, resource, name, part) = match *rest {
         ["namespaces"] => (None, find("namespaces")?, None, None),
         ["namespaces", name] => (None, find("namespaces")?, Some(name), None),
-        ["namespaces", name, part @ ("status" | "finalize")] => (None, find("namespaces")?, Some(name), Some(part)),
+        ["namespaces", name, part @ ("status" | "finalize")] => {
+            (None, find("namespaces")?, Some(name), Some(part))
+        }
         ["namespaces", namespace, plural, ref rest @ ..] => {
             let resource = find(plural)?;
             if !resource.namespaced {
@@ -243,7 +266,10 @@ fn collection(
             if resource.namespaced && namespace.is_none() {
                 return Err(Status::method_not_allowed());
             }
-            Action::Create(WriteOptions::parse(query, "CreateOptions")?, accept::body(head.content_type)?)
+            Action::Create(
+                WriteOptions::parse(query, "CreateOptions")?,
+                accept::body(head.content_type)?,
+            )
         }
         "DELETE" => {
             allow(resource, Verb::DeleteCollection)?;
@@ -261,7 +287,12 @@ fn collection(
     Ok(action)
 }
 
-fn object(head: &Head<'_>, resource: &Resource, part: Part, query: &Query) -> Result<Action, Status> {
+fn object(
+    head: &Head<'_>,
+    resource: &Resource,
+    part: Part,
+    query: &Query,
+) -> Result<Action, Status> {
     match head.method {
         "GET" | "HEAD" if part == Part::Whole && query.flag("watch") => {
             allow(resource, Verb::Watch)?;
@@ -273,7 +304,11 @@ fn object(head: &Head<'_>, resource: &Resource, part: Part, query: &Query) -> Re
         }
         "PUT" => {
             allow(resource, Verb::Update)?;
-            Ok(Action::Update(part, WriteOptions::parse(query, "UpdateOptions")?, accept::body(head.content_type)?))
+            Ok(Action::Update(
+                part,
+                WriteOptions::parse(query, "UpdateOptions")?,
+                accept::body(head.content_type)?,
+            ))
         }
         "PATCH" => {
             allow(resource, Verb::Patch)?;
@@ -284,14 +319,25 @@ fn object(head: &Head<'_>, resource: &Resource, part: Part, query: &Query) -> Re
         }
         "DELETE" if part == Part::Whole => {
             allow(resource, Verb::Delete)?;
-            Ok(Action::Delete(DeleteOptions::parse(query)?, accept::body(head.content_type)?))
+            Ok(Action::Delete(
+                DeleteOptions::parse(query)?,
+                accept::body(head.content_type)?,
+            ))
         }
         _ => Err(Status::method_not_allowed()),
     }
 }
 
-fn subresource(head: &Head<'_>, resource: &Resource, name: &str, query: &Query) -> Result<Action, Status> {
-    let served = resource.subresources.iter().any(|sub| sub["subresource"] == name);
+fn subresource(
+    head: &Head<'_>,
+    resource: &Resource,
+    name: &str,
+    query: &Query,
+) -> Result<Action, Status> {
+    let served = resource
+        .subresources
+        .iter()
+        .any(|sub| sub["subresource"] == name);
     if !served {
         return Err(Status::unknown_resource());
     }
@@ -300,12 +346,17 @@ fn subresource(head: &Head<'_>, resource: &Resource, name: &str, query: &Query) 
         ("scale", _) => object(head, resource, Part::Scale, query),
         ("finalize", "PUT") => object(head, resource, Part::Finalize, query),
         ("log", "GET" | "HEAD") => Ok(Action::Logs(LogOptions::parse(query)?)),
-        ("portforward", "GET" | "POST") => Ok(Action::PortForward { ports: query.ports()? }),
+        ("portforward", "GET" | "POST") => Ok(Action::PortForward {
+            ports: query.ports()?,
+        }),
         ("exec" | "attach", "GET" | "POST") => Ok(Action::Exec),
         _ => Err(Status::method_not_allowed()),
     }
 }
 
 fn allow(resource: &Resource, verb: Verb) -> Result<(), Status> {
-    resource.allows(verb).then_some(()).ok_or_else(Status::method_not_allowed)
+    resource
+        .allows(verb)
+        .then_some(())
+        .ok_or_else(Status::method_not_allowed)
 }

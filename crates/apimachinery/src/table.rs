@@ -28,12 +28,27 @@ pub enum IncludeObject {
 
 /// The column definitions of a resource.
 pub fn definitions(columns: &[Column]) -> Value {
-    Value::Array(columns.iter().map(|column| column.definition.clone()).collect())
+    Value::Array(
+        columns
+            .iter()
+            .map(|column| column.definition.clone())
+            .collect(),
+    )
 }
 
 /// A row for one object; `now` in seconds since 1970.
-pub fn row(resource: &Resource, object: &Value, include: IncludeObject, version: &str, now: i64) -> Value {
-    let cells: Vec<Value> = resource.columns.iter().map(|column| column.cell.evaluate(object, now)).collect();
+pub fn row(
+    resource: &Resource,
+    object: &Value,
+    include: IncludeObject,
+    version: &str,
+    now: i64,
+) -> Value {
+    let cells: Vec<Value> = resource
+        .columns
+        .iter()
+        .map(|column| column.cell.evaluate(object, now))
+        .collect();
     let mut row = Map::new();
     row.insert("cells".into(), Value::Array(cells));
     match include {
@@ -49,7 +64,12 @@ pub fn row(resource: &Resource, object: &Value, include: IncludeObject, version:
 }
 
 /// A Table around rows; `metadata` as in a list.
-pub fn table(columns: Option<&[Column]>, rows: Vec<Value>, metadata: Value, version: &str) -> Value {
+pub fn table(
+    columns: Option<&[Column]>,
+    rows: Vec<Value>,
+    metadata: Value,
+    version: &str,
+) -> Value {
     json!({
         "kind": "Table",
         "apiVersion": format!("meta.k8s.io/{version}"),

@@ -9,14 +9,18 @@ use serde_json::Value;
 use waft_apimachinery::meta;
 use waft_apimachinery::request::{DeleteOptions, Preconditions, Propagation};
 use waft_apimachinery::status::Status;
+use waft_apimachinery::table::timestamp;
 
 use crate::definitions;
 use crate::delete::{FOREGROUND, ORPHAN};
 use crate::open::ApiServer;
 use crate::service::Text;
-use crate::store::{Event, EventKind, Key, Stored};
+use crate::store::{Event, EventKind, Key, Query, Stored};
 
 const BATCH: usize = 256;
+
+/// How often objects that live for a limited time are looked at.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// How long the collector rests after the store refused a write.
 const REST: Duration = Duration::from_millis(500);
@@ -34,6 +38,8 @@ pub(crate) fn start(server: &Arc<ApiServer>) {
 
 async fn run(server: Weak<ApiServer>, mut revision: tokio::sync::watch::Receiver<u64>) {
     let mut cursor = None;
+    let mut sweep = tokio::time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         revision.borrow_and_update();
         {
@@ -60,17 +66,49 @@ async fn run(server: Weak<ApiServer>, mut revision: tokio::sync::watch::Receiver
                 }
             }
         }
-        if revision.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = revision.changed() => if changed.is_err() { return },
+            _ = sweep.tick() => {
+                let Some(server) = server.upgrade() else { return };
+                server.remove_expired().await;
+            }
         }
     }
 }
 
 impl ApiServer {
+    /// Removes objects of kinds that live for a limited time, such as Events.
+    async fn remove_expired(&self) {
+        let registry = self.registry();
+        let limited = registry.all().filter(|resource| resource.stores_itself());
+        for (resource, limit) in
+            limited.filter_map(|resource| Some((resource, resource.rules.ttl_seconds?)))
+        {
+            let query = Query {
+                resource: &resource.storage,
+                namespace: None,
+                after: None,
+                limit: None,
+                at: None,
+            };
+            let Ok(page) = self.store.list(&query) else {
+                continue;
+            };
+            let oldest = crate::answer::now() - i64::from(limit);
+            for stored in page.objects {
+                let value = stored.value();
+                if last_change(&value).is_some_and(|changed| changed < oldest) {
+                    // A failure comes round again with the next sweep.
+                    let _ = self.put(&stored, &value, true).await;
+                }
+            }
+        }
+    }
+
     async fn look_at_everything(&self) -> Result<u64, Status> {
         let (objects, revision) = self.store.everything();
         for stored in objects {
-            self.look_at(&stored).await?;
+            self.look_at(&stored.key).await?;
         }
         Ok(revision)
     }
@@ -94,12 +132,12 @@ impl ApiServer {
                     && old.meta.terminating == object.meta.terminating
             });
             if !same_owners || object.meta.terminating {
-                self.look_at_key(&object.key).await?;
+                self.look_at(&object.key).await?;
             }
             return Ok(());
         }
         for dependent in self.store.dependents(&object.meta.uid) {
-            self.look_at(&dependent).await?;
+            self.look_at(&dependent.key).await?;
         }
         for owner in &object.meta.owners {
             if let Some(owner) = self
@@ -107,7 +145,7 @@ impl ApiServer {
                 .by_uid(owner)
                 .filter(|owner| owner.meta.terminating)
             {
-                self.look_at(&owner).await?;
+                self.look_at(&owner.key).await?;
             }
         }
         if !object.key.namespace.is_empty() {
@@ -127,14 +165,18 @@ impl ApiServer {
         Ok(())
     }
 
-    async fn look_at_key(&self, key: &Key) -> Result<(), Status> {
-        match self.store.get(key) {
-            Some(stored) => self.look_at(&stored).await,
-            None => Ok(()),
+    /// Does what an object needs, as often as it changes meanwhile.
+    async fn look_at(&self, key: &Key) -> Result<(), Status> {
+        while let Some(stored) = self.store.get(key) {
+            if self.try_to_settle(&stored).await? {
+                break;
+            }
         }
+        Ok(())
     }
 
-    async fn look_at(&self, stored: &Stored) -> Result<(), Status> {
+    /// One try; says whether the object was as it was thought to be.
+    async fn try_to_settle(&self, stored: &Stored) -> Result<bool, Status> {
         if stored.meta.terminating {
             match &*stored.key.resource {
                 "/namespaces" => self.empty_namespace(&stored.key.name).await?,
@@ -149,21 +191,20 @@ impl ApiServer {
                     .flatten()
                     .any(|held| held == name)
             };
-            if holds(ORPHAN) {
-                self.orphan(stored, value).await?;
-            } else if holds(FOREGROUND) {
-                self.collect_dependents_first(stored, value).await?;
-            }
-            return Ok(());
+            return match (holds(ORPHAN), holds(FOREGROUND)) {
+                (true, _) => self.orphan(stored, value).await,
+                (false, true) => self.collect_dependents_first(stored, value).await,
+                (false, false) => Ok(true),
+            };
         }
         match stored.meta.owners.is_empty() {
-            true => Ok(()),
+            true => Ok(true),
             false => self.check_owners(stored).await,
         }
     }
 
     /// Deletes an object whose owners are all gone; forgets those that are, if some are not.
-    async fn check_owners(&self, stored: &Stored) -> Result<(), Status> {
+    async fn check_owners(&self, stored: &Stored) -> Result<bool, Status> {
         let mut value = stored.value();
         let owners = value["metadata"]["ownerReferences"]
             .as_array()
@@ -189,7 +230,7 @@ impl ApiServer {
             value["metadata"]["ownerReferences"] = kept.into();
             return self.put(stored, &value, false).await;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn owner(&self, reference: &Value, namespace: &str) -> Owner {
@@ -220,15 +261,16 @@ impl ApiServer {
         }
     }
 
+    /// Deletes an object because its owners are gone; says whether it was still the same.
     async fn collect(
         &self,
         stored: &Stored,
         value: &Value,
         foreground: bool,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let registry = self.registry();
         let Some(resource) = registry.of_storage(&stored.key.resource) else {
-            return Ok(());
+            return Ok(true);
         };
         let holds = |name: &str| {
             value["metadata"]["finalizers"]
@@ -264,18 +306,19 @@ impl ApiServer {
             )
             .await
         {
-            Err(status) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(status) if status.code == 404 => Ok(true),
+            Err(status) if status.code == 409 => Ok(false),
             Err(status) if status.code >= 500 => Err(status),
             Err(status) => {
                 tracing::warn!(key = %stored.key.text(), %status, "a dependent could not be deleted");
-                Ok(())
+                Ok(true)
             }
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
         }
     }
 
     /// Takes the owner out of its dependents, then lets it go.
-    async fn orphan(&self, owner: &Stored, mut value: Value) -> Result<(), Status> {
+    async fn orphan(&self, owner: &Stored, mut value: Value) -> Result<bool, Status> {
         for dependent in self.store.dependents(&owner.meta.uid) {
             let mut changed = dependent.value();
             if let Some(references) = changed["metadata"]["ownerReferences"].as_array_mut() {
@@ -284,13 +327,9 @@ impl ApiServer {
                     meta::metadata_mut(&mut changed).shift_remove("ownerReferences");
                 }
             }
-            self.put(&dependent, &changed, false).await?;
-        }
-        if !self.store.dependents(&owner.meta.uid).is_empty() {
-            // One of them changed just now.
-            return Err(Status::service_unavailable(
-                "dependents changed while they were orphaned",
-            ));
+            if !self.put(&dependent, &changed, false).await? {
+                return Ok(false);
+            }
         }
         self.release(owner, &mut value, ORPHAN).await
     }
@@ -300,7 +339,7 @@ impl ApiServer {
         &self,
         owner: &Stored,
         mut value: Value,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let mut blocked = false;
         for dependent in self.store.dependents(&owner.meta.uid) {
             let blocks = dependent.value()["metadata"]["ownerReferences"]
@@ -311,7 +350,11 @@ impl ApiServer {
                     reference["uid"] == *owner.meta.uid && reference["blockOwnerDeletion"] == true
                 });
             if !dependent.meta.terminating {
-                self.check_owners(&dependent).await?;
+                while let Some(dependent) = self.store.get(&dependent.key) {
+                    if dependent.meta.terminating || self.check_owners(&dependent).await? {
+                        break;
+                    }
+                }
             }
             blocked |= blocks
                 && self
@@ -320,7 +363,7 @@ impl ApiServer {
                     .is_some_and(|now| now.meta.uid == dependent.meta.uid);
         }
         match blocked {
-            true => Ok(()),
+            true => Ok(true),
             false => self.release(owner, &mut value, FOREGROUND).await,
         }
     }
@@ -330,7 +373,7 @@ impl ApiServer {
         stored: &Stored,
         value: &mut Value,
         finalizer: &str,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         if let Some(held) = value["metadata"]["finalizers"].as_array_mut() {
             held.retain(|held| held != finalizer);
             if held.is_empty() {
@@ -340,6 +383,19 @@ impl ApiServer {
         let gone = !meta::has_finalizers(value);
         self.put(stored, value, gone).await
     }
+}
+
+/// The latest time that an Event names, in seconds since 1970.
+fn last_change(event: &Value) -> Option<i64> {
+    [
+        "/metadata/creationTimestamp",
+        "/lastTimestamp",
+        "/eventTime",
+        "/series/lastObservedTime",
+    ]
+    .into_iter()
+    .filter_map(|path| timestamp(event.pointer(path)?.as_str()?))
+    .max()
 }
 
 /// What is known of an owner.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use waft_apimachinery::crd;
-use waft_apimachinery::registry::Resource;
+use waft_apimachinery::managed::{self, Manager, Operation};
+use waft_apimachinery::meta;
+use waft_apimachinery::registry::{CustomError, Registry, Resource};
 use waft_apimachinery::request::WriteOptions;
 use waft_apimachinery::status::Status;
 
@@ -20,53 +22,99 @@ pub(crate) const STORAGE: &str = "apiextensions.k8s.io/customresourcedefinitions
 /// Held by a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
-/// Fills in what the server says about a definition: accepted names, conditions, stored versions.
-pub(crate) fn complete(definition: &mut Value, old: Option<&Value>, resource: &Resource) {
-    if *resource.storage != *STORAGE {
+/// Fills in what a definition may leave out.
+pub(crate) fn complete(definition: &mut Value, resource: &Resource) {
+    if *resource.storage == *STORAGE {
+        crd::default(definition);
+    }
+}
+
+/// Writes what the server says about a definition, in its own name: accepted names, conditions,
+/// stored versions.
+pub(crate) fn settle(definition: &mut Value, resource: &Resource, registry: &Registry) {
+    if *resource.storage != *STORAGE || !meta::text(definition, "deletionTimestamp").is_empty() {
         return;
     }
-    crd::default(definition);
-    let before = old.map_or(Value::Null, |old| old["status"].clone());
-    let mut versions: Vec<Value> = before["storedVersions"]
+    let before = definition.clone();
+    let status = &before["status"];
+    let mut versions = status["storedVersions"]
         .as_array()
         .cloned()
         .unwrap_or_default();
-    let storage = definition["spec"]["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|v| v["storage"] == true);
-    if let Some(name) = storage
-        .map(|version| version["name"].clone())
-        .filter(|name| !versions.contains(name))
+    let all = before["spec"]["versions"].as_array().into_iter().flatten();
+    if let Some(version) = all.into_iter().find(|version| version["storage"] == true)
+        && !versions.contains(&version["name"])
     {
-        versions.push(name);
+        versions.push(version["name"].clone());
     }
-    let accepted = crd::accepted_names(definition);
+    let (names, established, accepted) = match registry.clone().set_custom(definition) {
+        Err(CustomError::NameTaken { kind }) => (
+            [
+                "False",
+                "KindConflict",
+                &format!("{kind:?} is already in use"),
+            ],
+            ["False", "NotAccepted", "not all names are accepted"],
+            match &status["acceptedNames"] {
+                Value::Null => json!({"plural": "", "kind": ""}),
+                names => names.clone(),
+            },
+        ),
+        _ => (
+            ["True", "NoConflicts", "no conflicts found"],
+            [
+                "True",
+                "InitialNamesAccepted",
+                "the initial names have been accepted",
+            ],
+            crd::accepted_names(definition),
+        ),
+    };
     definition["status"] = json!({
         "conditions": [
-            condition(&before, "NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition(&before, "Established", "InitialNamesAccepted", "the initial names have been accepted"),
+            condition(status, "NamesAccepted", names),
+            condition(status, "Established", established),
         ],
         "acceptedNames": accepted,
         "storedVersions": versions,
     });
+    let manager = Manager {
+        name: "kube-apiserver".into(),
+        operation: Operation::Update,
+        api_version: resource.api_version(),
+        subresource: Some("status".into()),
+        time: now(),
+    };
+    managed::track_update(Some(&before), definition, resource.schema(), &manager);
 }
 
-/// A condition that is true, with the time at which it became so.
-fn condition(before: &Value, kind: &str, reason: &str, message: &str) -> Value {
-    let known = before["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|c| c["type"] == kind);
-    let time = known
-        .filter(|condition| condition["status"] == "True")
-        .map_or_else(
-            || now().into(),
-            |condition| condition["lastTransitionTime"].clone(),
-        );
-    json!({"type": kind, "status": "True", "lastTransitionTime": time, "reason": reason, "message": message})
+/// Says in a definition's status that its objects are being deleted.
+pub(crate) fn mark_terminating(definition: &mut Value, resource: &Resource) {
+    if *resource.storage != *STORAGE {
+        return;
+    }
+    let message =
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+    let terminating = condition(
+        &definition["status"],
+        "Terminating",
+        ["True", "InstanceDeletionPending", message],
+    );
+    match definition["status"]["conditions"].as_array_mut() {
+        Some(conditions) => conditions.push(terminating),
+        None => definition["status"]["conditions"] = json!([terminating]),
+    }
+}
+
+/// A condition, with the time at which it became what it is.
+fn condition(before: &Value, kind: &str, [status, reason, message]: [&str; 3]) -> Value {
+    let mut known = before["conditions"].as_array().into_iter().flatten();
+    let known = known.find(|condition| condition["type"] == kind && condition["status"] == status);
+    let time = known.map_or_else(
+        || now().into(),
+        |condition| condition["lastTransitionTime"].clone(),
+    );
+    json!({"type": kind, "status": status, "lastTransitionTime": time, "reason": reason, "message": message})
 }
 
 impl ApiServer {

@@ -137,14 +137,16 @@ fn check_preconditions(
     options: &DeleteOptions,
 ) -> Result<(), Status> {
     let conflict = |what: &str, asked: &str, found: &str| {
-        Status::conflict(
-            &resource.group,
-            &resource.plural,
-            &stored.key.name,
-            &format!(
-                "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {found}"
-            ),
-        )
+        let fate = if what == "UID" {
+            "deleted and then recreated"
+        } else {
+            "modified"
+        };
+        let why = format!(
+            "the {what} in the precondition ({asked}) does not match the {what} in record ({found}). \
+             The object might have been {fate}"
+        );
+        Status::conflict(&resource.group, &resource.kind, &stored.key.name, &why)
     };
     if let Some(uid) = options
         .preconditions
@@ -208,7 +210,9 @@ fn mark(object: &mut Value, resource: &Resource, options: &DeleteOptions) {
     if meta::text(object, "deletionTimestamp").is_empty() {
         meta::begin_deletion(object, &now(), 0, resource);
         if resource.group.is_empty() && resource.plural == "namespaces" {
+            meta::metadata_mut(object).shift_remove("deletionGracePeriodSeconds");
             object["status"]["phase"] = "Terminating".into();
         }
+        definitions::mark_terminating(object, resource);
     }
 }

@@ -37,7 +37,8 @@ impl ApiServer {
         }
         value["spec"]["finalizers"] = serde_json::json!([]);
         let gone = !meta::has_finalizers(&value);
-        self.put(&stored, &value, gone).await
+        // If it changed meanwhile, that change's event brings the collector here again.
+        self.put(&stored, &value, gone).await.map(|_| ())
     }
 
     /// Deletes the objects of a definition that is being deleted, and lets it go afterwards.
@@ -119,14 +120,14 @@ impl ApiServer {
         }
     }
 
-    /// Stores the server's own change of an object, unless the object has changed meanwhile: then
-    /// that change's event brings the server here again.
+    /// Stores the server's own change of an object, unless the object has changed meanwhile; says
+    /// whether it did.
     pub(crate) async fn put(
         &self,
         stored: &Stored,
         value: &serde_json::Value,
         delete: bool,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let write = Write {
             key: stored.key.clone(),
             expect: Expect::Revision(stored.revision),
@@ -134,8 +135,9 @@ impl ApiServer {
             object: Encoded::new(value),
         };
         match self.store.write(write).await {
+            Ok(_) => Ok(true),
             Err(crate::store::WriteError::Unavailable(why)) => Err(crate::write::unavailable(&why)),
-            _ => Ok(()),
+            Err(_) => Ok(false),
         }
     }
 }

@@ -231,10 +231,8 @@ impl Watcher {
 
     fn push_value(&mut self, kind: &str, value: &Value) {
         let mut shown = answer::render(&self.resource, value, &self.output);
-        if let Output::Table(..) = self.output {
-            if std::mem::replace(&mut self.defined, true) {
-                shown["columnDefinitions"] = json!([]);
-            }
+        if matches!(self.output, Output::Table(..)) && std::mem::replace(&mut self.defined, true) {
+            shown["columnDefinitions"] = json!([]);
         }
         self.push_frame(kind, &answer::encode(&shown));
     }

@@ -90,7 +90,7 @@ impl ApiServer {
         meta::prepare_create(&mut object, resource, &birth)?;
         self.check_namespace(resource, *namespace)?;
         complete::fill(&mut object, resource);
-        definitions::complete(&mut object, None, resource);
+        definitions::complete(&mut object, resource);
         self.ask_admission(admit::Operation::Create, change, &mut object, None, text)
             .await?;
         complete::validate(&object, None, resource)?;
@@ -102,6 +102,7 @@ impl ApiServer {
                 &manager(change, operation, text),
             );
         }
+        definitions::settle(&mut object, resource, &self.registry());
         let name = meta::text(&object, "name").to_owned();
         let key = self.key(resource, *namespace, &name);
         if options.dry_run {
@@ -187,7 +188,7 @@ impl ApiServer {
                 }
                 Err(status) => return Err(status),
             };
-            if version.is_empty() && part == Part::Whole && !resource.rules.update_unconditionally {
+            if version.is_empty() && part != Part::Scale && !resource.rules.update_unconditionally {
                 let error = FieldError::invalid(
                     "metadata.resourceVersion",
                     &Value::from(0),
@@ -195,7 +196,7 @@ impl ApiServer {
                 );
                 return Err(Status::invalid(
                     &resource.group,
-                    &resource.kind,
+                    &resource.plural,
                     name,
                     vec![error],
                 ));
@@ -242,7 +243,7 @@ impl ApiServer {
         } = change;
         complete::fill(&mut new, resource);
         meta::prepare_update(&old, &mut new, resource, *part)?;
-        definitions::complete(&mut new, Some(&old), resource);
+        definitions::complete(&mut new, resource);
         self.ask_admission(admit::Operation::Update, change, &mut new, Some(&old), text)
             .await?;
         complete::validate(&new, Some(&old), resource)?;
@@ -250,6 +251,7 @@ impl ApiServer {
             let manager = manager(change, operation, text);
             managed::track_update(Some(&old), &mut new, resource.schema(), &manager);
         }
+        definitions::settle(&mut new, resource, &self.registry());
         meta::metadata_mut(&mut new)
             .insert("resourceVersion".into(), stored.revision.to_string().into());
         if complete::same(&old, &new) {

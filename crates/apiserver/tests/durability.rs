@@ -96,13 +96,13 @@ fn acknowledged_writes_survive_kill_9() {
     let (mut newest, mut total) = (0, 0);
     for kill in 0..KILLS {
         let mut child = spawn_writer(folder.path());
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe"))
+        let lines = BufReader::new(child.stdout.take().expect("a pipe"))
             .lines()
             .map_while(Result::ok);
         // Killed in the middle of its work: after a number of answers that differs each time.
         let mut wanted = 60 + 23 * i64::try_from(kill).expect("small");
         let mut lowest = u64::MAX;
-        while let Some(line) = lines.next() {
+        for line in lines {
             let Some(fields) = line
                 .strip_prefix("ACK ")
                 .map(|rest| rest.split(' ').collect::<Vec<_>>())

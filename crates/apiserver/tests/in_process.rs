@@ -784,3 +784,30 @@ async fn shutting_down_ends_watches() {
     assert_eq!(events.count().await, 0);
     assert_eq!(refusal(api.list(&ListParams::default()).await).0, 503);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dependent_that_never_rests_is_collected_all_the_same() {
+    let (_server, client) = server().await;
+    let api: Api<ConfigMap> = Api::default_namespaced(client);
+    let owner = api
+        .create(&PostParams::default(), &config_map("owner", json!({})))
+        .await
+        .expect("created");
+    for round in 0..20 {
+        let name = format!("child{round}");
+        let mut gone = owner.clone();
+        gone.metadata.uid = Some(format!("00000000-0000-0000-0000-{round:012}"));
+        api.create(&PostParams::default(), &owned(&name, &gone, false))
+            .await
+            .expect("created");
+        // Its status is written, again and again, while the collector looks at it.
+        for number in 0.. {
+            let patch = Patch::Merge(json!({"data": {"n": number.to_string()}}));
+            match api.patch(&name, &PatchParams::default(), &patch).await {
+                Ok(_) => assert!(number < 10_000, "{name} stays"),
+                Err(kube::Error::Api(status)) if status.code == 404 => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}

@@ -19,16 +19,21 @@ pub fn apply_defaults(object: &mut Value, resource: &Resource) {
 }
 
 fn fill(object: &mut Value, path: &str, value: impl Fn(&Value) -> Option<Value>) {
-    let Some(path) = JsonPath::parse(path) else { return };
-    let Some((parent, field)) = path.split_last() else { return };
+    let Some(path) = JsonPath::parse(path) else {
+        return;
+    };
+    let Some((parent, field)) = path.split_last() else {
+        return;
+    };
     if parent.first(object).is_none_or(Value::is_null) && !path_is_list(&parent, object) {
         parent.set(object, Value::Object(serde_json::Map::new()));
     }
     parent.each_mut(object, &mut |at| {
-        if at.is_object() && at.get(field).is_none_or(Value::is_null) {
-            if let Some(value) = value(at) {
-                at[field] = value;
-            }
+        if at.is_object()
+            && at.get(field).is_none_or(Value::is_null)
+            && let Some(value) = value(at)
+        {
+            at[field] = value;
         }
     });
 }
@@ -42,12 +47,25 @@ fn path_is_list(path: &JsonPath, object: &Value) -> bool {
 /// Moves fields that are only written to where they are kept, encoded.
 pub fn write_only_fields(object: &mut Value, resource: &Resource) {
     for (from, to) in &resource.rules.write_only {
-        let (Some(from), Some(to)) = (JsonPath::parse(from), JsonPath::parse(to)) else { continue };
-        let Some(entries) = from.first(object).and_then(Value::as_object).cloned() else { continue };
-        let mut kept = to.first(object).and_then(Value::as_object).cloned().unwrap_or_default();
+        let (Some(from), Some(to)) = (JsonPath::parse(from), JsonPath::parse(to)) else {
+            continue;
+        };
+        let Some(entries) = from.first(object).and_then(Value::as_object).cloned() else {
+            continue;
+        };
+        let mut kept = to
+            .first(object)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         for (key, value) in entries {
             let text = value.as_str().unwrap_or_default();
-            kept.insert(key, base64::engine::general_purpose::STANDARD.encode(text).into());
+            kept.insert(
+                key,
+                base64::engine::general_purpose::STANDARD
+                    .encode(text)
+                    .into(),
+            );
         }
         to.set(object, Value::Object(kept));
         if let Some((parent, field)) = from.split_last() {

@@ -10,7 +10,11 @@ use crate::status::FieldError;
 const ANNOTATIONS_LIMIT: u64 = 256 * 1024;
 
 /// Problems of an object's metadata; names are checked for new objects only.
-pub fn validate_metadata(object: &Value, resource: &Resource, old: Option<&Value>) -> Vec<FieldError> {
+pub fn validate_metadata(
+    object: &Value,
+    resource: &Resource,
+    old: Option<&Value>,
+) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if old.is_none() {
         name(object, resource, &mut errors);
@@ -25,7 +29,10 @@ pub fn validate_metadata(object: &Value, resource: &Resource, old: Option<&Value
 fn name(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
     let name = text(object, "name");
     if name.is_empty() {
-        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
+        errors.push(FieldError::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
         return;
     }
     let problems = match resource.names {
@@ -33,7 +40,11 @@ fn name(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
         Names::Label => names::dns_label(name),
         Names::Service => names::dns1035_label(name),
     };
-    errors.extend(problems.into_iter().map(|problem| FieldError::invalid("metadata.name", &Value::from(name), problem)));
+    errors.extend(
+        problems
+            .into_iter()
+            .map(|problem| FieldError::invalid("metadata.name", &Value::from(name), problem)),
+    );
 }
 
 fn pairs<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
@@ -43,10 +54,18 @@ fn pairs<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = (&'a String
 fn labels(object: &Value, errors: &mut Vec<FieldError>) {
     for (key, value) in pairs(object, "labels") {
         let value = value.as_str().unwrap_or_default();
-        let of_key = names::qualified_name(key).into_iter().map(|problem| (key.as_str(), problem));
-        let of_value = names::label_value(value).into_iter().map(|problem| (value, problem));
+        let of_key = names::qualified_name(key)
+            .into_iter()
+            .map(|problem| (key.as_str(), problem));
+        let of_value = names::label_value(value)
+            .into_iter()
+            .map(|problem| (value, problem));
         for (bad, problem) in of_key.chain(of_value) {
-            errors.push(FieldError::invalid("metadata.labels", &Value::from(bad), problem));
+            errors.push(FieldError::invalid(
+                "metadata.labels",
+                &Value::from(bad),
+                problem,
+            ));
         }
     }
 }
@@ -55,36 +74,58 @@ fn annotations(object: &Value, errors: &mut Vec<FieldError>) {
     let mut size = 0;
     for (key, value) in pairs(object, "annotations") {
         for problem in names::qualified_name(&key.to_lowercase()) {
-            errors.push(FieldError::invalid("metadata.annotations", &Value::from(key.as_str()), problem));
+            errors.push(FieldError::invalid(
+                "metadata.annotations",
+                &Value::from(key.as_str()),
+                problem,
+            ));
         }
         size += (key.len() + value.as_str().map_or(0, str::len)) as u64;
     }
     if size > ANNOTATIONS_LIMIT {
-        errors.push(FieldError::too_long("metadata.annotations", ANNOTATIONS_LIMIT));
+        errors.push(FieldError::too_long(
+            "metadata.annotations",
+            ANNOTATIONS_LIMIT,
+        ));
     }
 }
 
 fn finalizers(object: &Value, errors: &mut Vec<FieldError>) {
-    for finalizer in object["metadata"]["finalizers"].as_array().into_iter().flatten() {
+    for (index, finalizer) in object["metadata"]["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let given = finalizer.as_str().unwrap_or_default();
+        let path = format!("metadata.finalizers[{index}]");
         for problem in names::qualified_name(given) {
-            errors.push(FieldError::invalid("metadata.finalizers", finalizer, problem));
+            errors.push(FieldError::invalid(&path, finalizer, problem));
         }
         let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&given);
         if !standard && !given.contains('/') {
             let problem = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid("metadata.finalizers", finalizer, problem));
+            errors.push(FieldError::invalid(&path, finalizer, problem));
         }
     }
 }
 
 fn owners(object: &Value, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, owner) in object["metadata"]["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for owner in object["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().is_none_or(str::is_empty) {
-                let path = format!("metadata.ownerReferences[{index}].{field}");
-                errors.push(FieldError::invalid(path, &Value::from(""), format!("{field} must not be empty")));
+                let problem = if field == "apiVersion" {
+                    "version must not be empty"
+                } else {
+                    "must not be empty"
+                };
+                let path = format!("metadata.ownerReferences.{field}");
+                errors.push(FieldError::invalid(path, &Value::from(""), problem));
             }
         }
         controllers += usize::from(owner["controller"] == true);
@@ -92,6 +133,10 @@ fn owners(object: &Value, errors: &mut Vec<FieldError>) {
     if controllers > 1 {
         let given = &object["metadata"]["ownerReferences"];
         let problem = "Only one reference can have Controller set to true";
-        errors.push(FieldError::invalid("metadata.ownerReferences", given, problem));
+        errors.push(FieldError::invalid(
+            "metadata.ownerReferences",
+            given,
+            problem,
+        ));
     }
 }

@@ -4,7 +4,10 @@ use super::*;
 
 /// Bytes of a field that carries bytes.
 fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2, u8::try_from(bytes.len()).expect("a short field")];
+    let mut out = vec![
+        number << 3 | 2,
+        u8::try_from(bytes.len()).expect("a short field"),
+    ];
     out.extend_from_slice(bytes);
     out
 }
@@ -20,7 +23,8 @@ fn kubectl_auth_can_i_as_it_was_recorded() {
     let decoded = decode(recorded).expect("an object");
     assert_eq!(decoded["apiVersion"], "authorization.k8s.io/v1");
     assert_eq!(decoded["kind"], "SelfSubjectAccessReview");
-    let wanted = json!({"resourceAttributes": {"namespace": "default", "verb": "get", "resource": "pods"}});
+    let wanted =
+        json!({"resourceAttributes": {"namespace": "default", "verb": "get", "resource": "pods"}});
     assert_eq!(decoded["spec"], wanted);
     assert_eq!(decoded["metadata"], json!({}), "zero values are left out");
 }
@@ -30,7 +34,12 @@ fn maps_bytes_and_times() {
     let entry = [field(1, b"key"), field(2, b"\x00\xff")].concat();
     let name = field(1, b"s");
     let created = field(8, &[8, 100]);
-    let raw = [field(1, &[name, created].concat()), field(2, &entry), field(3, b"Opaque")].concat();
+    let raw = [
+        field(1, &[name, created].concat()),
+        field(2, &entry),
+        field(3, b"Opaque"),
+    ]
+    .concat();
     let secret = decode(&envelope("v1", "Secret", &raw)).expect("an object");
     let wanted = json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": "s", "creationTimestamp": "1970-01-01T00:01:40Z"}, "data": {"key": "AP8="}, "type": "Opaque"});
@@ -46,8 +55,14 @@ fn inlined_sources_and_either_or_values() {
     let container = [field(1, b"c"), field(10, &probe)].concat();
     let spec = field(2, &[field(1, &volume), field(2, &container)].concat());
     let pod = decode(&envelope("v1", "Pod", &spec)).expect("an object");
-    assert_eq!(pod["spec"]["volumes"], json!([{"name": "v", "emptyDir": {}}]));
-    assert_eq!(pod["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"], json!(80));
+    assert_eq!(
+        pod["spec"]["volumes"],
+        json!([{"name": "v", "emptyDir": {}}])
+    );
+    assert_eq!(
+        pod["spec"]["containers"][0]["livenessProbe"]["httpGet"]["port"],
+        json!(80)
+    );
 }
 
 #[test]

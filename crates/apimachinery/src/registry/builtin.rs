@@ -7,7 +7,9 @@ use std::sync::{LazyLock, OnceLock};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::resource::{Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules};
+use super::resource::{
+    Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules,
+};
 use crate::schema::Schema;
 use crate::status::FieldError;
 use crate::table::Cell;
@@ -41,6 +43,7 @@ struct Kind {
     keeps_status_on_create: bool,
     #[serde(default)]
     status_metadata: bool,
+    ttl_seconds: Option<u32>,
     #[serde(default)]
     selectable: Vec<String>,
     #[serde(default)]
@@ -112,8 +115,15 @@ struct Columns {
 }
 
 /// Subresources that are served; the others of the real server are left out of discovery.
-const SUBRESOURCES: [&str; 7] =
-    ["status", "scale", "finalize", "log", "portforward", "exec", "attach"];
+const SUBRESOURCES: [&str; 7] = [
+    "status",
+    "scale",
+    "finalize",
+    "log",
+    "portforward",
+    "exec",
+    "attach",
+];
 
 /// The component schemas of all built-in kinds, by name.
 pub fn schemas() -> &'static Map<String, Value> {
@@ -123,9 +133,13 @@ pub fn schemas() -> &'static Map<String, Value> {
 }
 
 pub(super) fn compile(name: &str) -> Result<Schema, Vec<FieldError>> {
-    let Some(schema) = schemas().get(name) else { return Ok(Schema::untyped()) };
+    let Some(schema) = schemas().get(name) else {
+        return Ok(Schema::untyped());
+    };
     Schema::compile(schema, &|reference| {
-        schemas().get(reference.strip_prefix("#/components/schemas/")?).cloned()
+        schemas()
+            .get(reference.strip_prefix("#/components/schemas/")?)
+            .cloned()
     })
 }
 
@@ -133,15 +147,20 @@ pub(super) fn resources() -> Vec<Resource> {
     let kinds: Vec<Kind> = serde_json::from_str(KINDS).expect("the committed kinds are JSON");
     let discovered: Vec<Discovered> =
         serde_json::from_str(DISCOVERY).expect("the committed discovery is JSON");
-    let columns: Vec<Columns> = serde_json::from_str(COLUMNS).expect("the committed columns are JSON");
+    let columns: Vec<Columns> =
+        serde_json::from_str(COLUMNS).expect("the committed columns are JSON");
     kinds
         .into_iter()
         .filter_map(|kind| {
             let same = |group: &str, version: &str, resource: &str| {
                 (group, version, resource) == (&*kind.group, &*kind.version, &*kind.resource)
             };
-            let found = discovered.iter().find(|d| same(&d.group, &d.version, &d.resource))?;
-            let definitions = columns.iter().find(|c| same(&c.group, &c.version, &c.resource));
+            let found = discovered
+                .iter()
+                .find(|d| same(&d.group, &d.version, &d.resource))?;
+            let definitions = columns
+                .iter()
+                .find(|c| same(&c.group, &c.version, &c.resource));
             let definitions = definitions.map_or(&[][..], |c| &c.columns);
             Some(resource(&kind, found, definitions))
         })
@@ -152,10 +171,17 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
     let subresources: Vec<Value> = found
         .subresources
         .iter()
-        .filter(|sub| sub["subresource"].as_str().is_some_and(|name| SUBRESOURCES.contains(&name)))
+        .filter(|sub| {
+            sub["subresource"]
+                .as_str()
+                .is_some_and(|name| SUBRESOURCES.contains(&name))
+        })
         .cloned()
         .collect();
-    let storage = kind.storage.clone().unwrap_or_else(|| format!("{}/{}", kind.group, kind.resource));
+    let storage = kind
+        .storage
+        .clone()
+        .unwrap_or_else(|| format!("{}/{}", kind.group, kind.resource));
     let api_version = match kind.group.is_empty() || kind.storage.is_some() {
         true => kind.version.clone(),
         false => format!("{}/{}", kind.group, kind.version),
@@ -176,7 +202,9 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             .collect(),
         builtin: true,
         review: kind.review,
-        status: subresources.iter().any(|sub| sub["subresource"] == "status"),
+        status: subresources
+            .iter()
+            .any(|sub| sub["subresource"] == "status"),
         subresources,
         scale: kind.scale.as_ref().map(|scale| Scale {
             spec: scale.spec.clone(),
@@ -194,11 +222,18 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             NamesText::Label => Names::Label,
             NamesText::Service => Names::Service,
         },
-        selectable: kind.selectable.iter().map(|path| Selectable { path: path.clone() }).collect(),
+        selectable: kind
+            .selectable
+            .iter()
+            .map(|path| Selectable { path: path.clone() })
+            .collect(),
         columns: definitions
             .iter()
             .zip(&kind.cells)
-            .map(|(definition, cell)| Column { definition: definition.clone(), cell: Cell::parse(cell) })
+            .map(|(definition, cell)| Column {
+                definition: definition.clone(),
+                cell: Cell::parse(cell),
+            })
             .collect(),
         rules: WriteRules {
             generation: kind.generation,
@@ -208,6 +243,7 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             returns_deleted: kind.returns_deleted,
             keeps_status_on_create: kind.keeps_status_on_create,
             status_metadata: kind.status_metadata,
+            ttl_seconds: kind.ttl_seconds,
             defaults: kind.defaults.clone(),
             copies: kind.copies.clone(),
             write_only: kind.write_only.clone(),
@@ -223,9 +259,15 @@ fn component(kind: &Kind, name: &str) -> String {
     schemas()
         .iter()
         .find(|(_, schema)| {
-            schema["x-kubernetes-group-version-kind"].as_array().into_iter().flatten().any(|gvk| {
-                gvk["group"] == *kind.group && gvk["version"] == *kind.version && gvk["kind"] == name
-            })
+            schema["x-kubernetes-group-version-kind"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|gvk| {
+                    gvk["group"] == *kind.group
+                        && gvk["version"] == *kind.version
+                        && gvk["kind"] == name
+                })
         })
         .map(|(component, _)| component.clone())
         .unwrap_or_default()

@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
-use super::resource::{Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules};
+use super::resource::{
+    Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules,
+};
 use crate::table::Cell;
 
 /// Why a definition can't be served.
@@ -24,15 +26,19 @@ pub enum CustomError {
 /// The group and plural of a definition.
 pub(super) fn identity(definition: &Value) -> Result<(String, String), CustomError> {
     let group = text(definition, "/spec/group").ok_or(CustomError::Missing("spec.group"))?;
-    let plural = text(definition, "/spec/names/plural").ok_or(CustomError::Missing("spec.names.plural"))?;
+    let plural =
+        text(definition, "/spec/names/plural").ok_or(CustomError::Missing("spec.names.plural"))?;
     Ok((group, plural))
 }
 
 /// One resource for each served version.
 pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, CustomError> {
     let (group, plural) = identity(definition)?;
-    let kind = text(definition, "/spec/names/kind").ok_or(CustomError::Missing("spec.names.kind"))?;
-    let versions = definition["spec"]["versions"].as_array().ok_or(CustomError::Missing("spec.versions"))?;
+    let kind =
+        text(definition, "/spec/names/kind").ok_or(CustomError::Missing("spec.names.kind"))?;
+    let versions = definition["spec"]["versions"]
+        .as_array()
+        .ok_or(CustomError::Missing("spec.versions"))?;
     let name = |version: &Value| version["name"].as_str().unwrap_or_default().to_owned();
     let storage_version = versions
         .iter()
@@ -44,8 +50,10 @@ pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, CustomError
         .map(|version| Resource {
             group: group.clone(),
             version: name(version),
-            list_kind: text(definition, "/spec/names/listKind").unwrap_or_else(|| format!("{kind}List")),
-            singular: text(definition, "/spec/names/singular").unwrap_or_else(|| kind.to_lowercase()),
+            list_kind: text(definition, "/spec/names/listKind")
+                .unwrap_or_else(|| format!("{kind}List")),
+            singular: text(definition, "/spec/names/singular")
+                .unwrap_or_else(|| kind.to_lowercase()),
             short_names: texts(&definition["spec"]["names"]["shortNames"]),
             categories: texts(&definition["spec"]["names"]["categories"]),
             kind: kind.clone(),
@@ -66,10 +74,15 @@ pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, CustomError
                 .into_iter()
                 .flatten()
                 .filter_map(|field| field["jsonPath"].as_str())
-                .map(|path| Selectable { path: path.trim_start_matches('.').to_owned() })
+                .map(|path| Selectable {
+                    path: path.trim_start_matches('.').to_owned(),
+                })
                 .collect(),
             columns: columns(version),
-            rules: WriteRules { generation: true, ..WriteRules::default() },
+            rules: WriteRules {
+                generation: true,
+                ..WriteRules::default()
+            },
             deprecation: (version["deprecated"] == true).then(|| {
                 version["deprecationWarning"].as_str().map_or_else(
                     || format!("{group}/{} {kind} is deprecated", name(version)),
@@ -107,12 +120,20 @@ fn scale(value: &Value) -> Option<Scale> {
 fn columns(version: &Value) -> Vec<Column> {
     let name = json!({"name": "Name", "type": "string", "format": "name", "priority": 0,
         "description": "Name must be unique within a namespace."});
-    let mut columns = vec![Column { definition: name, cell: Cell::parse(".metadata.name") }];
-    let own = version["additionalPrinterColumns"].as_array().filter(|own| !own.is_empty());
+    let mut columns = vec![Column {
+        definition: name,
+        cell: Cell::parse(".metadata.name"),
+    }];
+    let own = version["additionalPrinterColumns"]
+        .as_array()
+        .filter(|own| !own.is_empty());
     let Some(own) = own else {
         let age = json!({"name": "Age", "type": "date", "format": "", "priority": 0,
             "description": "CreationTimestamp is a timestamp representing the server time when this object was created."});
-        columns.push(Column { definition: age, cell: Cell::parse("age(.metadata.creationTimestamp)") });
+        columns.push(Column {
+            definition: age,
+            cell: Cell::parse("age(.metadata.creationTimestamp)"),
+        });
         return columns;
     };
     columns.extend(own.iter().map(|column| {
@@ -137,9 +158,19 @@ fn columns(version: &Value) -> Vec<Column> {
 }
 
 fn text(value: &Value, pointer: &str) -> Option<String> {
-    value.pointer(pointer)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+    value
+        .pointer(pointer)?
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .map(str::to_owned)
 }
 
 fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }

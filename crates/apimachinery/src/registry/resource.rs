@@ -116,6 +116,8 @@ pub struct WriteRules {
     pub keeps_status_on_create: bool,
     /// `/status` may change metadata.
     pub status_metadata: bool,
+    /// Seconds after its last change at which an object is removed.
+    pub ttl_seconds: Option<u32>,
     /// Values of absent fields, by path.
     pub defaults: BTreeMap<String, Value>,
     /// Values of absent fields that repeat a field beside them.

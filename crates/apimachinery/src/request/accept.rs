@@ -33,8 +33,11 @@ pub enum PatchKind {
     Apply,
 }
 
-const ANSWERS: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+const ANSWERS: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
 
 struct Range<'a> {
     media: &'a str,
@@ -43,7 +46,10 @@ struct Range<'a> {
 
 impl Range<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.parameters.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
+        self.parameters
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| *value)
     }
 }
 
@@ -51,7 +57,10 @@ fn ranges(header: &str) -> impl Iterator<Item = Range<'_>> {
     header.split(',').map(|range| {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
-        Range { media, parameters: parts.filter_map(|part| part.split_once('=')).collect() }
+        Range {
+            media,
+            parameters: parts.filter_map(|part| part.split_once('=')).collect(),
+        }
     })
 }
 
@@ -72,20 +81,32 @@ pub(super) fn output(header: Option<&str>, include: Option<&str>) -> Result<Outp
         None | Some("" | "Metadata") => IncludeObject::Metadata,
         Some("None") => IncludeObject::None,
         Some("Object") => IncludeObject::Object,
-        Some(other) => return Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        Some(other) => {
+            return Err(Status::bad_request(format!(
+                "unrecognized includeObject value: {other:?}"
+            )));
+        }
     };
-    let Some(header) = header.filter(|header| !header.trim().is_empty()) else { return Ok(Output::Json) };
+    let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
+        return Ok(Output::Json);
+    };
     for range in ranges(header) {
         if !matches!(range.media, "application/json" | "*/*") {
             continue;
         }
-        let version = range.get("v").filter(|version| matches!(*version, "v1" | "v1beta1"));
+        let version = range
+            .get("v")
+            .filter(|version| matches!(*version, "v1" | "v1beta1"));
         match (range.get("as"), range.get("g"), version) {
             (None, ..) => return Ok(Output::Json),
             (Some("Table"), Some("meta.k8s.io"), Some(version)) => {
                 return Ok(Output::Table(version.to_owned(), include));
             }
-            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("meta.k8s.io"), Some(version)) => {
+            (
+                Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
+                Some("meta.k8s.io"),
+                Some(version),
+            ) => {
                 return Ok(Output::Partial(version.to_owned()));
             }
             _ => {}
@@ -95,7 +116,10 @@ pub(super) fn output(header: Option<&str>, include: Option<&str>) -> Result<Outp
 }
 
 fn media_type(header: Option<&str>) -> &str {
-    header.and_then(|header| header.split(';').next()).unwrap_or_default().trim()
+    header
+        .and_then(|header| header.split(';').next())
+        .unwrap_or_default()
+        .trim()
 }
 
 pub(super) fn body(header: Option<&str>) -> Result<BodyFormat, Status> {

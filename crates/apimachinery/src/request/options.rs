@@ -118,15 +118,25 @@ impl ListOptions {
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
             .map_err(|error| Status::bad_request(error.to_string()))?;
-        let version = query.get("resourceVersion").filter(|version| !version.is_empty());
+        let version = query
+            .get("resourceVersion")
+            .filter(|version| !version.is_empty());
         let resource_version = match version.map(|text| (text, text.parse::<u64>())) {
             None => None,
             Some((_, Ok(version))) => Some(version),
             Some((text, Err(_))) if watch => {
-                return Err(Status::new(500, None, format!("invalid resource version {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")));
+                return Err(Status::new(
+                    500,
+                    None,
+                    format!(
+                        "invalid resource version {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                    ),
+                ));
             }
             Some((text, Err(_))) => {
-                return Err(Status::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax")));
+                return Err(Status::bad_request(format!(
+                    "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                )));
             }
         };
         let version_match = match query.get("resourceVersionMatch") {
@@ -134,55 +144,81 @@ impl ListOptions {
             Some("Exact") => Some(VersionMatch::Exact),
             Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
             Some(other) => {
-                return Err(invalid("resourceVersionMatch", other, "supported values: \"Exact\", \"NotOlderThan\", \"\""));
+                return Err(invalid(
+                    "resourceVersionMatch",
+                    other,
+                    "supported values: \"Exact\", \"NotOlderThan\", \"\"",
+                ));
             }
         };
         let options = ListOptions {
             labels,
             fields,
             limit: query.number::<usize>("limit")?.filter(|limit| *limit > 0),
-            continue_token: query.get("continue").filter(|token| !token.is_empty()).map(str::to_owned),
+            continue_token: query
+                .get("continue")
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned),
             resource_version,
             version_match,
-            timeout_seconds: query.number::<u64>("timeoutSeconds")?.filter(|seconds| *seconds > 0),
+            timeout_seconds: query
+                .number::<u64>("timeoutSeconds")?
+                .filter(|seconds| *seconds > 0),
             bookmarks: query.flag("allowWatchBookmarks"),
-            initial_events: query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents")),
+            initial_events: query
+                .get("sendInitialEvents")
+                .map(|_| query.flag("sendInitialEvents")),
         };
         options.check(watch)?;
         Ok(options)
     }
 
     fn check(&self, watch: bool) -> Result<(), Status> {
-        let forbidden = |field: &str, why: &str| Err(invalid_options(FieldError::forbidden(field, why)));
+        let forbidden =
+            |field: &str, why: &str| Err(invalid_options(FieldError::forbidden(field, why)));
         if watch {
             return match (self.initial_events, self.version_match) {
-                (None, Some(_)) => {
-                    forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-                }
-                (Some(_), None) => {
-                    forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-                }
-                (Some(_), Some(VersionMatch::Exact)) => {
-                    Err(invalid("resourceVersionMatch", "Exact", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"))
-                }
+                (None, Some(_)) => forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                ),
+                (Some(_), None) => forbidden(
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                ),
+                (Some(_), Some(VersionMatch::Exact)) => Err(invalid(
+                    "resourceVersionMatch",
+                    "Exact",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                )),
                 _ => Ok(()),
             };
         }
         if self.initial_events.is_some() {
-            return forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list");
+            return forbidden(
+                "sendInitialEvents",
+                "sendInitialEvents is forbidden for list",
+            );
         }
         match self.version_match {
-            Some(_) if self.continue_token.is_some() => {
-                forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
-            }
-            Some(_) if self.resource_version.is_none() => {
-                forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
-            }
-            Some(VersionMatch::Exact) if self.resource_version == Some(0) => {
-                forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
-            }
-            None if self.continue_token.is_some() && self.resource_version.is_some_and(|version| version > 0) => {
-                Err(Status::bad_request("specifying resource version is not allowed when using continue"))
+            Some(_) if self.continue_token.is_some() => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden when continue is provided",
+            ),
+            Some(_) if self.resource_version.is_none() => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
+            Some(VersionMatch::Exact) if self.resource_version == Some(0) => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ),
+            None if self.continue_token.is_some()
+                && self.resource_version.is_some_and(|version| version > 0) =>
+            {
+                Err(Status::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ))
             }
             _ => Ok(()),
         }
@@ -205,17 +241,35 @@ impl WriteOptions {
                 let error = FieldError::not_supported(
                     "fieldValidation",
                     &Value::from(other),
-                    &["Ignore".into(), "Strict".into(), "Warn".into(), String::new()],
+                    &[
+                        String::new(),
+                        "Ignore".into(),
+                        "Strict".into(),
+                        "Warn".into(),
+                    ],
                 );
                 return Err(Status::invalid("meta.k8s.io", kind, "", vec![error]));
             }
         };
-        let field_manager = query.get("fieldManager").filter(|name| !name.is_empty()).map(str::to_owned);
+        let field_manager = query
+            .get("fieldManager")
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned);
         if field_manager.as_ref().is_some_and(|name| name.len() > 128) {
-            return Err(Status::invalid("meta.k8s.io", kind, "", vec![FieldError::too_long("fieldManager", 128)]));
+            return Err(Status::invalid(
+                "meta.k8s.io",
+                kind,
+                "",
+                vec![FieldError::too_long("fieldManager", 128)],
+            ));
         }
         let force = query.get("force").map(|_| query.flag("force"));
-        Ok(WriteOptions { dry_run, field_manager, field_validation, force })
+        Ok(WriteOptions {
+            dry_run,
+            field_manager,
+            field_validation,
+            force,
+        })
     }
 
     pub(super) fn check_patch(&self, kind: PatchKind) -> Result<(), Status> {
@@ -224,10 +278,17 @@ impl WriteOptions {
                 FieldError::required("fieldManager", "is required for apply patch")
             }
             PatchKind::Apply => return Ok(()),
-            _ if self.force.is_some() => FieldError::forbidden("force", "may not be specified for non-apply patch"),
+            _ if self.force.is_some() => {
+                FieldError::forbidden("force", "may not be specified for non-apply patch")
+            }
             _ => return Ok(()),
         };
-        Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]))
+        Err(Status::invalid(
+            "meta.k8s.io",
+            "PatchOptions",
+            "",
+            vec![error],
+        ))
     }
 }
 
@@ -241,7 +302,10 @@ impl DeleteOptions {
         if query.get("orphanDependents").is_some() {
             options.propagation = Some(orphan(query.flag("orphanDependents")));
         }
-        if let Some(policy) = query.get("propagationPolicy").filter(|policy| !policy.is_empty()) {
+        if let Some(policy) = query
+            .get("propagationPolicy")
+            .filter(|policy| !policy.is_empty())
+        {
             options.propagation = Some(propagation(policy)?);
         }
         Ok(options)
@@ -255,14 +319,20 @@ impl DeleteOptions {
         if let Some(flag) = body["orphanDependents"].as_bool() {
             self.propagation = Some(orphan(flag));
         }
-        if let Some(policy) = body["propagationPolicy"].as_str().filter(|policy| !policy.is_empty()) {
+        if let Some(policy) = body["propagationPolicy"]
+            .as_str()
+            .filter(|policy| !policy.is_empty())
+        {
             self.propagation = Some(propagation(policy)?);
         }
         if let Some(list) = body["dryRun"].as_array() {
             self.dry_run |= dry_run(list.iter().filter_map(Value::as_str), "DeleteOptions")?;
         }
         let text = |key: &str| body["preconditions"][key].as_str().map(str::to_owned);
-        self.preconditions = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
+        self.preconditions = Preconditions {
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+        };
         Ok(())
     }
 }
@@ -270,11 +340,17 @@ impl DeleteOptions {
 impl LogOptions {
     pub(super) fn parse(query: &Query) -> Result<LogOptions, Status> {
         Ok(LogOptions {
-            container: query.get("container").filter(|name| !name.is_empty()).map(str::to_owned),
+            container: query
+                .get("container")
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
             follow: query.flag("follow"),
             tail_lines: query.number("tailLines")?,
             since_seconds: query.number("sinceSeconds")?,
-            since_time: query.get("sinceTime").filter(|time| !time.is_empty()).map(str::to_owned),
+            since_time: query
+                .get("sinceTime")
+                .filter(|time| !time.is_empty())
+                .map(str::to_owned),
             timestamps: query.flag("timestamps"),
             limit_bytes: query.number("limitBytes")?,
             previous: query.flag("previous"),
@@ -283,7 +359,11 @@ impl LogOptions {
 }
 
 fn orphan(flag: bool) -> Propagation {
-    if flag { Propagation::Orphan } else { Propagation::Background }
+    if flag {
+        Propagation::Orphan
+    } else {
+        Propagation::Background
+    }
 }
 
 fn propagation(text: &str) -> Result<Propagation, Status> {
@@ -295,9 +375,19 @@ fn propagation(text: &str) -> Result<Propagation, Status> {
             let error = FieldError::not_supported(
                 "propagationPolicy",
                 &Value::from(other),
-                &["Foreground".into(), "Background".into(), "Orphan".into(), "nil".into()],
+                &[
+                    "Foreground".into(),
+                    "Background".into(),
+                    "Orphan".into(),
+                    "nil".into(),
+                ],
             );
-            Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![error]))
+            Err(Status::invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                vec![error],
+            ))
         }
     }
 }
@@ -306,7 +396,8 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>, kind: &str) -> Result<bool
     let mut found = false;
     for value in values {
         if value != "All" {
-            let error = FieldError::not_supported("dryRun", &Value::from(value), &["All".into()]);
+            let error =
+                FieldError::not_supported("dryRun", &Value::from(vec![value]), &["All".into()]);
             return Err(Status::invalid("meta.k8s.io", kind, "", vec![error]));
         }
         found = true;

@@ -43,10 +43,14 @@ impl Cell {
         if text.starts_with('.') {
             return JsonPath::parse(text).map_or(Cell::Empty, Cell::Text);
         }
-        let Some((name, arguments)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) else {
+        let Some((name, arguments)) = text.strip_suffix(')').and_then(|text| text.split_once('('))
+        else {
             return Cell::Empty;
         };
-        let paths = arguments.split(',').filter(|argument| argument.starts_with('.')).filter_map(JsonPath::parse);
+        let paths = arguments
+            .split(',')
+            .filter(|argument| argument.starts_with('.'))
+            .filter_map(JsonPath::parse);
         let paths: Vec<_> = paths.collect();
         match name {
             "age" => Cell::Age(paths),
@@ -59,7 +63,9 @@ impl Cell {
 
     /// The cell of a CRD's printer column.
     pub fn typed(path: &str, kind: &str) -> Cell {
-        let Some(path) = JsonPath::parse(path) else { return Cell::Empty };
+        let Some(path) = JsonPath::parse(path) else {
+            return Cell::Empty;
+        };
         let kind = match kind {
             "boolean" => ColumnType::Boolean,
             "date" => ColumnType::Date,
@@ -77,14 +83,18 @@ impl Cell {
                 None | Some(Value::Null) => "".into(),
                 Some(value) => value.clone(),
             },
-            Cell::Typed { path, kind } => path.first(object).map_or(Value::Null, |value| typed(value, *kind, now)),
+            Cell::Typed { path, kind } => path
+                .first(object)
+                .map_or(Value::Null, |value| typed(value, *kind, now)),
             Cell::Age(paths) => paths
                 .iter()
                 .filter_map(|path| path.first(object)?.as_str())
                 .find_map(|text| Some(human_duration(now - timestamp(text)?)))
                 .unwrap_or_else(|| "<unknown>".into())
                 .into(),
-            Cell::Function(function, paths, argument) => function.apply(object, paths, argument, now),
+            Cell::Function(function, paths, argument) => {
+                function.apply(object, paths, argument, now)
+            }
             Cell::Empty => Value::Null,
         }
     }
@@ -93,14 +103,18 @@ impl Cell {
 fn typed(value: &Value, kind: ColumnType, now: i64) -> Value {
     match (kind, value) {
         (_, Value::Null) => Value::Null,
-        (ColumnType::Boolean, Value::Bool(_)) | (ColumnType::Number, Value::Number(_)) => value.clone(),
+        (ColumnType::Boolean, Value::Bool(_)) | (ColumnType::Number, Value::Number(_)) => {
+            value.clone()
+        }
         (ColumnType::Integer, Value::Number(number)) => match number.as_i64() {
             Some(number) => number.into(),
-            None => number.as_f64().map_or(Value::Null, |number| (number as i64).into()),
+            None => number
+                .as_f64()
+                .map_or(Value::Null, |number| (number as i64).into()),
         },
-        (ColumnType::Date, Value::String(text)) => {
-            timestamp(text).map_or_else(|| "<invalid>".into(), |at| human_duration(now - at)).into()
-        }
+        (ColumnType::Date, Value::String(text)) => timestamp(text)
+            .map_or_else(|| "<invalid>".into(), |at| human_duration(now - at))
+            .into(),
         (ColumnType::String, Value::String(text)) => text.clone().into(),
         (ColumnType::String, other) => other.to_string().into(),
         _ => Value::Null,

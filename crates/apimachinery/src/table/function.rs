@@ -66,9 +66,20 @@ impl Function {
         })
     }
 
-    pub(super) fn apply(self, object: &Value, paths: &[JsonPath], argument: &str, now: i64) -> Value {
+    pub(super) fn apply(
+        self,
+        object: &Value,
+        paths: &[JsonPath],
+        argument: &str,
+        now: i64,
+    ) -> Value {
         let nothing = Value::Null;
-        let at = |index: usize| paths.get(index).and_then(|path| path.first(object)).unwrap_or(&nothing);
+        let at = |index: usize| {
+            paths
+                .get(index)
+                .and_then(|path| path.first(object))
+                .unwrap_or(&nothing)
+        };
         match self {
             Function::Containers => join(&at(0)["spec"]["containers"], "name").into(),
             Function::Images => join(&at(0)["spec"]["containers"], "image").into(),
@@ -83,20 +94,33 @@ impl Function {
             Function::JobDuration => job_duration(object, now).into(),
             Function::JobStatus => job_status(object).into(),
             Function::LabelSelector => label_selector(at(0)).into(),
-            Function::NodeAddress => list_entry(&object["status"]["addresses"], argument, "address")
-                .unwrap_or("<none>")
-                .into(),
+            Function::NodeAddress => {
+                list_entry(&object["status"]["addresses"], argument, "address")
+                    .unwrap_or("<none>")
+                    .into()
+            }
             Function::NodeRoles => node_roles(object).into(),
             Function::NodeStatus => node_status(object).into(),
-            Function::OrNone => at(0).as_str().filter(|text| !text.is_empty()).unwrap_or("<none>").into(),
-            Function::OrUnknown => at(0).as_str().filter(|text| !text.is_empty()).unwrap_or("<unknown>").into(),
+            Function::OrNone => at(0)
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .unwrap_or("<none>")
+                .into(),
+            Function::OrUnknown => at(0)
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .unwrap_or("<unknown>")
+                .into(),
             Function::PodReady => pod_ready(object).into(),
             Function::PodRestarts => pod_restarts(object, now).into(),
             Function::PodStatus => pod_status(object).into(),
             Function::Ports => ports(at(0)).into(),
-            Function::Ratio => {
-                format!("{}/{}", at(0).as_i64().unwrap_or(0), at(1).as_i64().unwrap_or(0)).into()
-            }
+            Function::Ratio => format!(
+                "{}/{}",
+                at(0).as_i64().unwrap_or(0),
+                at(1).as_i64().unwrap_or(0)
+            )
+            .into(),
             Function::ReadinessGates => readiness_gates(object).into(),
             Function::Selector => selector(at(0)).into(),
             Function::Size => {
@@ -117,11 +141,19 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 fn join(list: &Value, key: &str) -> String {
-    items(list).iter().map(|item| text(item, key)).collect::<Vec<_>>().join(",")
+    items(list)
+        .iter()
+        .map(|item| text(item, key))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn or_none(text: String) -> String {
-    if text.is_empty() { "<none>".into() } else { text }
+    if text.is_empty() {
+        "<none>".into()
+    } else {
+        text
+    }
 }
 
 fn list_entry<'a>(list: &'a Value, kind: &str, key: &str) -> Option<&'a str> {
@@ -149,7 +181,11 @@ fn label_selector(value: &Value) -> String {
     parts.sort();
     for rule in items(&value["matchExpressions"]) {
         let (key, values) = (text(rule, "key"), &rule["values"]);
-        let values = items(values).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+        let values = items(values)
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(",");
         parts.push(match text(rule, "operator") {
             "In" => format!("{key} in ({values})"),
             "NotIn" => format!("{key} notin ({values})"),
@@ -162,27 +198,53 @@ fn label_selector(value: &Value) -> String {
 
 fn reference(value: &Value) -> String {
     let (kind, name) = (text(value, "kind").to_lowercase(), text(value, "name"));
-    if name.is_empty() { kind } else { format!("{kind}/{name}") }
+    if name.is_empty() {
+        kind
+    } else {
+        format!("{kind}/{name}")
+    }
 }
 
 fn event_source(event: &Value) -> String {
-    let old = if event["source"].is_object() { &event["source"] } else { &event["deprecatedSource"] };
+    let old = if event["source"].is_object() {
+        &event["source"]
+    } else {
+        &event["deprecatedSource"]
+    };
     let (mut component, mut host) = (text(old, "component"), text(old, "host"));
     if component.is_empty() {
-        let controllers = [text(event, "reportingComponent"), text(event, "reportingController")];
-        component = controllers.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+        let controllers = [
+            text(event, "reportingComponent"),
+            text(event, "reportingController"),
+        ];
+        component = controllers
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or_default();
     }
     if host.is_empty() {
         host = text(event, "reportingInstance");
     }
-    [component, host].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    [component, host]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn external_ip(service: &Value) -> String {
     let addresses: Vec<&str> = items(&service["status"]["loadBalancer"]["ingress"])
         .iter()
-        .filter_map(|ingress| ingress["ip"].as_str().or_else(|| ingress["hostname"].as_str()))
-        .chain(items(&service["spec"]["externalIPs"]).iter().filter_map(Value::as_str))
+        .filter_map(|ingress| {
+            ingress["ip"]
+                .as_str()
+                .or_else(|| ingress["hostname"].as_str())
+        })
+        .chain(
+            items(&service["spec"]["externalIPs"])
+                .iter()
+                .filter_map(Value::as_str),
+        )
         .collect();
     match text(&service["spec"], "type") {
         "ExternalName" => text(&service["spec"], "externalName").to_owned(),
@@ -218,11 +280,13 @@ fn node_roles(node: &Value) -> String {
     let mut roles: Vec<&str> = labels
         .into_iter()
         .flatten()
-        .filter_map(|(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) => Some(role),
-            None if key == "kubernetes.io/role" => value.as_str(),
-            None => None,
-        })
+        .filter_map(
+            |(key, value)| match key.strip_prefix("node-role.kubernetes.io/") {
+                Some(role) => Some(role),
+                None if key == "kubernetes.io/role" => value.as_str(),
+                None => None,
+            },
+        )
         .filter(|role| !role.is_empty())
         .collect();
     roles.sort_unstable();
@@ -231,13 +295,22 @@ fn node_roles(node: &Value) -> String {
 
 fn pod_ready(pod: &Value) -> String {
     let statuses = items(&pod["status"]["containerStatuses"]);
-    let ready = statuses.iter().filter(|status| status["ready"] == true && status["state"]["running"].is_object());
-    format!("{}/{}", ready.count(), items(&pod["spec"]["containers"]).len())
+    let ready = statuses
+        .iter()
+        .filter(|status| status["ready"] == true && status["state"]["running"].is_object());
+    format!(
+        "{}/{}",
+        ready.count(),
+        items(&pod["spec"]["containers"]).len()
+    )
 }
 
 fn pod_restarts(pod: &Value, now: i64) -> String {
     let statuses = items(&pod["status"]["containerStatuses"]);
-    let restarts: i64 = statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum();
+    let restarts: i64 = statuses
+        .iter()
+        .filter_map(|status| status["restartCount"].as_i64())
+        .sum();
     let last = statuses
         .iter()
         .filter_map(|status| timestamp(status["lastState"]["terminated"]["finishedAt"].as_str()?))
@@ -251,7 +324,11 @@ fn pod_restarts(pod: &Value, now: i64) -> String {
 fn pod_status(pod: &Value) -> String {
     let status = &pod["status"];
     let named = [text(status, "reason"), text(status, "phase")];
-    let mut shown = named.into_iter().find(|name| !name.is_empty()).unwrap_or("Unknown").to_owned();
+    let mut shown = named
+        .into_iter()
+        .find(|name| !name.is_empty())
+        .unwrap_or("Unknown")
+        .to_owned();
     let mut running = false;
     for container in items(&status["containerStatuses"]).iter().rev() {
         let state = &container["state"];
@@ -271,7 +348,11 @@ fn pod_status(pod: &Value) -> String {
     }
     if shown == "Completed" && running {
         let ready = list_entry(&status["conditions"], "Ready", "status") == Some("True");
-        shown = if ready { "Running".into() } else { "NotReady".into() };
+        shown = if ready {
+            "Running".into()
+        } else {
+            "NotReady".into()
+        };
     }
     match pod["metadata"]["deletionTimestamp"].is_string() {
         true if text(status, "reason") == "NodeLost" => "Unknown".into(),
@@ -286,21 +367,32 @@ fn readiness_gates(pod: &Value) -> String {
         return "<none>".into();
     }
     let met = gates.iter().filter(|gate| {
-        list_entry(&pod["status"]["conditions"], text(gate, "conditionType"), "status") == Some("True")
+        list_entry(
+            &pod["status"]["conditions"],
+            text(gate, "conditionType"),
+            "status",
+        ) == Some("True")
     });
     format!("{}/{}", met.count(), gates.len())
 }
 
 fn job_status(job: &Value) -> String {
     let is = |kind: &str| list_entry(&job["status"]["conditions"], kind, "status") == Some("True");
-    for (condition, shown) in
-        [("Complete", "Complete"), ("Failed", "Failed"), ("Suspended", "Suspended"), ("FailureTarget", "FailureTarget")]
-    {
+    for (condition, shown) in [
+        ("Complete", "Complete"),
+        ("Failed", "Failed"),
+        ("Suspended", "Suspended"),
+        ("FailureTarget", "FailureTarget"),
+    ] {
         if is(condition) {
             return shown.into();
         }
     }
-    if job["metadata"]["deletionTimestamp"].is_string() { "Terminating".into() } else { "Running".into() }
+    if job["metadata"]["deletionTimestamp"].is_string() {
+        "Terminating".into()
+    } else {
+        "Running".into()
+    }
 }
 
 fn job_duration(job: &Value, now: i64) -> String {

@@ -90,10 +90,10 @@ pub(super) async fn run(socket: WebSocket, target: Arc<Target>, ports: Vec<u16>)
             let writer = writers
                 .get_mut(usize::from(channel / 2))
                 .filter(|_| channel % 2 == 0);
-            if let Some(Some(writer)) = writer {
-                if writer.write_all(data).await.is_err() {
-                    break;
-                }
+            if let Some(Some(writer)) = writer
+                && writer.write_all(data).await.is_err()
+            {
+                break;
             }
         }
     };

@@ -69,11 +69,17 @@ impl ApiServer {
             if !version.is_empty() && version != stored.revision.to_string() {
                 return Err(Status::modified(&resource.group, &resource.plural, name));
             }
-            check_uid(&old, &new, resource)?;
-            match self
+            check_identity(&old, &new, resource)?;
+            let outcome = self
                 .replace(&change, &stored, old, new, operation, text)
-                .await?
-            {
+                .await;
+            match outcome.map_err(|status| match status.code {
+                // What a typed server could not read is the patch's fault.
+                400 if resource.builtin && operation == Operation::Update => {
+                    undecodable(&body, status.message)
+                }
+                _ => status,
+            })? {
                 Outcome::Done(value) if part == Part::Scale => {
                     return Ok((scale::read(&value, resource)?, false));
                 }
@@ -177,15 +183,23 @@ fn report_unknown(
         }
         FieldValidation::Strict => {
             let detail = format!("strict decoding error: {}", unknown.join(", "));
-            let error = FieldError::invalid("patch", &Value::from(body.to_string()), detail);
-            Err(Status::invalid(
-                &change.resource.group,
-                &change.resource.kind,
-                "",
-                vec![error],
-            ))
+            Err(undecodable(body, detail))
         }
     }
+}
+
+/// What a patch makes of an object can't be read as one.
+fn undecodable(body: &Value, detail: String) -> Status {
+    Status::invalid(
+        "",
+        "",
+        "",
+        vec![FieldError::invalid(
+            "patch",
+            &Value::from(body.to_string()),
+            detail,
+        )],
+    )
 }
 
 /// The configuration of an apply, less what this part may not set.
@@ -228,7 +242,20 @@ fn applied(change: &Change<'_>, body: &Value, text: &mut Text) -> Result<Value, 
     Ok(Value::Object(fields))
 }
 
-fn check_uid(old: &Value, new: &Value, resource: &Resource) -> Result<(), Status> {
+/// A patch may not make another object of this one.
+fn check_identity(old: &Value, new: &Value, resource: &Resource) -> Result<(), Status> {
+    let (name, given) = (meta::text(old, "name"), meta::text(new, "name"));
+    if !given.is_empty() && given != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        )));
+    }
+    let given = meta::text(new, "namespace");
+    if !given.is_empty() && given != meta::text(old, "namespace") {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
     let uid = meta::text(new, "uid");
     if uid.is_empty() || uid == meta::text(old, "uid") {
         return Ok(());

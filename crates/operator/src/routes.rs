@@ -126,11 +126,12 @@ impl Wish {
 
     fn key(&self) -> Result<RouteKey, Refusal> {
         let refuse = |reason, message: String| Err(Refusal { reason, message });
-        let Some(host) = HostPattern::parse(&self.host) else {
+        let Some(host) = HostPattern::parse(&self.host).filter(is_host_name) else {
             return refuse(
                 Reason::InvalidHost,
                 format!(
-                    "`{}` is no host name; use a name, `*.suffix` or `*`",
+                    "`{}` is no host name; use a name of letters, digits, `-` and `.`, `*.suffix` \
+                     or `*`",
                     self.host
                 ),
             );
@@ -156,6 +157,27 @@ impl Wish {
         };
         Ok(RouteKey { host, path })
     }
+}
+
+/// Whether a client can send a name in its Host header: labels of letters, digits and inner
+/// hyphens (and underscores, which some resolvers let pass), or an address.
+fn is_host_name(pattern: &HostPattern) -> bool {
+    let name = match pattern {
+        HostPattern::Any => return true,
+        HostPattern::Exact(name) | HostPattern::Suffix(name) => name,
+    };
+    if let Some(address) = name.strip_prefix('[') {
+        let address = address.trim_end_matches(']');
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let is_label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=63).contains(&label.len())
+            && label.chars().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 /// Decides every route.
@@ -289,6 +311,42 @@ mod tests {
         let routing = build(vec![source("a", 1, &wishes)]);
         assert_eq!(routing.routes.len(), 1);
         assert!(outcome(&routing, "a").refused.is_empty());
+    }
+
+    #[test]
+    fn host_names_are_those_that_a_client_can_send() {
+        let good = [
+            "a",
+            "A.b-c.test:80",
+            "*",
+            "*.x.test",
+            "127.0.0.1",
+            "[::1]:80",
+            "a_b.test",
+        ];
+        let bad = [
+            "bad host!",
+            "a..b",
+            "-a.test",
+            "a/b",
+            "*.*",
+            "[x]",
+            "*.",
+            "é.test",
+            "",
+        ];
+        let refused = |host: &str| {
+            !build(vec![source("a", 1, &[(host, "Prefix", "/")])])
+                .outcomes
+                .values()
+                .all(|outcome| outcome.refused.is_empty())
+        };
+        for host in good {
+            assert!(!refused(host), "{host}");
+        }
+        for host in bad {
+            assert!(refused(host), "{host}");
+        }
     }
 
     #[test]

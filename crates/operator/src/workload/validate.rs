@@ -216,6 +216,27 @@ fn limits(
 
 fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Problem> {
     let mut package = InterfaceName::new(&entry.namespace, &entry.package, None);
+    let known: Option<&[&str]> = match (&*entry.namespace, &*entry.package) {
+        // Every key is a value for the guest.
+        ("wasi", "config") => None,
+        names::WASI_HTTP => Some(&[
+            names::CONFIG_HOST,
+            names::CONFIG_HOST_ALIASES,
+            names::CONFIG_ADDRESS,
+        ]),
+        _ => Some(&[]),
+    };
+    let is_unknown = |key: &&String| known.is_some_and(|known| !known.contains(&key.as_str()));
+    if let Some(key) = entry.config.keys().find(is_unknown) {
+        let known = known.unwrap_or_default();
+        let advice = match known {
+            [] => "it takes none".to_owned(),
+            known => format!("it takes `{}`", known.join("`, `")),
+        };
+        return Err(Problem::invalid(format!(
+            "`hostInterfaces[{package}].config` has the unknown key `{key}`; {advice}"
+        )));
+    }
     let version = entry.version.as_deref().unwrap_or_default();
     if !version.is_empty() {
         let text = format!("{package}@{version}");
@@ -293,6 +314,14 @@ mod tests {
         let version = "{components: [{name: a, image: i}], hostInterfaces: \
              [{namespace: wasi, package: http, interfaces: [x], version: '1'}]}";
         assert!(problem(version).message.contains("full version"));
+        let keys = |package: &str| {
+            problem(&format!(
+                "{{components: [{{name: a, image: i}}], hostInterfaces: [{{namespace: wasi, \
+                 package: {package}, interfaces: [x], config: {{colour: red}}}}]}}"
+            ))
+        };
+        assert!(keys("http").message.contains("`colour`; it takes `host`"));
+        assert!(keys("logging").message.contains("`colour`; it takes none"));
     }
 
     #[test]

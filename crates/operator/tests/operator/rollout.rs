@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 use waft_api::{Workload, WorkloadDeployment, WorkloadReplicaSet};
 use waft_ir::{Failure, FailureReason, Phase};
 
-use crate::world::{World, backends, deployment, message};
+use crate::world::{World, backends, deployment, message, observed, within};
 
 const HOST: &str = "hello.default.localhost";
 
@@ -199,5 +199,69 @@ async fn many_replicas_come_and_go() {
         .await;
     world
         .routed("no route", |table| table.iter().count() == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_storm_of_updates_never_takes_a_replica_from_the_routes() {
+    let mut world = World::new().await;
+    for bad in 0..40 {
+        world.link.script(&format!("bad-{bad}"), broken());
+    }
+    world
+        .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world
+        .routed("two serve", |table| backends(table, HOST) == Some(2))
+        .await;
+    let mut routes = world.routes.clone();
+    let fewest = tokio::spawn(async move {
+        let mut fewest = 2;
+        while routes.changed().await.is_ok() {
+            let table = routes.borrow_and_update().clone();
+            fewest = fewest.min(backends(&table, HOST).unwrap_or(0));
+            if backends(&table, "the.end").is_some() {
+                break;
+            }
+        }
+        fewest
+    });
+    // Two of three are broken; some changes come before the last was looked at, some after.
+    for update in 0..40 {
+        let image = match update % 3 {
+            0 => format!("fine-{update}"),
+            _ => format!("bad-{update}"),
+        };
+        world
+            .apply::<WorkloadDeployment>(&deployment(&image, "replicas: 2"))
+            .await;
+        if update % 4 == 0 {
+            world
+                .until::<WorkloadDeployment>("hello", "was looked at", observed)
+                .await;
+        }
+        if update % 10 == 9 {
+            world
+                .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
+                .await;
+            world.ready::<WorkloadDeployment>("hello").await;
+        }
+    }
+    world
+        .apply::<WorkloadDeployment>(&deployment("last", "replicas: 2"))
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(images(&world).await, ["last"]);
+    let end = deployment("last", "")
+        .replace("name: hello", "name: end")
+        .replace(
+            "interfaces: [incoming-handler]",
+            "interfaces: [incoming-handler], config: {host: the.end}",
+        );
+    world.apply::<WorkloadDeployment>(&end).await;
+    assert_eq!(within(fewest, "the end is routed").await.unwrap(), 2);
+    world
+        .linked("only the last runs", |link| link.states_now().len() == 3)
         .await;
 }

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 use waft_apimachinery::registry::Resource;
-use waft_apimachinery::request::{BodyFormat, DeleteOptions, FieldValidation};
+use waft_apimachinery::request::{BodyFormat, DeleteOptions};
 use waft_apimachinery::status::Status;
 
 use crate::open::ApiServer;
-use crate::service::{Body, Text};
+use crate::service::Body;
 
 impl ApiServer {
     /// The whole body, if it isn't too large.
@@ -31,8 +31,6 @@ impl ApiServer {
         body: Body,
         format: BodyFormat,
         resource: &Resource,
-        _text: &mut Text,
-        _validation: FieldValidation,
     ) -> Result<Value, Status> {
         let bytes = self.read_bytes(body).await?;
         let value = decode(&bytes, format)?;

@@ -6,9 +6,7 @@ use http::Response;
 use serde_json::{Value, json};
 use waft_apimachinery::meta;
 use waft_apimachinery::registry::Resource;
-use waft_apimachinery::request::{
-    DeleteOptions, ListOptions, Output, Part, Propagation, WriteOptions,
-};
+use waft_apimachinery::request::{DeleteOptions, ListOptions, Part, Propagation, WriteOptions};
 use waft_apimachinery::status::Status;
 
 use crate::admit;
@@ -102,7 +100,6 @@ impl ApiServer {
         namespace: Option<&str>,
         list: &ListOptions,
         options: &DeleteOptions,
-        output: &Output,
         text: &mut Text,
     ) -> Result<Response<Body>, Status> {
         let page = self.select(resource, namespace, list).await?;
@@ -118,7 +115,6 @@ impl ApiServer {
                 Err(status) => return Err(status),
             }
         }
-        let _ = output;
         Ok(answer::json(
             200,
             &json!({

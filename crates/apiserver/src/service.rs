@@ -179,9 +179,7 @@ impl ApiServer {
                 self.watch(&resource, namespace, options, output).await
             }
             Action::Create(options, format) => {
-                let body = self
-                    .read_object(body, format, &resource, text, options.field_validation)
-                    .await?;
+                let body = self.read_object(body, format, &resource).await?;
                 if resource.review {
                     return Ok(answer::json(201, &crate::reviews::answer(&resource, body)?));
                 }
@@ -191,9 +189,7 @@ impl ApiServer {
                 one(value, 201)
             }
             Action::Update(part, options, format) => {
-                let body = self
-                    .read_object(body, format, &resource, text, options.field_validation)
-                    .await?;
+                let body = self.read_object(body, format, &resource).await?;
                 let (value, created) = self
                     .update(&resource, namespace, &name, part, body, &options, text)
                     .await?;
@@ -226,7 +222,7 @@ impl ApiServer {
             }
             Action::DeleteCollection(list, mut options, format) => {
                 self.read_delete_options(body, format, &mut options).await?;
-                self.delete_collection(&resource, namespace, &list, &options, &output, text)
+                self.delete_collection(&resource, namespace, &list, &options, text)
                     .await
             }
             Action::Logs(options) => {

@@ -374,9 +374,8 @@ impl Admit for Gatekeeper {
         }
         assert_eq!(old.is_some(), operation != Operation::Create);
         new["data"]["touched"] = "yes".into();
-        match new["data"]["break"].as_str() {
-            Some(_) => new["data"]["bad"] = 1.into(),
-            None => {}
+        if new["data"]["break"].is_string() {
+            new["data"]["bad"] = 1.into();
         }
         Ok(vec![format!(
             "{operation:?} of {}/{}",

@@ -97,7 +97,7 @@ impl ApiServer {
         text: &mut Text,
     ) -> Result<Value, Status> {
         let resource = change.resource;
-        let applied = applied(change, body, text)?;
+        let applied = applied(change, body)?;
         if !meta::text(&applied, "uid").is_empty() {
             return Err(Status::conflict(
                 &resource.group,
@@ -144,7 +144,7 @@ fn next(
     }
     let mut new = match kind {
         PatchKind::Apply => {
-            let mut applied = applied(change, body, text)?;
+            let mut applied = applied(change, body)?;
             let version = meta::metadata_mut(&mut applied).shift_remove("resourceVersion");
             let manager = manager(change, Operation::Apply, text);
             let force = change.options.force == Some(true);
@@ -203,7 +203,7 @@ fn undecodable(body: &Value, detail: String) -> Status {
 }
 
 /// The configuration of an apply, less what this part may not set.
-fn applied(change: &Change<'_>, body: &Value, text: &mut Text) -> Result<Value, Status> {
+fn applied(change: &Change<'_>, body: &Value) -> Result<Value, Status> {
     let resource = change.resource;
     let Value::Object(fields) = body else {
         return Err(Status::bad_request(
@@ -238,7 +238,6 @@ fn applied(change: &Change<'_>, body: &Value, text: &mut Text) -> Result<Value, 
         _ => key != "status" || !resource.status,
     };
     let fields: Map<String, Value> = fields.into_iter().filter(|(key, _)| kept(key)).collect();
-    let _ = text;
     Ok(Value::Object(fields))
 }
 

@@ -47,8 +47,10 @@ pub(crate) struct Projection {
     /// The state that the Pods show.
     shown: StateMap,
     workloads: BTreeMap<Key, Workload>,
-    /// Uids of the Pods that stand for workloads, by key.
-    pods: BTreeMap<Key, String>,
+    /// Whether the workloads that there were at the start are known.
+    listed: bool,
+    /// The Pods that stand for workloads.
+    pods: BTreeMap<Key, Pod>,
     /// Name of each Host by its id.
     host_names: BTreeMap<String, String>,
     /// What was written last, Pods by key and Nodes by name, so that nothing is written twice.
@@ -73,6 +75,7 @@ impl Projection {
             states,
             shown: StateMap::default(),
             workloads: BTreeMap::new(),
+            listed: false,
             pods: BTreeMap::new(),
             host_names: BTreeMap::new(),
             written: BTreeMap::new(),
@@ -98,7 +101,7 @@ impl Projection {
             let retry = self.retry;
             let due = retry.map_or_else(Instant::now, |(due, _)| due);
             tokio::select! {
-                Some(event) = workloads.next() => self.workload(event),
+                Some(event) = workloads.next() => self.workload(event).await,
                 Some(event) = pods.next() => self.pod(event).await,
                 Some(event) = hosts.next() => self.host(event).await,
                 Ok(()) = self.states.changed() => self.state(),
@@ -111,7 +114,7 @@ impl Projection {
         }
     }
 
-    fn workload(&mut self, event: watcher::Event<Workload>) {
+    async fn workload(&mut self, event: watcher::Event<Workload>) {
         match event {
             watcher::Event::Apply(workload) | watcher::Event::InitApply(workload) => {
                 let key = key_of(&workload);
@@ -129,8 +132,15 @@ impl Projection {
                     self.written.remove(&key);
                     self.dirty.remove(&key);
                 }
+                self.sweep(&key).await;
             }
-            watcher::Event::Init | watcher::Event::InitDone => {}
+            watcher::Event::InitDone => {
+                self.listed = true;
+                for key in self.pods.keys().cloned().collect::<Vec<_>>() {
+                    self.sweep(&key).await;
+                }
+            }
+            watcher::Event::Init => {}
         }
     }
 
@@ -157,13 +167,14 @@ impl Projection {
                 }
                 if pod.metadata.deletion_timestamp.is_some() {
                     // No kubelet would ever end it.
-                    self.release(&key, &pod).await;
+                    self.end(&key, &pod).await;
                 }
-                self.pods.insert(key, pod.uid().unwrap_or_default());
+                self.pods.insert(key.clone(), pod);
+                self.sweep(&key).await;
             }
             watcher::Event::Delete(pod) => {
                 let key = key_of(&pod);
-                if self.pods.get(&key).map(String::as_str) != pod.metadata.uid.as_deref() {
+                if self.pods.get(&key).and_then(Pod::uid) != pod.uid() {
                     return;
                 }
                 self.pods.remove(&key);
@@ -174,8 +185,21 @@ impl Projection {
         }
     }
 
-    /// Ends a Pod that was deleted with a grace period.
-    async fn release(&self, key: &Key, pod: &Pod) {
+    /// Ends the Pod of a workload that is gone. It may have been written just after that, from
+    /// what was known before.
+    async fn sweep(&self, key: &Key) {
+        let Some(pod) = self.pods.get(key).filter(|_| self.listed) else {
+            return;
+        };
+        let workload = self.workloads.get(key);
+        let owner = workload.and_then(|workload| workload.metadata.uid.as_deref());
+        if owner != pod::workload_of(pod) {
+            self.end(key, pod).await;
+        }
+    }
+
+    /// Deletes just this Pod, at once.
+    async fn end(&self, key: &Key, pod: &Pod) {
         let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
         let parameters = DeleteParams {
             grace_period_seconds: Some(0),
@@ -186,7 +210,7 @@ impl Projection {
             ..DeleteParams::default()
         };
         if let Err(error) = api.delete(&key.1, &parameters).await {
-            tracing::debug!(%error, pod = key.1, "a Pod that was deleted could not be ended");
+            tracing::debug!(%error, pod = key.1, "a Pod could not be ended");
         }
     }
 

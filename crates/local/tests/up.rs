@@ -249,3 +249,42 @@ async fn a_watched_file_is_followed() {
     platform.until_status("one.localhost", 200).await;
     platform.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_pod_outlives_its_workload() {
+    let home = Home::new();
+    home.write("hello.wasm", hello_wasm());
+    let file = home.write("hello.yaml", hello("brief"));
+    let platform = Platform::start(home.applying(&file)).await.unwrap();
+    platform.until_status("brief.localhost", 200).await;
+    let deployments = platform.api::<WorkloadDeployment>();
+    let mut wanted = deployments.get("brief").await.unwrap();
+    wanted.metadata.resource_version = None;
+    wanted.metadata.uid = None;
+    wanted.metadata.managed_fields = None;
+    let pods = platform.api::<Pod>();
+    let all = ListParams::default();
+    for _ in 0..10 {
+        // Deleted while its Pods still change.
+        deployments
+            .delete("brief", &DeleteParams::default())
+            .await
+            .unwrap();
+        eventually(async || {
+            let (pods, workloads) = (pods.list(&all), platform.api::<Workload>());
+            let workloads = workloads.list(&all).await.unwrap();
+            (pods.await.unwrap().items.is_empty() && workloads.items.is_empty()).then_some(())
+        })
+        .await;
+        deployments
+            .create(&Default::default(), &wanted)
+            .await
+            .unwrap();
+        eventually(async || {
+            let shown = pods.list(&all).await.unwrap().items;
+            (!shown.is_empty()).then_some(())
+        })
+        .await;
+    }
+    platform.stop().await.unwrap();
+}

@@ -100,7 +100,7 @@ async fn a_folder_gives_its_manifests_and_a_component_a_deployment() {
         .unwrap();
     let kinds: Vec<_> = all.objects.iter().map(Object::kind).collect();
     assert_eq!(kinds, ["Namespace", "WorkloadDeployment"]);
-    assert_eq!(all.folders, [root.clone()]);
+    assert_eq!(all.folders, std::slice::from_ref(&root));
 
     let bare = load(&[Source::Path("My App_2.wasm".into())], &root)
         .await

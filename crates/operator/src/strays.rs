@@ -1,7 +1,7 @@
 //! Workloads that a host runs although their object is gone: after a restart of the operator, or
 //! when someone took a finalizer away.
 
-use waft_ir::Phase;
+use waft_ir::{Phase, WorkloadId};
 
 use crate::context::Context;
 
@@ -15,7 +15,20 @@ pub(crate) fn stop(context: &Context) {
             context.link.stop(&state.host, id);
         }
     }
-    context.memory.lock().retain(|id, _| {
-        states.contains_key(id) || context.caches.workloads.by_uid(&id.0).is_some()
-    });
+    forget(context);
+}
+
+/// Forgets what was remembered of objects that are gone.
+fn forget(context: &Context) {
+    let caches = &context.caches;
+    let states = context.link.states().borrow().clone();
+    let is_known =
+        |id: &WorkloadId| states.contains_key(id) || caches.workloads.by_uid(&id.0).is_some();
+    context.memory.lock().retain(|id, _| is_known(id));
+    let is_trigger = |uid: &String| caches.triggers.by_uid(uid).is_some();
+    context.handlers.lock().retain(|uid, _| is_trigger(uid));
+    let is_artifact = |uid: &String| caches.artifacts.by_uid(uid).is_some();
+    context.resolved.lock().retain(|uid, _| is_artifact(uid));
+    let is_deployment = |uid: &String| caches.deployments.by_uid(uid).is_some();
+    context.refused.lock().retain(|uid, _| is_deployment(uid));
 }

@@ -14,7 +14,7 @@ use waft_api::{
 
 use crate::{names::Hasher, object::owner_reference};
 
-/// Annotation of the deployment: hash of what the trigger says of it.
+/// Annotation of the deployment: hashes of what the trigger says of it, `TEMPLATE.METADATA`.
 pub(crate) const ANNOTATION_TRIGGER_HASH: &str = "waft.dev/trigger-hash";
 /// Annotation of a trigger that describes it and is not for its deployment.
 const NOT_INHERITED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -34,7 +34,12 @@ pub(crate) fn deployment(trigger: &HttpTrigger, handler: &str) -> WorkloadDeploy
     add_inbound(&mut template.spec, handler);
     let mut annotations = trigger.annotations().clone();
     annotations.remove(NOT_INHERITED);
-    annotations.insert(ANNOTATION_TRIGGER_HASH.into(), hash(trigger));
+    let metadata = Hasher::default()
+        .value(&trigger.metadata.labels)
+        .value(&annotations)
+        .template();
+    let hashes = format!("{}.{metadata}", template_hash(trigger));
+    annotations.insert(ANNOTATION_TRIGGER_HASH.into(), hashes);
     WorkloadDeployment {
         metadata: ObjectMeta {
             name: Some(super::deployment_name(trigger)),
@@ -58,7 +63,11 @@ pub(crate) fn deployment(trigger: &HttpTrigger, handler: &str) -> WorkloadDeploy
 /// The handler that the owned deployment was built with, if the trigger's template is still the
 /// one it was built from.
 pub(crate) fn handler_of(trigger: &HttpTrigger, owned: &WorkloadDeployment) -> Option<String> {
-    if owned.annotations().get(ANNOTATION_TRIGGER_HASH) != Some(&hash(trigger)) {
+    let (template, _) = owned
+        .annotations()
+        .get(ANNOTATION_TRIGGER_HASH)?
+        .split_once('.')?;
+    if template != template_hash(trigger) {
         return None;
     }
     let entry = owned
@@ -75,8 +84,8 @@ pub(crate) fn handler_of(trigger: &HttpTrigger, owned: &WorkloadDeployment) -> O
         .map(Into::into)
 }
 
-/// A hash of the template.
-fn hash(trigger: &HttpTrigger) -> String {
+/// A hash of the template, as the trigger has it.
+pub(crate) fn template_hash(trigger: &HttpTrigger) -> String {
     let spec = &trigger.spec;
     Hasher::default()
         .value(&spec.template)

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use waft_api::HttpTrigger;
 use waft_ir::{Image, InterfaceName};
 
-use super::build::{HANDLER, INCOMING_HANDLER};
+use super::build::{HANDLER, INCOMING_HANDLER, template_hash};
 use crate::{
     artifacts,
     context::Context,
@@ -19,13 +19,28 @@ use crate::{
 /// waits for the image and says so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The handlers of images that were looked at, by reference. Only those named by digest are kept:
-/// a tag may move.
-pub(crate) type Handlers = Mutex<HashMap<String, String>>;
+/// The handlers that were found, by the uid of the trigger and the hash of its template: the
+/// deployment that tells them may not be seen yet when the trigger is looked at again.
+pub(crate) type Handlers = Mutex<HashMap<String, (String, String)>>;
 
 /// The inbound interface that a component of the template exports; if that can't be known, that of
 /// `wasi:http@0.2`. Whatever is wrong with the image is told by the workload, which needs it.
 pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> String {
+    let uid = trigger.uid().unwrap_or_default();
+    let template = template_hash(trigger);
+    let known = context.handlers.lock().get(&uid).cloned();
+    if let Some((_, handler)) = known.filter(|(of, _)| *of == template) {
+        return handler;
+    }
+    let found = look_up(context, trigger).await;
+    context
+        .handlers
+        .lock()
+        .insert(uid, (template, found.clone()));
+    found
+}
+
+async fn look_up(context: &Context, trigger: &HttpTrigger) -> String {
     let namespace = trigger.namespace().unwrap_or_default();
     let mut spec = trigger.spec.template.spec.clone();
     let known = dereference::artifacts(
@@ -43,9 +58,6 @@ pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> String 
     };
     for component in &checked.components {
         let raw = component.raw;
-        if let Some(known) = context.handlers.lock().get(&raw.image) {
-            return known.clone();
-        }
         let Ok(credentials) = credentials(raw.image_pull_secret.as_ref(), &inputs) else {
             continue;
         };
@@ -57,12 +69,6 @@ pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> String 
         let resolved = tokio::time::timeout(PATIENCE, context.artifacts.resolve(&image)).await;
         let Ok(Ok(artifact)) = resolved else { continue };
         if let Some(found) = exported(&artifact.exports) {
-            if raw.image.contains("@sha256:") {
-                context
-                    .handlers
-                    .lock()
-                    .insert(raw.image.clone(), found.into());
-            }
             return found.into();
         }
     }

@@ -190,3 +190,30 @@ async fn a_change_of_the_template_rolls_through_the_deployment() {
         })
         .await;
 }
+
+#[tokio::test]
+async fn labels_that_are_taken_away_leave_the_deployment_too() {
+    let world = World::new().await;
+    let labelled = trigger("hello", "hello.test", "")
+        .replace("{name: hello}", "{name: hello, labels: {team: shop}}");
+    world.apply::<HttpTrigger>(&labelled).await;
+    world.ready::<HttpTrigger>("hello").await;
+    let set = world.only_set().await.name_any();
+    let owned = world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(owned.labels()["team"], "shop");
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    world
+        .until::<WorkloadDeployment>("hello", "without the label", |owned| {
+            !owned.labels().contains_key("team")
+        })
+        .await;
+    world.ready::<HttpTrigger>("hello").await;
+    assert_eq!(world.only_set().await.name_any(), set, "nothing was rolled");
+    assert_eq!(
+        world.artifacts.asked("one"),
+        1,
+        "nor was the image looked at again"
+    );
+}

@@ -1,6 +1,9 @@
 //! `waft apply`
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 use waft_local::{Manifests, Object, Source};
@@ -14,6 +17,8 @@ use crate::{
 
 /// Who owns the fields that are applied here.
 const MANAGER: &str = "waft-apply";
+/// Longest wait for a kind to be served after its definition was applied.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Applies all objects of some manifests, or none: first the server is asked about each, without
 /// writing anything.
@@ -43,8 +48,7 @@ pub(crate) async fn apply(
     }
     for object in &manifests.objects {
         if catalog.of(object.api_version(), object.kind()).is_none() {
-            // It is of a kind that was applied a moment ago.
-            catalog = connection.catalog().await?;
+            catalog = catalog_with(connection, object).await?;
         }
         let resource = catalog.of(object.api_version(), object.kind());
         let resource = resource.ok_or_else(|| unknown_kind(object))?;
@@ -88,8 +92,8 @@ pub(super) fn unknown_kind(object: &Object) -> anyhow::Error {
             object.kind(),
             object.api_version()
         ),
-        "`waft crds | kubectl apply -f -` brings Waft's kinds to a cluster; others are not served \
-         on one machine unless you apply their CustomResourceDefinition",
+        "Waft's kinds come to a cluster with `waft crds | waft apply -f -`; others need their \
+         CustomResourceDefinition first",
     )
 }
 
@@ -140,6 +144,21 @@ async fn create_namespace(
         .create(&resource.collection(None), &object)
         .await?;
     Ok(())
+}
+
+/// What the server serves once it serves a kind that was defined a moment ago; or what it serves
+/// when patience ends.
+async fn catalog_with(connection: &Connection, object: &Object) -> anyhow::Result<Catalog> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let catalog = connection.catalog().await?;
+        let served = catalog.of(object.api_version(), object.kind()).is_some();
+        if served || Instant::now() > deadline {
+            return Ok(catalog);
+        }
+        // Discovery can't be watched.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Kinds that the manifests themselves define.

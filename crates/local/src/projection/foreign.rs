@@ -54,13 +54,7 @@ pub(super) async fn follow(client: Client) {
         if told {
             continue;
         }
-        // A Job that failed is waited for by nobody; the others never become available.
-        let (type_, holds) = match kind.kind.as_str() {
-            "Job" => ("Failed", "True"),
-            "Deployment" => ("Available", "False"),
-            _ => ("Ready", "False"),
-        };
-        let status = json!({"status": {"conditions": [condition(type_, holds)]}});
+        let status = status_of(&kind.kind, object.metadata.generation);
         let name = object.name_any();
         tell(
             &client,
@@ -72,6 +66,25 @@ pub(super) async fn follow(client: Client) {
         )
         .await;
     }
+}
+
+/// What says of an object that nothing will come of it, in the words for which kubectl ends its
+/// waiting, where there are such words.
+fn status_of(kind: &str, generation: Option<i64>) -> Value {
+    let conditions = match kind {
+        "Job" => vec![condition("Failed", "True")],
+        "Deployment" => {
+            let mut progressing = condition("Progressing", "False");
+            progressing["reason"] = "ProgressDeadlineExceeded".into();
+            vec![condition("Available", "False"), progressing]
+        }
+        _ => vec![condition("Ready", "False")],
+    };
+    let mut status = json!({"conditions": conditions});
+    if kind != "Job" {
+        status["observedGeneration"] = generation.into();
+    }
+    json!({"status": status})
 }
 
 /// Tells a Pod that is no workload's, unless it was told before.
@@ -163,5 +176,25 @@ async fn tell<K>(
         .flatten()
     {
         tracing::debug!(%error, name, "an object that nothing runs could not be told so");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_ends_the_waiting_of_kubectl() {
+        let status = &status_of("Deployment", Some(3))["status"];
+        assert_eq!(status["observedGeneration"], 3);
+        assert_eq!(status["conditions"][0]["reason"], "ContainersNotSupported");
+        assert_eq!(status["conditions"][1]["type"], "Progressing");
+        assert_eq!(
+            status["conditions"][1]["reason"],
+            "ProgressDeadlineExceeded"
+        );
+        let job = &status_of("Job", Some(1))["status"];
+        assert_eq!(job["conditions"][0]["type"], "Failed");
+        assert!(job.get("observedGeneration").is_none());
     }
 }

@@ -53,11 +53,14 @@ pub fn write_only_fields(object: &mut Value, resource: &Resource) {
         let Some(entries) = from.first(object).and_then(Value::as_object).cloned() else {
             continue;
         };
-        let mut kept = to
-            .first(object)
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
+        let target = to.first(object).cloned().unwrap_or(Value::Null);
+        let readable = entries.values().all(Value::is_string)
+            && matches!(target, Value::Null | Value::Object(_));
+        if !readable {
+            // Left where it is: the schema says what is wrong with it.
+            continue;
+        }
+        let mut kept = target.as_object().cloned().unwrap_or_default();
         for (key, value) in entries {
             let text = value.as_str().unwrap_or_default();
             kept.insert(

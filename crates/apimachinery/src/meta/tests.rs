@@ -232,4 +232,8 @@ fn defaults_fill_in_and_overwrite_nothing() {
         (&secret["data"], secret.get("stringData")),
         (&json!({"a": "eA==", "b": "Yg=="}), None)
     );
+    let mut wrong = json!({"metadata": {}, "stringData": {"a": 1}});
+    let before = wrong.clone();
+    write_only_fields(&mut wrong, &resource("", "secrets"));
+    assert_eq!(wrong, before, "what cannot be moved is left to be refused");
 }

@@ -85,12 +85,12 @@ impl FailureReason {
     }
 
     /// Whether trying again later, with nothing changed by the user, may help: a registry that was
-    /// down, a host that was full. Such failures are retried with backoff, the others wait for a
-    /// change.
+    /// down, an image that was not pushed yet, a host that was full. Such failures are retried with
+    /// backoff, the others wait for a change.
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::ImagePullFailed | Self::HostAtCapacity | Self::Internal
+            Self::ImageNotFound | Self::ImagePullFailed | Self::HostAtCapacity | Self::Internal
         )
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use waft_api::{Reason, conditions as types};
-use waft_ir::{HostId, Phase, Placement, Workload, WorkloadState};
+use waft_ir::{Failure, HostId, Phase, Placement, Workload, WorkloadState};
 
 use crate::{
     condition::{Verdict, Verdicts, summary},
@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     pub failures: u32,
     /// When the next try is due, once a failure was seen.
     pub retry_at: Option<Instant>,
+    /// What it failed with last, until it runs: while it is tried again, that is what is wrong.
+    pub last: Option<Failure>,
 }
 
 /// Hashes of a workload.
@@ -110,43 +112,27 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
     let mut config = Verdict::good();
     let sync = match &state.phase {
         Phase::Stopping => Verdict::no(Reason::Stopping, "requests are finished before it goes"),
-        Phase::Failed(failed) => {
-            let retry = match &situation.wanted {
-                Ok((workload, content)) if anything_new => {
-                    memory = remembered(&state.host, content, 0);
-                    Some(workload.clone())
-                }
-                Ok((workload, content)) if failed.reason.is_transient() => match memory.retry_at {
-                    Some(due) if due <= situation.now => {
-                        memory = remembered(&state.host, content, memory.failures);
-                        Some(workload.clone())
-                    }
-                    Some(due) => {
-                        next = Next::After(due - situation.now);
-                        None
-                    }
-                    None => {
-                        let pause = backoff(memory.failures, FIRST_RETRY, LONGEST_RETRY);
-                        memory.failures += 1;
-                        memory.retry_at = Some(situation.now + pause);
-                        next = Next::After(pause);
-                        None
-                    }
-                },
-                Ok(_) => None,
-                Err(problem) => {
-                    config = problem.verdict();
-                    None
-                }
-            };
-            match retry {
-                Some(workload) => {
-                    action = Action::Start(state.host.clone(), workload);
-                    Verdict::unknown(Reason::Starting, format!("tried again after: {failed}"))
-                }
-                None => failure::verdict(failed),
+        Phase::Failed(failed) => match &situation.wanted {
+            Ok((workload, content)) if anything_new => {
+                memory = remembered(&state.host, content, 0);
+                action = Action::Start(state.host.clone(), workload.clone());
+                Verdict::unknown(
+                    Reason::Starting,
+                    "it is started again with what has changed",
+                )
             }
-        }
+            Ok((workload, _)) => {
+                next = retry(failed, &mut memory, situation.now);
+                if next == Next::Await && failed.reason.is_transient() {
+                    action = Action::Start(state.host.clone(), workload.clone());
+                }
+                failure::verdict(failed)
+            }
+            Err(problem) => {
+                config = problem.verdict();
+                failure::verdict(failed)
+            }
+        },
         _ if changed && situation.restarts_in_place => {
             action = Action::Stop(state.host.clone());
             Verdict::unknown(Reason::Reconciling, "it is restarted with what has changed")
@@ -182,9 +168,34 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
     }
 }
 
+/// Keeps the time of the next try. Nothing is left to wait for once it has come, and for failures
+/// that no other try would cure.
+fn retry(failed: &Failure, memory: &mut Memory, now: Instant) -> Next {
+    if !failed.reason.is_transient() {
+        return Next::Await;
+    }
+    memory.last = Some(failed.clone());
+    match memory.retry_at {
+        Some(due) if due <= now => {
+            memory.retry_at = None;
+            Next::Await
+        }
+        Some(due) => Next::After(due - now),
+        None => {
+            let pause = backoff(memory.failures, FIRST_RETRY, LONGEST_RETRY);
+            memory.failures += 1;
+            memory.retry_at = Some(now + pause);
+            Next::After(pause)
+        }
+    }
+}
+
 /// What a phase other than failing and stopping says.
 fn running(phase: &Phase, memory: &mut Memory) -> Verdict {
     match phase {
+        Phase::Pulling | Phase::Compiling if let Some(last) = &memory.last => {
+            failure::verdict(last)
+        }
         Phase::Pulling => Verdict::unknown(Reason::Pulling, "its images are being fetched"),
         Phase::Compiling => {
             Verdict::unknown(Reason::Compiling, "its components are being compiled")
@@ -193,6 +204,7 @@ fn running(phase: &Phase, memory: &mut Memory) -> Verdict {
         _ => {
             memory.failures = 0;
             memory.retry_at = None;
+            memory.last = None;
             Verdict::good()
         }
     }
@@ -264,6 +276,7 @@ fn remembered(host: &HostId, content: &Content, failures: u32) -> Memory {
         content: Some(content.clone()),
         failures,
         retry_at: None,
+        last: None,
     }
 }
 

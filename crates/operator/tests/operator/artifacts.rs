@@ -26,10 +26,10 @@ async fn a_tag_is_resolved_once_and_a_new_digest_rolls() {
         .says::<WorkloadDeployment>("hello", "Artifact", "False", "ArtifactNotFound")
         .await;
 
-    world.artifacts.fail(TAG, FailureReason::ImageNotFound);
+    world.artifacts.fail(TAG, FailureReason::NotWasm);
     world.apply::<Artifact>(ARTIFACT).await;
     world
-        .says::<Artifact>("art", "Sync", "False", "ImageNotFound")
+        .says::<Artifact>("art", "Sync", "False", "NotWasm")
         .await;
     world
         .says::<WorkloadDeployment>("hello", "Ready", "False", "ArtifactNotReady")
@@ -92,4 +92,16 @@ async fn refresh(world: &World, value: &str) {
             serde_json::json!({"metadata": {"annotations": {"waft.dev/refresh": value}}}),
         )
         .await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_pushed_later_is_found() {
+    let world = World::new().await;
+    world.artifacts.fail(TAG, FailureReason::ImageNotFound);
+    world.apply::<Artifact>(ARTIFACT).await;
+    world
+        .says::<Artifact>("art", "Ready", "False", "ImageNotFound")
+        .await;
+    world.artifacts.answer(TAG, "sha256:1", HTTP);
+    world.ready::<Artifact>("art").await;
 }

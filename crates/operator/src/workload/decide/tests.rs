@@ -165,7 +165,17 @@ fn passing_failures_are_tried_again_later_and_later() {
         case.now += pause;
         let again = case.decide();
         assert!(matches!(again.action, Action::Start(..)));
+        assert_eq!(reason(&again, types::READY), "ImagePullFailed");
         case.memory = again.memory;
+        let failed = case.state.replace(state(Phase::Pulling));
+        let pulling = case.decide();
+        assert_eq!(
+            reason(&pulling, types::READY),
+            "ImagePullFailed",
+            "still so"
+        );
+        case.memory = pulling.memory;
+        case.state = failed;
     }
     assert_eq!(pauses, [1, 2, 4]);
     case.state = Some(state(Phase::Running));

@@ -106,6 +106,9 @@ impl Applier {
                 let namespaced = self.kinds.is_namespaced(object).await?;
                 id_of(object, namespaced)
             };
+            if let Some(namespace) = &id.namespace {
+                value["metadata"]["namespace"] = namespace.as_str().into();
+            }
             let namespace = match &id.namespace {
                 // Those of the set come now, so that what lies in them can be judged.
                 None if id.kind == "Namespace" => Some(&id.name),

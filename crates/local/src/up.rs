@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use kube::Client;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use waft_api::Reason;
 use waft_apiserver::ApiServer;
 use waft_host::Host;
 use waft_oci::Store;
@@ -55,13 +56,16 @@ pub async fn up(
     let data_dir = DataDir::open(options.data_dir.as_deref())?;
     let listeners = Listeners::bind(&options)?;
     let guests = GuestRuntime::start()?;
+    tracing::debug!("manifests are read, listeners are open");
     let (host, store) = host::open(&options, &working_dir, data_dir.path(), &manifests, &guests)?;
+    tracing::debug!("the host is open");
     let index = Index::default();
     let connect = Workloads {
         link: host.clone(),
         index: index.clone(),
     };
     let server = api::open(&options, data_dir.path(), connect).await?;
+    tracing::debug!("the API is open and has our definitions");
     let platform = Platform {
         client: Client::new(server.service(), "default"),
         server: server.clone(),
@@ -119,12 +123,14 @@ impl Platform {
         let mut applier = Applier::new(self.client.clone());
         // Before anything runs: a set that is refused must leave no trace.
         let checked = applier.check(&manifests).await?;
+        tracing::debug!("the manifests are accepted");
 
         let Listeners { http, api, admin } = listeners;
         let http_address = listen::address(&http)?;
         self.serve_api(api, data_dir).await?;
         self.serve_admin(admin).await?;
         self.start_controllers(http)?;
+        tracing::debug!("everything runs");
         self.tell(UpEvent::HttpReady {
             address: http_address,
         })
@@ -150,7 +156,16 @@ impl Platform {
             });
         }
         self.readiness.set(true);
+        tracing::debug!("the manifests are applied");
         self.tell(UpEvent::Started).await;
+        for flag in without_effect(options) {
+            self.tell(UpEvent::Failed {
+                object: "waft up".into(),
+                reason: Reason::NotSupportedYet.to_string(),
+                message: format!("{flag} has no effect yet: nothing that is served uses it"),
+            })
+            .await;
+        }
         let done = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),
             Some(ended) = self.tasks.join_next() => Err(early_end(ended)),
@@ -263,6 +278,18 @@ impl Platform {
         // Nobody listening is no reason not to serve.
         let _ = self.events.send(event).await;
     }
+}
+
+/// Flags that were given and that nothing reads yet.
+fn without_effect(options: &UpOptions) -> impl Iterator<Item = &'static str> {
+    [
+        ("--host-path-root", !options.host_path_roots.is_empty()),
+        ("--allow-host-loopback", options.allow_host_loopback),
+        ("--nats", options.nats.is_some()),
+        ("--redis", options.redis.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(flag, given)| given.then_some(flag))
 }
 
 /// Why a part that should have run to the end did not.

@@ -120,6 +120,7 @@ impl Words {
             Self::Note(line) => printer.note(line),
             Self::Warning(line) => printer.warning(line),
             Self::Progress(line) => printer.progress(line),
+            Self::Done => printer.progress_done(),
         }
         Ok(())
     }

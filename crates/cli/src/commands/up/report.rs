@@ -21,6 +21,8 @@ pub(super) enum Words {
     Warning(String),
     /// How far something is.
     Progress(String),
+    /// It is done.
+    Done,
 }
 
 /// Finds the words; remembers what the later ones need.
@@ -61,9 +63,10 @@ impl Reporter {
             UpEvent::Applied { object, change } => vec![Words::Note(format!("{object} {change}"))],
             UpEvent::Deleted { object } => vec![Words::Note(format!("{object} deleted"))],
             UpEvent::SourceFailed { message } => vec![Words::Warning(message.clone())],
-            UpEvent::Progress { workload, step } => {
-                vec![Words::Progress(format!("{step} {workload}"))]
-            }
+            UpEvent::Progress { workload, step } => match *step {
+                "pulling" | "compiling" => vec![Words::Progress(format!("{step} {workload}"))],
+                _ => vec![Words::Done],
+            },
             UpEvent::RouteReady { url, source } => told("ready", &format!("{url}  ({source})")),
             UpEvent::Failed {
                 object,
@@ -187,6 +190,18 @@ mod tests {
             "component": "web", "source": "Stdout", "request": "r1", "text": "hi",
         });
         assert_eq!(words, [Words::Data(expected.to_string())]);
+    }
+
+    #[test]
+    fn progress_ends() {
+        let mut reporter = Reporter::new(Report::Text);
+        let mut words = |step| {
+            let workload = "default/hello".into();
+            reporter.words(&UpEvent::Progress { workload, step })
+        };
+        let compiling = Words::Progress("compiling default/hello".into());
+        assert_eq!(words("compiling"), [compiling]);
+        assert_eq!(words("running"), [Words::Done]);
     }
 
     #[test]

@@ -127,6 +127,10 @@ impl ApiServer {
     async fn follow(&self, event: &Event) -> Result<(), Status> {
         let object = &event.object;
         if event.kind != EventKind::Deleted {
+            if event.kind == EventKind::Added && !object.key.namespace.is_empty() {
+                // Its namespace may have begun to go after the check of the request.
+                self.empty_namespace(&object.key.namespace).await?;
+            }
             let same_owners = event.previous.as_ref().is_some_and(|old| {
                 old.meta.owners == object.meta.owners
                     && old.meta.terminating == object.meta.terminating

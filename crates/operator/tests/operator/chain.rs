@@ -169,6 +169,7 @@ async fn what_a_host_says_stands_on_every_object_of_the_chain() {
     assert!(is(&set, "Ready", "False", Some("NotWasm")));
     let workload = world.list::<Workload>().await.remove(0);
     assert!(is(&workload, "Sync", "False", Some("NotWasm")) && observed(&workload));
+    world.warned(&workload.name_any(), "NotWasm").await;
     let events = world.events(&workload.name_any()).await;
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].reason.as_deref(), Some("NotWasm"));
@@ -417,12 +418,8 @@ async fn a_deployment_that_no_route_leads_to_says_who_holds_it() {
         .says::<WorkloadDeployment>("b-second", "Deploy", "True", "Available")
         .await;
     assert_eq!(world.backends("same.test"), Some(1));
-    let events = world.events("b-second").await;
-    let reasons: Vec<_> = events
-        .iter()
-        .filter_map(|event| event.reason.as_deref())
-        .collect();
-    assert!(reasons.contains(&"AddressIgnored") && reasons.contains(&"RouteConflict"));
+    world.warned("b-second", "AddressIgnored").await;
+    world.warned("b-second", "RouteConflict").await;
     world.delete::<WorkloadDeployment>("a-first").await;
     world.ready::<WorkloadDeployment>("b-second").await;
     world

@@ -83,6 +83,7 @@ async fn secrets_stand_nowhere_but_in_secrets() {
         .says::<WorkloadDeployment>("hello", "Ready", "False", "InvalidConfigValue")
         .await;
     assert!(message(&hello, "Ready").contains("`BLOB`"));
+    world.warned("hello", "InvalidConfigValue").await;
     let mut texts = vec![serde_json::to_string(&hello).unwrap()];
     for set in world.list::<WorkloadReplicaSet>().await {
         texts.push(serde_json::to_string(&set).unwrap());

@@ -2,11 +2,13 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Event;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
     core::NamespaceResourceScope,
-    runtime::wait::await_condition,
+    runtime::{WatchStreamExt as _, wait::await_condition, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -260,12 +262,22 @@ impl World {
         );
     }
 
-    pub(crate) async fn events(&self, name: &str) -> Vec<k8s_openapi::api::core::v1::Event> {
-        let events = self.list::<k8s_openapi::api::core::v1::Event>().await;
-        let of = |event: &k8s_openapi::api::core::v1::Event| {
-            event.involved_object.name.as_deref() == Some(name)
-        };
+    pub(crate) async fn events(&self, name: &str) -> Vec<Event> {
+        let events = self.list::<Event>().await;
+        let of = |event: &Event| event.involved_object.name.as_deref() == Some(name);
         events.into_iter().filter(of).collect()
+    }
+
+    /// Waits until an object was warned of: the Event follows the status.
+    pub(crate) async fn warned(&self, name: &str, reason: &str) {
+        let events = watcher(self.api::<Event>(), watcher::Config::default());
+        let told = events.touched_objects().any(|event| {
+            let event = event.unwrap();
+            let found = event.involved_object.name.as_deref() == Some(name)
+                && event.reason.as_deref() == Some(reason);
+            std::future::ready(found)
+        });
+        assert!(within(told, reason).await);
     }
 
     /// The only set of a deployment.

@@ -4,8 +4,8 @@
 
 mod support;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use kube::api::{DeleteParams, ListParams};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use support::{Home, Platform, eventually, hello, hello_wasm};
 use waft_api::{Host, Workload, WorkloadDeployment};
 use waft_local::{Source, UpError, UpEvent, UpOptions};
@@ -94,9 +94,14 @@ async fn a_bare_component_is_a_workload_with_a_pod_on_a_node() {
     let nodes = kube::Api::<Node>::all(platform.client.clone());
     assert!(nodes.get_opt(&host).await.unwrap().is_some());
 
+    // Its log is what the guest wrote.
+    platform.get("hello.localhost", "/log?a-line").await;
+    let name = pod.metadata.name.clone().unwrap();
+    let log = pods.logs(&name, &LogParams::default()).await.unwrap();
+    assert!(log.contains("a-line\n"), "{log}");
+
     // Deleting the Pod replaces the workload, as a set does elsewhere.
     let workloads = platform.api::<Workload>();
-    let name = pod.metadata.name.unwrap();
     let before = workloads.get(&name).await.unwrap().metadata.uid;
     pods.delete(&name, &DeleteParams::default()).await.unwrap();
     eventually(async || {
@@ -297,5 +302,37 @@ async fn no_pod_outlives_its_workload() {
         })
         .await;
     }
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_kept_and_told_that_nothing_runs_it() {
+    let home = Home::new();
+    let platform = Platform::start(home.options()).await.unwrap();
+    let pod: Pod = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "nginx"},
+        "spec": {"containers": [{"name": "nginx", "image": "nginx"}]},
+    }))
+    .unwrap();
+    let pods = platform.api::<Pod>();
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+    let status = eventually(async || {
+        let status = pods.get("nginx").await.unwrap().status?;
+        (status.phase.as_deref() == Some("Failed")).then_some(status)
+    })
+    .await;
+    assert_eq!(status.reason.as_deref(), Some("ContainersNotSupported"));
+    let events = platform.api::<Event>();
+    eventually(async || {
+        let events = events.list(&ListParams::default()).await.unwrap();
+        let about = events
+            .items
+            .iter()
+            .filter_map(|e| e.involved_object.name.as_deref());
+        about.collect::<Vec<_>>().contains(&"nginx").then_some(())
+    })
+    .await;
+    let refused = pods.logs("nginx", &LogParams::default()).await.unwrap_err();
+    assert!(refused.to_string().contains("not containers"), "{refused}");
     platform.stop().await.unwrap();
 }

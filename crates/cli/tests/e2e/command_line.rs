@@ -64,13 +64,12 @@ fn without_a_cluster_commands_say_where_they_looked() {
 
 #[test]
 fn objects_are_managed_without_kubectl() {
-    let waft = Waft::up([] as [&str; 0]);
     let folder = tempfile::tempdir().unwrap();
+    let waft = Up::default().arg("--file-root").arg(folder.path()).start();
+    let component = folder.path().join("hello.wasm");
+    fs::copy(waft_guests::path("hello-p2"), component).unwrap();
     let file = folder.path().join("app.yaml");
-    // Relative paths count from the manifest's folder, here as in `waft up`.
-    let component = waft_guests::workspace().join("examples/hello/hello.wasm");
-    let image = format!("file:{}", component.display());
-    fs::write(&file, manifest::deployment("hello", &image)).unwrap();
+    fs::write(&file, manifest::deployment("hello", "file:hello.wasm")).unwrap();
     let path = file.to_str().unwrap();
     let ok = |args: &[&str]| {
         let ended = waft.cli(args);

@@ -27,7 +27,8 @@ struct Echoed {
     most_resident: u64,
 }
 
-fn echo_server(name: &str) -> Waft {
+/// A platform that serves this echoing guest at `NAME.localhost`.
+pub(crate) fn server(name: &str) -> Waft {
     let folder = tempfile::tempdir().unwrap();
     let image = format!("file:{}", waft_guests::path(name).display());
     let file = folder.path().join("echo.yaml");
@@ -109,7 +110,7 @@ fn echo(waft: &Waft, host: &str, length: u64) -> Echoed {
 }
 
 fn streams(name: &str, length: u64) {
-    let waft = echo_server(name);
+    let waft = server(name);
     let host = format!("{name}.localhost");
     // The first body makes the server allocate what it keeps: threads, buffers, instances.
     crate::support::eventually("the echo serves", || {

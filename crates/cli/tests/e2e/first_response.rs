@@ -1,10 +1,17 @@
 //! From a manifest, or a bare component, to an answer.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufReader, Write},
+    net::TcpStream,
+};
 
-use crate::support::{
-    eventually, free_address, http, manifest,
-    waft::{Up, Waft, finish},
+use crate::{
+    echo,
+    support::{
+        PATIENCE, eventually, free_address, http, manifest,
+        waft::{Up, Waft, finish, signal},
+    },
 };
 
 #[test]
@@ -96,14 +103,20 @@ fn a_port_in_use_is_named_with_its_flag() {
 
 #[test]
 fn the_second_interrupt_ends_it_at_once() {
-    let waft = Waft::up(["examples/hello"]);
-    waft.get_ok("hello.localhost", "/");
+    let waft = echo::server("echo-p2");
+    waft.get_ok("echo-p2.localhost", "/");
     let address = waft.http;
-    let slow = std::thread::spawn(move || http::get(address, "hello.localhost", "/sleep?60000"));
-    waft.wait_for_line(&["hello.localhost"]);
-    crate::support::waft::signal(waft.pid(), "INT");
+    // A request whose answer has begun and can't end: its body stays open.
+    let mut open = TcpStream::connect(address).unwrap();
+    open.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: echo-p2.localhost\r\ntransfer-encoding: chunked\r\n\r\n";
+    write!(open, "{head}4\r\nping\r\n").unwrap();
+    let mut answer = BufReader::new(&open);
+    assert_eq!(http::read_head(&mut answer).unwrap().0, 200);
+
+    signal(waft.pid(), "INT");
     eventually("new connections are refused", || {
-        match http::get(address, "hello.localhost", "/") {
+        match http::get(address, "echo-p2.localhost", "/") {
             Err(_) => Ok(()),
             Ok(answer) if answer.status == 503 => Ok(()),
             Ok(answer) => Err(format!("{answer:?}")),
@@ -111,7 +124,6 @@ fn the_second_interrupt_ends_it_at_once() {
     });
     let (status, _) = waft.interrupt();
     assert!(!status.success(), "{status}");
-    let _ = slow.join();
 }
 
 #[test]

@@ -43,11 +43,13 @@ fn wait_for_pods(kubectl: &Kubectl, count: usize) -> Vec<String> {
     })
 }
 
-/// Waits for a line on the child's stdout.
+/// Waits for a line on the child's stdout, which is read to its end from then on: kubectl dies of a
+/// closed pipe.
 fn line_of(running: &mut Running, part: &str) -> String {
     let stdout = running.0.stdout.take().expect("piped");
     let mut lines = BufReader::new(stdout).lines();
     let line = lines.find_map(|line| line.ok().filter(|line| line.contains(part)));
+    std::thread::spawn(move || lines.for_each(drop));
     line.unwrap_or_else(|| panic!("kubectl ended before it printed `{part}`"))
 }
 

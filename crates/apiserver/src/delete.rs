@@ -12,7 +12,7 @@ use waft_apimachinery::status::Status;
 use crate::admit;
 use crate::answer;
 use crate::definitions;
-use crate::open::ApiServer;
+use crate::open::{ApiServer, NAMESPACES};
 use crate::read::{served, to_stored};
 use crate::service::{Body, Text};
 use crate::store::{Encoded, Expect, Stored, Write, WriteError};
@@ -34,6 +34,10 @@ impl ApiServer {
         options: &DeleteOptions,
         text: &mut Text,
     ) -> Result<(Value, bool), Status> {
+        if is_namespaces(resource) && NAMESPACES.contains(&name) {
+            let why = "this namespace may not be deleted";
+            return Err(Status::forbidden("", "namespaces", name, why));
+        }
         loop {
             let stored = self.find(resource, namespace, name)?;
             check_preconditions(&stored, resource, options)?;
@@ -205,10 +209,14 @@ fn mark(object: &mut Value, resource: &Resource, options: &DeleteOptions) {
     }
     if meta::text(object, "deletionTimestamp").is_empty() {
         meta::begin_deletion(object, &now(), 0, resource);
-        if resource.group.is_empty() && resource.plural == "namespaces" {
+        if is_namespaces(resource) {
             meta::metadata_mut(object).shift_remove("deletionGracePeriodSeconds");
             object["status"]["phase"] = "Terminating".into();
         }
         definitions::mark_terminating(object, resource);
     }
+}
+
+fn is_namespaces(resource: &Resource) -> bool {
+    resource.group.is_empty() && resource.plural == "namespaces"
 }

@@ -78,7 +78,7 @@ pub struct ApiServer {
 }
 
 /// The namespaces that every server has.
-const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
+pub(crate) const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl ApiServer {
     /// Opens the data folder, or an empty server in memory, and starts the background work.

@@ -156,6 +156,21 @@ async fn bodies_have_forms_and_a_size() {
 }
 
 #[tokio::test]
+async fn namespaces_of_the_system_may_not_be_deleted() {
+    let server = start().await;
+    for name in ["default", "kube-system", "kube-public"] {
+        let path = format!("/api/v1/namespaces/{name}");
+        let (code, status) = ask(&server, "DELETE", &path, Value::Null).await;
+        assert_eq!((code, &status["reason"]), (403, &json!("Forbidden")));
+        let message =
+            format!("namespaces {name:?} is forbidden: this namespace may not be deleted");
+        assert_eq!(status["message"], message);
+        let (_, namespace) = ask(&server, "GET", &path, Value::Null).await;
+        assert_eq!(namespace["status"]["phase"], "Active");
+    }
+}
+
+#[tokio::test]
 async fn deletions_have_conditions_and_can_be_many() {
     let server = start().await;
     let (_, made) = ask(&server, "POST", MAPS, map("a")).await;

@@ -19,6 +19,7 @@ mod compile;
 mod component;
 mod config;
 mod ctx;
+mod egress;
 mod engine;
 mod environment;
 mod epoch;
@@ -37,6 +38,10 @@ pub use body::{Body, BodyError, ResponseBody, request_body};
 pub use capability::{Capability, CapabilityId, Registry, Slot};
 pub use component::{Compiled, HttpVersion};
 pub use ctx::Ctx;
+pub use egress::{
+    AddressClass, Denied, Destination, EgressPolicy, Grant, InvalidRule, LookUp, MACHINE_NAME,
+    MACHINE_V4, MACHINE_V6, Transport, classify,
+};
 pub use engine::{Engine, EngineBuilder, EngineConfig};
 pub use error::{CallError, TrapReason};
 pub use guest::{CallInfo, Guest, GuestSpec};

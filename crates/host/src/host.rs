@@ -21,8 +21,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_ir::{
-    ByteStream, ComponentState, Failure, HostId, HostInfo, HostLink, Hosts, LogQuery, LogStream,
-    Phase, Routes, States, Workload, WorkloadId, WorkloadState,
+    ByteStream, ComponentState, Failure, FailureReason, HostId, HostInfo, HostLink, Hosts,
+    LogQuery, LogStream, Phase, Routes, States, Workload, WorkloadId, WorkloadState,
 };
 use waft_oci::Store;
 use waft_runtime::Engine;
@@ -31,10 +31,10 @@ use crate::{
     event::{Event, Events},
     http::{self, Entry},
     info,
-    lifecycle::Starter,
+    lifecycle::{Started, Starter},
     log::{Logs, WorkloadLog},
+    member::members,
     metrics,
-    running::RunningWorkload,
     serving::Serving,
 };
 
@@ -186,8 +186,10 @@ impl Host {
     fn count_workloads(&self) {
         let (workloads, components) = {
             let entered = self.workloads.lock();
-            let running = self.serving.running.load();
-            let of_running = entered.iter().filter(|(id, _)| running.contains_key(id));
+            let states = self.serving.states.subscribe();
+            let states = states.borrow().clone();
+            let runs = |id| states.get(id).is_some_and(|s| s.phase == Phase::Running);
+            let of_running = entered.iter().filter(|(id, _)| runs(id));
             of_running.fold((0, 0), |(w, c), (_, e)| (w + 1, c + e.components))
         };
         self.update_info(|info| {
@@ -211,10 +213,10 @@ impl Host {
                 started = self.starter.start(&workload, &log) => started,
             };
             match started {
-                Ok(running) => {
-                    self.serve(Arc::new(running), &stop).await;
-                    break;
-                }
+                Ok(started) => match self.serve(&workload.id, started, &stop).await {
+                    Ok(()) => break,
+                    Err(failure) => self.fail(&workload, failure),
+                },
                 Err(failure) => self.fail(&workload, failure),
             }
             tokio::select! {
@@ -228,15 +230,64 @@ impl Host {
         self.serving.states.remove(&workload.id);
     }
 
-    async fn serve(&self, running: Arc<RunningWorkload>, stop: &CancellationToken) {
-        self.serving.admit(&running);
-        self.set_phase(&running.id, Phase::Running);
+    /// Serves until it is stopped, or until its service has failed for good. The service goes on
+    /// while the requests in flight are finished, because they may need it.
+    async fn serve(
+        &self,
+        id: &WorkloadId,
+        started: Started,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let stop_service = CancellationToken::new();
+        let _stop_if_dropped = stop_service.clone().drop_guard();
+        let mut service = started.service.map(|service| {
+            self.serving.add_service(&service);
+            let supervised = service.supervise(self.serving.states.clone(), stop_service.clone());
+            self.config.control_runtime.spawn(supervised)
+        });
+        if let Some(running) = &started.http {
+            self.serving.admit(running);
+        }
+        self.set_phase(id, Phase::Running);
         self.count_workloads();
-        stop.cancelled().await;
-        self.set_phase(&running.id, Phase::Stopping);
-        self.serving.retire(&running);
-        running.drain(self.config.stop_grace).await;
+
+        let mut failed = Ok(());
+        if let Some(running) = &mut service {
+            let ended = tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                ended = running => Some(ended),
+            };
+            if let Some(ended) = ended {
+                service = None;
+                failed = ended.unwrap_or_else(|_| {
+                    Err(Failure::new(
+                        FailureReason::Internal,
+                        "the host failed while it ran the service: please report this",
+                    ))
+                });
+                if failed.is_ok() && started.http.is_none() {
+                    self.set_phase(id, Phase::Completed);
+                    self.count_workloads();
+                }
+            }
+        }
+        if failed.is_ok() {
+            stop.cancelled().await;
+            self.set_phase(id, Phase::Stopping);
+        }
+        if let Some(running) = &started.http {
+            self.serving.retire(running);
+            running.drain(self.config.stop_grace).await;
+        }
+        stop_service.cancel();
+        if let Some(service) = service {
+            // Whatever it says now, nobody asks any more.
+            let _ = service.await;
+        }
+        self.serving.remove_service(id);
         self.count_workloads();
+        failed
     }
 
     fn fail(&self, workload: &Workload, failure: Failure) {
@@ -261,10 +312,9 @@ impl Host {
         WorkloadState {
             host: self.config.id.clone(),
             phase: Phase::Pulling,
-            components: workload
-                .components
+            components: members(workload)
                 .iter()
-                .map(|c| component(&c.name))
+                .map(|member| component(member.name))
                 .collect(),
             warnings: Vec::new(),
         }
@@ -289,14 +339,16 @@ impl HostLink for Host {
             }
             return;
         }
-        let components = workload.components.iter();
-        let names = components.map(|c| (c.name.as_str(), c.limits.log_bytes_per_second));
+        let members = members(&workload);
+        let names = members
+            .iter()
+            .map(|member| (member.name, member.limits.log_bytes_per_second));
         let log = Arc::new(self.logs.open(&workload, names));
         let entered = Entered {
             log: log.clone(),
             stop: CancellationToken::new(),
             retry: Arc::default(),
-            components: workload.components.len() as u64,
+            components: members.len() as u64,
         };
         let (stop, retry) = (entered.stop.clone(), entered.retry.clone());
         self.serving

@@ -12,9 +12,11 @@ mod http;
 mod info;
 mod lifecycle;
 mod log;
+mod member;
 mod metrics;
 mod reason;
 mod running;
+mod service;
 mod serving;
 mod states;
 

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use waft_ir::{Component, Failure, FailureReason, Phase, Workload};
+use waft_ir::{Failure, FailureReason, Phase, Workload};
 use waft_oci::Store;
-use waft_runtime::{Compiled, Engine, Guest, GuestSpec};
+use waft_runtime::{Command, Compiled, Engine, Guest, GuestSpec};
 
 use crate::{
     log::{Sink, WorkloadLog},
+    member::{Member, members},
     running::RunningWorkload,
+    service::Service,
     states::StateBoard,
 };
 
@@ -22,6 +24,29 @@ pub(crate) struct Starter {
     pub(crate) guest_runtime: tokio::runtime::Handle,
 }
 
+/// A workload that can serve.
+#[derive(Default)]
+pub(crate) struct Started {
+    /// What gets its requests, if it serves HTTP.
+    pub(crate) http: Option<Arc<RunningWorkload>>,
+    /// Its service, if it is one that runs; it does not run yet.
+    pub(crate) service: Option<Arc<Service>>,
+}
+
+/// A member that was given what its manifest grants.
+enum Linked {
+    Guest(Guest),
+    Command(Command),
+}
+
+/// Which member does what, by their places.
+#[derive(Debug)]
+struct Roles {
+    http: Option<usize>,
+    /// The service, if it exports `wasi:cli/run`.
+    runs: Option<usize>,
+}
+
 impl Starter {
     /// Brings a workload up. Dropping the future gives up; what other workloads share with it goes
     /// on.
@@ -29,17 +54,12 @@ impl Starter {
         &self,
         workload: &Workload,
         log: &WorkloadLog,
-    ) -> Result<RunningWorkload, Failure> {
-        if let Some(service) = &workload.service {
-            return Err(Failure::new(
-                FailureReason::NotSupportedYet,
-                format!("service `{}`: services are not served yet", service.name),
-            ));
-        }
-        let pulls = workload.components.iter().enumerate();
-        let images = try_join_all(pulls.map(async |(position, component)| {
-            let fetched = self.store.fetch(&component.image).await;
-            let fetched = fetched.map_err(|failure| about(component, failure))?;
+    ) -> Result<Started, Failure> {
+        let members = members(workload);
+        let pulls = members.iter().enumerate();
+        let images = try_join_all(pulls.map(async |(position, member)| {
+            let fetched = self.store.fetch(member.image).await;
+            let fetched = fetched.map_err(|failure| member.about(failure))?;
             self.states.update(&workload.id, |state| {
                 if let Some(state) = state.components.get_mut(position) {
                     state.digest = Some(fetched.digest.clone());
@@ -51,10 +71,10 @@ impl Starter {
 
         self.states
             .update(&workload.id, |state| state.phase = Phase::Compiling);
-        let loads = workload.components.iter().zip(images);
-        let compiled = try_join_all(loads.map(async |(component, bytes)| {
-            let loaded = self.engine.load(bytes, &component.image.reference).await;
-            loaded.map_err(|failure| about(component, failure))
+        let loads = members.iter().zip(images);
+        let compiled = try_join_all(loads.map(async |(member, bytes)| {
+            let loaded = self.engine.load(bytes, &member.image.reference).await;
+            loaded.map_err(|failure| member.about(failure))
         }))
         .await?;
         self.states.update(&workload.id, |state| {
@@ -62,46 +82,64 @@ impl Starter {
                 state.http = compiled.http().map(|version| version.as_str().into());
             }
         });
-        let serving = http_component(workload, &compiled)?;
+        let roles = Roles::of(&members, &compiled)?;
 
-        let links = workload.components.iter().zip(&compiled).enumerate();
-        let guests = try_join_all(links.map(async |(position, (component, compiled))| {
-            let linked = self.link(workload, position, compiled, log).await;
-            linked.map_err(|failure| about(component, failure))
+        let links = members.iter().zip(&compiled).enumerate();
+        let linked = try_join_all(links.map(async |(position, (member, compiled))| {
+            let spec = guest_spec(workload, member, Arc::new(Sink(log.component(position))));
+            let linked = self
+                .link(compiled, spec, roles.runs == Some(position))
+                .await;
+            linked.map_err(|failure| member.about(failure))
         }))
         .await?;
-        let component = &workload.components[serving];
-        Ok(RunningWorkload::new(
-            workload.id.clone(),
-            workload.key().into(),
-            (serving, component.name.as_str().into()),
-            guests[serving].clone(),
-            component.limits.clone(),
-        ))
+        let key: Arc<str> = workload.key().into();
+        let name = |at: usize| -> Arc<str> { members[at].name.into() };
+        let mut started = Started::default();
+        for (at, linked) in linked.into_iter().enumerate() {
+            match linked {
+                Linked::Command(command) => {
+                    started.service = Some(Arc::new(Service {
+                        workload: workload.id.clone(),
+                        key: key.clone(),
+                        name: name(at),
+                        position: at,
+                        command,
+                        max_restarts: workload.service.as_ref().map_or(0, |s| s.max_restarts),
+                        guest_runtime: self.guest_runtime.clone(),
+                    }));
+                }
+                Linked::Guest(guest) if roles.http == Some(at) => {
+                    started.http = Some(Arc::new(RunningWorkload::new(
+                        workload.id.clone(),
+                        key.clone(),
+                        (at, name(at)),
+                        guest,
+                        members[at].limits.clone(),
+                    )));
+                }
+                Linked::Guest(_) => {}
+            }
+        }
+        Ok(started)
     }
 
     async fn link(
         &self,
-        workload: &Workload,
-        position: usize,
         compiled: &Compiled,
-        log: &WorkloadLog,
-    ) -> Result<Guest, Failure> {
-        let component = &workload.components[position];
-        let spec = GuestSpec {
-            workload: workload.key(),
-            component: component.name.clone(),
-            pool: component.pool,
-            limits: component.limits.clone(),
-            environment: component.resources.environment.clone(),
-            config: component.resources.config.clone(),
-            grants: workload.grants.clone(),
-            log: Arc::new(Sink(log.component(position))),
-        };
+        spec: GuestSpec,
+        runs: bool,
+    ) -> Result<Linked, Failure> {
         let (engine, compiled) = (self.engine.clone(), compiled.clone());
-        let linking = self
-            .guest_runtime
-            .spawn(async move { engine.link(&compiled, spec).await });
+        let linking = self.guest_runtime.spawn(async move {
+            if runs {
+                return engine
+                    .link_command(&compiled, spec)
+                    .await
+                    .map(Linked::Command);
+            }
+            engine.link(&compiled, spec).await.map(Linked::Guest)
+        });
         linking.await.unwrap_or_else(|_| {
             Err(Failure::new(
                 FailureReason::Internal,
@@ -111,52 +149,87 @@ impl Starter {
     }
 }
 
-/// The one component that serves HTTP.
-fn http_component(workload: &Workload, compiled: &[Compiled]) -> Result<usize, Failure> {
-    let with_http: Vec<usize> = (0..compiled.len())
-        .filter(|at| compiled[*at].http().is_some())
-        .collect();
-    let names = |positions: &[usize]| {
-        let names = positions.iter().map(|at| &workload.components[*at].name);
-        names
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match with_http[..] {
-        [one] => Ok(one),
-        [] => {
-            let all: Vec<usize> = (0..compiled.len()).collect();
-            Err(Failure::new(
-                FailureReason::MissingExport,
-                format!(
-                    "no component of the workload ({}) exports an HTTP handler: one must export \
-                     `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`",
-                    names(&all)
-                ),
-            ))
-        }
-        _ => Err(Failure::new(
-            FailureReason::LinkFailed,
-            format!(
-                "components {} all export an HTTP handler, and a workload serves HTTP with one: \
-                 give each its own WorkloadDeployment",
-                names(&with_http)
-            ),
-        )),
+/// What the manifest gives to one member of a workload.
+fn guest_spec(workload: &Workload, member: &Member<'_>, log: Arc<Sink>) -> GuestSpec {
+    let mut pool = member.pool;
+    if member.is_service {
+        // One instance is kept and serves all requests that come at a time.
+        pool.size = 1;
+        pool.max_concurrency = member.limits.max_in_flight;
+    }
+    GuestSpec {
+        workload: workload.key(),
+        component: member.name.into(),
+        pool,
+        limits: member.limits.clone(),
+        environment: member.resources.environment.clone(),
+        config: member.resources.config.clone(),
+        grants: workload.grants.clone(),
+        log,
     }
 }
 
-/// A failure that names its component and image.
-fn about(component: &Component, failure: Failure) -> Failure {
-    let reference = &component.image.reference;
-    let image = if failure.message.contains(reference.as_str()) {
-        String::new()
-    } else {
-        format!(" ({reference})")
-    };
-    Failure::new(
-        failure.reason,
-        format!("component `{}`{image}: {}", component.name, failure.message),
-    )
+impl Roles {
+    /// The roles, by what the members export.
+    fn of(members: &[Member<'_>], compiled: &[Compiled]) -> Result<Self, Failure> {
+        let refused = |reason, text: String| Err(Failure::new(reason, text));
+        let service = members.iter().position(|member| member.is_service);
+        let serves: Vec<usize> = (0..compiled.len())
+            .filter(|at| compiled[*at].http().is_some())
+            .collect();
+        let runs = service.filter(|at| compiled[*at].run().is_some());
+        let names = |positions: &[usize]| {
+            let names = positions
+                .iter()
+                .map(|at| format!("`{}`", members[*at].name));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        if let Some(at) = service
+            && runs.is_none()
+            && compiled[at].http().is_none()
+        {
+            return refused(
+                FailureReason::MissingExport,
+                format!(
+                    "service {} exports neither `wasi:cli/run` nor an HTTP handler: a service must \
+                     export one of them",
+                    names(&[at])
+                ),
+            );
+        }
+        match serves[..] {
+            [one] if runs == Some(one) => refused(
+                FailureReason::NotSupportedYet,
+                format!(
+                    "service {} exports both `wasi:cli/run` and an HTTP handler, which is not \
+                     served yet: make it two components",
+                    names(&[one])
+                ),
+            ),
+            [one] => Ok(Self {
+                http: Some(one),
+                runs,
+            }),
+            [] if runs.is_some() => Ok(Self { http: None, runs }),
+            [] => {
+                let all: Vec<usize> = (0..compiled.len()).collect();
+                refused(
+                    FailureReason::MissingExport,
+                    format!(
+                        "no component of the workload ({}) exports an HTTP handler: one must \
+                         export `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`",
+                        names(&all)
+                    ),
+                )
+            }
+            _ => refused(
+                FailureReason::LinkFailed,
+                format!(
+                    "components {} all export an HTTP handler, and a workload serves HTTP with \
+                     one: give each its own WorkloadDeployment",
+                    names(&serves)
+                ),
+            ),
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! Counters in the text format of Prometheus.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use waft_ir::Phase;
 use waft_runtime::{GuestStats, TrapReason};
 
 use crate::{
     running::{Counters, RunningWorkload},
+    service::Service,
     serving::Serving,
 };
 
@@ -65,7 +66,7 @@ pub(crate) fn text(serving: &Serving) -> String {
     let mut out = String::new();
     // Writing to a String does not fail.
     let _ = write_phases(&mut out, serving)
-        .and_then(|()| write_all(&mut out, &serving.unrouted, &workloads));
+        .and_then(|()| write_all(&mut out, &serving.unrouted, &workloads, &serving.services()));
     out
 }
 
@@ -92,11 +93,12 @@ fn write_phases(out: &mut String, serving: &Serving) -> std::fmt::Result {
 fn write_all(
     out: &mut String,
     unrouted: &Counters,
-    workloads: &[&std::sync::Arc<RunningWorkload>],
+    workloads: &[&Arc<RunningWorkload>],
+    services: &[Arc<Service>],
 ) -> std::fmt::Result {
     let counters = || {
         let of_workloads = workloads.iter().map(|w| (labels(w), &w.counters));
-        of_workloads.chain([("workload=\"\",component=\"\"".to_owned(), unrouted)])
+        of_workloads.chain([(text_labels("", ""), unrouted)])
     };
     let name = "waft_http_requests_total";
     head(
@@ -124,9 +126,13 @@ fn write_all(
         }
     }
 
+    let of_services = services
+        .iter()
+        .map(|s| (text_labels(&s.key, &s.name), s.command.stats()));
     let stats: Vec<_> = workloads
         .iter()
         .map(|w| (labels(w), w.guest.stats()))
+        .chain(of_services)
         .collect();
     for (name, kind, help, value) in GUEST_METRICS {
         head(out, name, kind, help)?;
@@ -158,8 +164,9 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Resul
 
 /// Names are DNS labels, so nothing in them needs escaping.
 fn labels(workload: &RunningWorkload) -> String {
-    format!(
-        "workload=\"{}\",component=\"{}\"",
-        workload.key, workload.component
-    )
+    text_labels(&workload.key, &workload.component)
+}
+
+fn text_labels(workload: &str, component: &str) -> String {
+    format!("workload=\"{workload}\",component=\"{component}\"")
 }

@@ -1,15 +1,17 @@
 //! What the request path shares with the workloads' lifecycle. Each part is read without a lock.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use waft_ir::HostId;
+use parking_lot::Mutex;
+use waft_ir::{HostId, WorkloadId};
 
 use crate::{
     event::Events,
     http::Router,
     reason::Reason,
     running::{Counters, RunningMap, RunningWorkload},
+    service::Service,
     states::StateBoard,
 };
 
@@ -20,6 +22,8 @@ pub(crate) struct Serving {
     /// Counts requests that no workload got.
     pub(crate) unrouted: Arc<Counters>,
     pub(crate) states: Arc<StateBoard>,
+    /// Services that run, for their counters; no request looks here.
+    services: Mutex<BTreeMap<WorkloadId, Arc<Service>>>,
 }
 
 impl Serving {
@@ -30,6 +34,7 @@ impl Serving {
             events,
             unrouted: Arc::default(),
             states: Arc::default(),
+            services: Mutex::default(),
         }
     }
 
@@ -49,6 +54,22 @@ impl Serving {
             map.remove(&workload.id);
             map
         });
+    }
+
+    /// Counts a service in.
+    pub(crate) fn add_service(&self, service: &Arc<Service>) {
+        let id = service.workload.clone();
+        self.services.lock().insert(id, service.clone());
+    }
+
+    /// Counts the service of a workload out, if it has one.
+    pub(crate) fn remove_service(&self, workload: &WorkloadId) {
+        self.services.lock().remove(workload);
+    }
+
+    /// The services that run.
+    pub(crate) fn services(&self) -> Vec<Arc<Service>> {
+        self.services.lock().values().cloned().collect()
     }
 
     /// Puts an error of a workload into its state.

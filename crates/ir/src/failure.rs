@@ -42,6 +42,8 @@ pub enum FailureReason {
     NotSupportedYet,
     /// The component failed while it was started.
     StartFailed,
+    /// The service failed and has no restarts left.
+    RestartsExhausted,
     /// Memory, disk or slots of the host are used up.
     HostAtCapacity,
     /// The host lost the workload, or failed in a way that is not the user's doing.
@@ -79,6 +81,7 @@ impl FailureReason {
             Self::LinkFailed => "LinkFailed",
             Self::NotSupportedYet => "NotSupportedYet",
             Self::StartFailed => "StartFailed",
+            Self::RestartsExhausted => "RestartsExhausted",
             Self::HostAtCapacity => "HostAtCapacity",
             Self::Internal => "Internal",
         }

@@ -39,6 +39,7 @@ mod tests {
             FailureReason::LinkFailed,
             FailureReason::NotSupportedYet,
             FailureReason::StartFailed,
+            FailureReason::RestartsExhausted,
             FailureReason::HostAtCapacity,
             FailureReason::Internal,
         ] {

@@ -17,6 +17,15 @@ pub enum HttpVersion {
     P3,
 }
 
+/// Generations of `wasi:cli/run` that a component may export.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunVersion {
+    /// `wasi:cli/run@0.2.x`.
+    P2,
+    /// `wasi:cli/run@0.3.x`.
+    P3,
+}
+
 /// Compiled code, shared by all workloads of the same bytes.
 #[derive(Clone)]
 pub struct Compiled(pub(crate) Arc<CompiledInner>);
@@ -28,6 +37,7 @@ pub(crate) struct CompiledInner {
     imports: Vec<InterfaceName>,
     exports: Vec<InterfaceName>,
     http: Option<HttpVersion>,
+    run: Option<RunVersion>,
     /// Made when the first workload links it; the same for all.
     pub(crate) pre: Mutex<Option<Pre>>,
 }
@@ -62,12 +72,16 @@ impl Compiled {
         let http = [HttpVersion::P3, HttpVersion::P2]
             .into_iter()
             .find(|version| exports.iter().any(|name| version.is_export(name)));
+        let run = [RunVersion::P3, RunVersion::P2]
+            .into_iter()
+            .find(|version| exports.iter().any(|name| version.is_export(name)));
         Self(Arc::new(CompiledInner {
             component,
             needs,
             imports,
             exports,
             http,
+            run,
             pre: Mutex::new(None),
         }))
     }
@@ -86,6 +100,11 @@ impl Compiled {
     pub fn http(&self) -> Option<HttpVersion> {
         self.0.http
     }
+
+    /// The generation of `wasi:cli/run` it exports, if any: then it can be a long-lived service.
+    pub fn run(&self) -> Option<RunVersion> {
+        self.0.run
+    }
 }
 
 impl HttpVersion {
@@ -94,14 +113,29 @@ impl HttpVersion {
             Self::P2 => ("incoming-handler", 2),
             Self::P3 => ("handler", 3),
         };
-        name.namespace == "wasi"
-            && name.package == "http"
-            && name.interface.as_deref() == Some(interface)
-            && name
-                .version
-                .as_ref()
-                .is_some_and(|v| v.major == 0 && v.minor == minor && v.pre.is_empty())
+        is_of_wasi(name, "http", interface, minor)
     }
+}
+
+impl RunVersion {
+    fn is_export(self, name: &InterfaceName) -> bool {
+        let minor = match self {
+            Self::P2 => 2,
+            Self::P3 => 3,
+        };
+        is_of_wasi(name, "cli", "run", minor)
+    }
+}
+
+/// Whether a name is that of an interface of WASI 0.`minor`.
+fn is_of_wasi(name: &InterfaceName, package: &str, interface: &str, minor: u64) -> bool {
+    name.namespace == "wasi"
+        && name.package == package
+        && name.interface.as_deref() == Some(interface)
+        && name
+            .version
+            .as_ref()
+            .is_some_and(|v| v.major == 0 && v.minor == minor && v.pre.is_empty())
 }
 
 /// Whether an import asks nothing of the host: types alone are part of the component itself.

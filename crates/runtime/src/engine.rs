@@ -14,7 +14,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::error::Context as _;
 
 use crate::{
-    CallError, Compiled, Ctx, Guest, GuestSpec, Registry,
+    CallError, Command, Compiled, Ctx, Guest, GuestSpec, Registry,
     cache::{Cache, WasmHash},
     classify,
     compile::Workers,
@@ -177,6 +177,23 @@ impl Engine {
                 ),
             )),
         }
+    }
+
+    /// Gives a component that exports `wasi:cli/run` what a workload grants its service. Nothing
+    /// runs yet.
+    pub async fn link_command(
+        &self,
+        compiled: &Compiled,
+        spec: GuestSpec,
+    ) -> Result<Command, Failure> {
+        let (engine, compiled) = (self.clone(), compiled.clone());
+        let link = move || {
+            let guest = engine.link_now(&compiled, spec)?;
+            let pre = engine.0.linker.instantiate_pre(&compiled.0.component);
+            pre.and_then(|pre| Command::new(guest, pre, compiled.run()))
+                .map_err(|error| unlinked(&error))
+        };
+        self.0.workers.load(link).await
     }
 
     fn link_now(&self, compiled: &Compiled, spec: GuestSpec) -> Result<Guest, Failure> {

@@ -169,6 +169,10 @@ impl Guest {
         call.respond(method, timeout, answer).await
     }
 
+    pub(crate) fn inner(&self) -> &Arc<GuestInner> {
+        &self.0
+    }
+
     /// Makes the first warm instance, if instances are kept.
     pub(crate) async fn warm_up(&self) -> Result<(), CallError> {
         let inner = &self.0;
@@ -239,23 +243,36 @@ impl GuestInner {
             return Err(CallError::NotHttp);
         };
         let mut result = pre.instantiate(&mut cell.store).await;
-        while let Err(error) = &result
-            && error.is::<PoolConcurrencyLimitError>()
-            && self.neighbours.reclaim_idle()
-        {
+        while self.makes_room(&result) {
             result = pre.instantiate(&mut cell.store).await;
         }
+        let handler = self.made(&mut cell, result)?;
+        Ok(Instance {
+            cell,
+            handler,
+            calls: 0,
+        })
+    }
+
+    /// Whether there was no room for an instance and now is, at the cost of an idle one.
+    pub(crate) fn makes_room<T>(&self, result: &wasmtime::Result<T>) -> bool {
+        let full = |error: &wasmtime::Error| error.is::<PoolConcurrencyLimitError>();
+        result.as_ref().err().is_some_and(full) && self.neighbours.reclaim_idle()
+    }
+
+    /// Counts an instance that was made, or says why it was not.
+    pub(crate) fn made<T>(
+        &self,
+        cell: &mut Cell,
+        result: wasmtime::Result<T>,
+    ) -> Result<T, CallError> {
         match result {
-            Ok(handler) => {
+            Ok(made) => {
                 Counters::add(&self.counters.instances_created);
-                Ok(Instance {
-                    cell,
-                    handler,
-                    calls: 0,
-                })
+                Ok(made)
             }
             Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::HostAtCapacity),
-            Err(error) => Err(self.trapped(&mut cell, &error)),
+            Err(error) => Err(self.trapped(cell, &error)),
         }
     }
 
@@ -279,7 +296,7 @@ impl GuestInner {
     }
 
     /// A store for a new instance.
-    fn new_cell(&self) -> Cell {
+    pub(crate) fn new_cell(&self) -> Cell {
         let log = InstanceLog::new(self.spec.log.clone());
         let ctx = Ctx::new(&self.spec.limits, log, self.given.clone());
         Cell::new(&self.engine, ctx)

@@ -68,6 +68,11 @@ impl Cell {
         Self { store, meter }
     }
 
+    /// Makes the store ready for a call that may go on for as long as its workload does.
+    pub(crate) fn begin_unbounded_call(&mut self) {
+        self.begin_call(None, Duration::MAX);
+    }
+
     /// Makes the store ready for a call: limits start anew, lines carry the request.
     pub(crate) fn begin_call(&mut self, request: Option<Arc<str>>, cpu_time: Duration) {
         self.meter.begin_call(cpu_time);

@@ -15,6 +15,7 @@ mod cache;
 mod call;
 mod capability;
 mod classify;
+mod command;
 mod compile;
 mod component;
 mod config;
@@ -36,7 +37,8 @@ mod stats;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};
 pub use capability::{Capability, CapabilityId, Registry, Slot};
-pub use component::{Compiled, HttpVersion};
+pub use command::{Command, RunError};
+pub use component::{Compiled, HttpVersion, RunVersion};
 pub use ctx::Ctx;
 pub use egress::{
     AddressClass, Denied, Destination, EgressPolicy, Grant, InvalidRule, LookUp, MACHINE_NAME,

@@ -101,6 +101,18 @@ fn check(text: &str, max: usize, pattern: &Regex, message: &str) -> Vec<String> 
     problems
 }
 
+/// Problems of a name that may be anything that fits into one segment of a path.
+pub fn path_segment(text: &str) -> Vec<String> {
+    if text == "." || text == ".." {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"]
+        .into_iter()
+        .filter(|part| text.contains(part))
+        .map(|part| format!("may not contain '{part}'"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 mod age;
 mod cell;
 mod function;
+mod summary;
 
 #[cfg(test)]
 mod tests;

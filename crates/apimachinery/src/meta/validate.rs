@@ -39,6 +39,7 @@ fn name(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
         Names::Subdomain => names::dns_subdomain(name),
         Names::Label => names::dns_label(name),
         Names::Service => names::dns1035_label(name),
+        Names::Path => names::path_segment(name),
     };
     errors.extend(
         problems

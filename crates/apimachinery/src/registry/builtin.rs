@@ -66,6 +66,7 @@ enum NamesText {
     Subdomain,
     Label,
     Service,
+    Path,
 }
 
 #[derive(Deserialize, Default)]
@@ -115,7 +116,7 @@ struct Columns {
 }
 
 /// Subresources that are served; the others of the real server are left out of discovery.
-const SUBRESOURCES: [&str; 7] = [
+const SUBRESOURCES: [&str; 9] = [
     "status",
     "scale",
     "finalize",
@@ -123,6 +124,8 @@ const SUBRESOURCES: [&str; 7] = [
     "portforward",
     "exec",
     "attach",
+    "eviction",
+    "token",
 ];
 
 /// The component schemas of all built-in kinds, by name.
@@ -221,6 +224,7 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             NamesText::Subdomain => Names::Subdomain,
             NamesText::Label => Names::Label,
             NamesText::Service => Names::Service,
+            NamesText::Path => Names::Path,
         },
         selectable: kind
             .selectable

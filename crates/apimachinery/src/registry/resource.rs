@@ -60,6 +60,8 @@ pub enum Names {
     Label,
     /// A DNS label that starts with a letter.
     Service,
+    /// Whatever can be one segment of a path.
+    Path,
 }
 
 /// How objects of this version differ from the stored ones.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::age::{human_duration, timestamp};
+use super::summary::Summary;
 use crate::jsonpath::JsonPath;
 
 /// A function from an object to a cell.
@@ -32,6 +33,7 @@ pub enum Function {
     Regarding,
     Selector,
     Size,
+    Summary(Summary),
     Trim,
 }
 
@@ -62,7 +64,7 @@ impl Function {
             "selector" => Function::Selector,
             "size" => Function::Size,
             "trim" => Function::Trim,
-            _ => return None,
+            _ => Function::Summary(Summary::named(name)?),
         })
     }
 
@@ -127,20 +129,21 @@ impl Function {
                 let size = |index| at(index).as_object().map_or(0, serde_json::Map::len);
                 (0..paths.len()).map(size).sum::<usize>().into()
             }
+            Function::Summary(summary) => summary.apply(object, at(0), argument, now),
             Function::Trim => at(0).as_str().unwrap_or_default().trim().into(),
         }
     }
 }
 
-fn items(value: &Value) -> &[Value] {
+pub(super) fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_default()
 }
 
-fn join(list: &Value, key: &str) -> String {
+pub(super) fn join(list: &Value, key: &str) -> String {
     items(list)
         .iter()
         .map(|item| text(item, key))
@@ -148,7 +151,7 @@ fn join(list: &Value, key: &str) -> String {
         .join(",")
 }
 
-fn or_none(text: String) -> String {
+pub(super) fn or_none(text: String) -> String {
     if text.is_empty() {
         "<none>".into()
     } else {

@@ -33,7 +33,8 @@ fn every_builtin_column_has_a_recipe() {
             kind["resource"].as_str().expect("name"),
         );
         let registry = Registry::builtin();
-        let columns = &registry.get(group, "v1", plural).expect(plural).columns;
+        let version = kind["version"].as_str().expect("version");
+        let columns = &registry.get(group, version, plural).expect(plural).columns;
         assert_eq!(
             columns.len(),
             kind["cells"].as_array().expect("cells").len(),

@@ -12,14 +12,22 @@ import (
 	"reflect"
 	"strings"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -31,10 +39,39 @@ var roots = map[string]any{
 	"apps/v1 StatefulSet": appsv1.StatefulSet{}, "apps/v1 DaemonSet": appsv1.DaemonSet{},
 	"batch/v1 Job": batchv1.Job{}, "coordination.k8s.io/v1 Lease": coordinationv1.Lease{},
 	"events.k8s.io/v1 Event": eventsv1.Event{}, "autoscaling/v1 Scale": autoscalingv1.Scale{},
-	"authorization.k8s.io/v1 SelfSubjectAccessReview":  authorizationv1.SelfSubjectAccessReview{},
-	"authorization.k8s.io/v1 SelfSubjectRulesReview":   authorizationv1.SelfSubjectRulesReview{},
-	"authorization.k8s.io/v1 SubjectAccessReview":      authorizationv1.SubjectAccessReview{},
-	"authentication.k8s.io/v1 SelfSubjectReview":       authenticationv1.SelfSubjectReview{},
+	"authorization.k8s.io/v1 SelfSubjectAccessReview": authorizationv1.SelfSubjectAccessReview{},
+	"authorization.k8s.io/v1 SelfSubjectRulesReview":  authorizationv1.SelfSubjectRulesReview{},
+	"authorization.k8s.io/v1 SubjectAccessReview":     authorizationv1.SubjectAccessReview{},
+	"authentication.k8s.io/v1 SelfSubjectReview":      authenticationv1.SelfSubjectReview{},
+	"v1 Endpoints":                                                     corev1.Endpoints{},
+	"v1 PersistentVolumeClaim":                                         corev1.PersistentVolumeClaim{},
+	"v1 PersistentVolume":                                              corev1.PersistentVolume{},
+	"v1 ResourceQuota":                                                 corev1.ResourceQuota{},
+	"v1 LimitRange":                                                    corev1.LimitRange{},
+	"v1 PodTemplate":                                                   corev1.PodTemplate{},
+	"v1 ReplicationController":                                         corev1.ReplicationController{},
+	"apps/v1 ControllerRevision":                                       appsv1.ControllerRevision{},
+	"batch/v1 CronJob":                                                 batchv1.CronJob{},
+	"discovery.k8s.io/v1 EndpointSlice":                                discoveryv1.EndpointSlice{},
+	"rbac.authorization.k8s.io/v1 Role":                                rbacv1.Role{},
+	"rbac.authorization.k8s.io/v1 RoleBinding":                         rbacv1.RoleBinding{},
+	"rbac.authorization.k8s.io/v1 ClusterRole":                         rbacv1.ClusterRole{},
+	"rbac.authorization.k8s.io/v1 ClusterRoleBinding":                  rbacv1.ClusterRoleBinding{},
+	"autoscaling/v2 HorizontalPodAutoscaler":                           autoscalingv2.HorizontalPodAutoscaler{},
+	"networking.k8s.io/v1 Ingress":                                     networkingv1.Ingress{},
+	"networking.k8s.io/v1 IngressClass":                                networkingv1.IngressClass{},
+	"networking.k8s.io/v1 NetworkPolicy":                               networkingv1.NetworkPolicy{},
+	"policy/v1 PodDisruptionBudget":                                    policyv1.PodDisruptionBudget{},
+	"policy/v1 Eviction":                                               policyv1.Eviction{},
+	"scheduling.k8s.io/v1 PriorityClass":                               schedulingv1.PriorityClass{},
+	"storage.k8s.io/v1 StorageClass":                                   storagev1.StorageClass{},
+	"admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration":   admissionregistrationv1.ValidatingWebhookConfiguration{},
+	"admissionregistration.k8s.io/v1 MutatingWebhookConfiguration":     admissionregistrationv1.MutatingWebhookConfiguration{},
+	"admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy":        admissionregistrationv1.ValidatingAdmissionPolicy{},
+	"admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding": admissionregistrationv1.ValidatingAdmissionPolicyBinding{},
+	"authorization.k8s.io/v1 LocalSubjectAccessReview":                 authorizationv1.LocalSubjectAccessReview{},
+	"authentication.k8s.io/v1 TokenReview":                             authenticationv1.TokenReview{},
+	"authentication.k8s.io/v1 TokenRequest":                            authenticationv1.TokenRequest{},
 }
 
 // A field: JSON name ("" for inline), type, and whether a zero value is left out or absent is null.

@@ -57,7 +57,9 @@ pub(crate) struct ComponentLog {
     bucket: Mutex<Bucket>,
     bytes_per_second: u64,
     queued: AtomicUsize,
+    /// Since a line last said how many.
     dropped: AtomicU64,
+    dropped_in_all: AtomicU64,
     shared: Arc<Shared>,
 }
 
@@ -110,6 +112,7 @@ impl Logs {
                 bytes_per_second,
                 queued: AtomicUsize::new(0),
                 dropped: AtomicU64::new(0),
+                dropped_in_all: AtomicU64::new(0),
                 shared: self.shared.clone(),
             });
             self.shared.send(Message::Open(log.clone()));
@@ -194,11 +197,18 @@ impl LogSink for Sink {
     fn line(&self, source: ir::LogSource, request: Option<&str>, text: &str) {
         // A text of several lines must not look like lines of somebody else.
         for text in text.split('\n') {
-            let admitted = self.0.admit(source, request, text);
-            if !admitted && self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+            if self.0.admit(source, request, text) {
+                continue;
+            }
+            self.0.dropped_in_all.fetch_add(1, Ordering::Relaxed);
+            if self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
                 self.0.shared.send(Message::Dropping(self.0.clone()));
             }
         }
+    }
+
+    fn dropped(&self) -> u64 {
+        self.0.dropped_in_all.load(Ordering::Relaxed)
     }
 }
 

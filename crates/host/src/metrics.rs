@@ -1,82 +1,128 @@
-//! Counters in the text format of Prometheus.
+//! Metrics in the text format of Prometheus. A workload has series from its first request on; what
+//! they mean for a user is in `docs/metrics.md`.
 
-use std::{fmt::Write, sync::Arc};
+mod process;
+mod text;
+
+use std::sync::Arc;
 
 use waft_ir::Phase;
 use waft_runtime::{GuestStats, TrapReason};
 
 use crate::{
-    running::{Counters, RunningWorkload},
-    service::Service,
+    running::{BUCKETS, Counters},
     serving::Serving,
 };
+use text::{Kind, Text};
 
 /// A metric of a guest: its name, type, help, and how to read it.
-type GuestMetric = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&GuestStats) -> u64,
-);
+type GuestMetric = (&'static str, Kind, &'static str, fn(&GuestStats) -> u64);
 
-const GUEST_METRICS: [GuestMetric; 6] = [
+const GUEST_METRICS: [GuestMetric; 7] = [
     (
         "waft_guest_calls_total",
-        "counter",
+        Kind::Counter,
         "Calls of the component.",
         |s| s.requests,
     ),
     (
         "waft_guest_calls_in_flight",
-        "gauge",
+        Kind::Gauge,
         "Calls that run.",
         |s| s.in_flight,
     ),
     (
         "waft_guest_calls_queued",
-        "gauge",
+        Kind::Gauge,
         "Calls that wait for a place.",
         |s| s.queued,
     ),
     (
-        "waft_guest_instances_total",
-        "counter",
+        "waft_guest_cold_starts_total",
+        Kind::Counter,
         "Instances made.",
         |s| s.instances_created,
     ),
     (
         "waft_guest_instances_warm",
-        "gauge",
+        Kind::Gauge,
         "Idle instances that are kept.",
         |s| s.warm,
     ),
     (
-        "waft_guest_clients_gone_total",
-        "counter",
-        "Calls whose client left first.",
-        |s| s.clients_gone,
+        "waft_guest_memory_bytes",
+        Kind::Gauge,
+        "Linear memory of the component's instances, busy and idle.",
+        |s| s.memory_bytes,
+    ),
+    (
+        "waft_guest_log_lines_dropped_total",
+        Kind::Counter,
+        "Lines of log past limits.logBytesPerSecond.",
+        |s| s.log_lines_dropped,
     ),
 ];
+
+/// Whose a series is, and what was counted.
+struct Observed<'a> {
+    labels: String,
+    counters: &'a Counters,
+    stats: Option<GuestStats>,
+}
 
 /// All metrics of a host.
 pub(crate) fn text(serving: &Serving) -> String {
     let running = serving.running.load();
-    let mut workloads: Vec<_> = running.values().collect();
-    workloads.sort_by(|a, b| a.key.cmp(&b.key));
-    let mut out = String::new();
-    // Writing to a String does not fail.
-    let _ = write_phases(&mut out, serving)
-        .and_then(|()| write_all(&mut out, &serving.unrouted, &workloads, &serving.services()));
-    out
+    let mut observed: Vec<_> = running
+        .values()
+        .filter_map(|workload| {
+            let stats = workload.guest.stats();
+            // The first request is counted as a call before it is counted as answered.
+            let used = stats.requests > 0 || workload.counters.get().is_some();
+            used.then(|| Observed {
+                labels: labels(&workload.key, &workload.component),
+                counters: &workload.counters,
+                stats: Some(stats),
+            })
+        })
+        .collect();
+    observed.sort_by(|a, b| a.labels.cmp(&b.labels));
+    observed.push(Observed {
+        labels: labels("", ""),
+        counters: &serving.unrouted,
+        stats: None,
+    });
+    let services = serving.services();
+    let of_services = services
+        .iter()
+        .map(|service| (labels(&service.key, &service.name), service.command.stats()));
+    let mut stats: Vec<_> = observed
+        .iter()
+        .filter_map(|o| Some((o.labels.clone(), o.stats.clone()?)))
+        .chain(of_services)
+        .collect();
+    stats.sort_by(|a, b| a.0.cmp(&b.0));
+
+    let mut text = Text::default();
+    text.metric(
+        "waft_build_info",
+        Kind::Gauge,
+        "Always 1; the version is a label.",
+    );
+    text.value(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
+    write_phases(&mut text, serving);
+    write_requests(&mut text, &observed);
+    write_guests(&mut text, &stats);
+    process::write(&mut text);
+    text.into_string()
 }
 
-fn write_phases(out: &mut String, serving: &Serving) -> std::fmt::Result {
-    let name = "waft_workloads";
-    head(out, name, "gauge", "Workloads by phase.")?;
+fn write_phases(text: &mut Text, serving: &Serving) {
+    text.metric("waft_workloads", Kind::Gauge, "Workloads by phase.");
     let states = serving.states.subscribe();
-    let states = states.borrow().clone();
+    let states: Arc<_> = states.borrow().clone();
     let in_phase =
-        |wanted: fn(&Phase) -> bool| states.values().filter(|s| wanted(&s.phase)).count();
+        |wanted: fn(&Phase) -> bool| states.values().filter(|s| wanted(&s.phase)).count() as u64;
     for (phase, count) in [
         ("Pulling", in_phase(|p| matches!(p, Phase::Pulling))),
         ("Compiling", in_phase(|p| matches!(p, Phase::Compiling))),
@@ -85,88 +131,95 @@ fn write_phases(out: &mut String, serving: &Serving) -> std::fmt::Result {
         ("Stopping", in_phase(|p| matches!(p, Phase::Stopping))),
         ("Failed", in_phase(|p| matches!(p, Phase::Failed(_)))),
     ] {
-        writeln!(out, "{name}{{phase=\"{phase}\"}} {count}")?;
+        text.value(&format!("phase=\"{phase}\""), count);
     }
-    Ok(())
 }
 
-fn write_all(
-    out: &mut String,
-    unrouted: &Counters,
-    workloads: &[&Arc<RunningWorkload>],
-    services: &[Arc<Service>],
-) -> std::fmt::Result {
-    let counters = || {
-        let of_workloads = workloads.iter().map(|w| (labels(w), &w.counters));
-        of_workloads.chain([(text_labels("", ""), unrouted)])
+fn write_requests(text: &mut Text, observed: &[Observed<'_>]) {
+    let counted = || {
+        let counted = observed.iter();
+        counted.filter_map(|o| Some((&o.labels, o.counters.get()?)))
     };
-    let name = "waft_http_requests_total";
-    head(
-        out,
-        name,
-        "counter",
-        "Requests by class of status; gone: the client left before.",
-    )?;
-    for (labels, counters) in counters() {
-        for (class, count) in counters.by_class() {
-            writeln!(out, "{name}{{{labels},class=\"{class}\"}} {count}")?;
+    text.metric(
+        "waft_http_requests_total",
+        Kind::Counter,
+        "Requests by status of the answer.",
+    );
+    for (labels, counted) in counted() {
+        for (status, count) in counted.by_status() {
+            text.value(&format!("{labels},status=\"{status}\""), count);
         }
     }
-    let name = "waft_http_refusals_total";
-    head(
-        out,
-        name,
-        "counter",
+    text.metric(
+        "waft_http_clients_gone_total",
+        Kind::Counter,
+        "Requests whose client left before the answer.",
+    );
+    for (labels, counted) in counted() {
+        text.value(labels, counted.gone());
+    }
+    text.metric(
+        "waft_http_refusals_total",
+        Kind::Counter,
         "Requests that the host answered itself, by reason.",
-    )?;
-    for (labels, counters) in counters() {
-        for (reason, count) in counters.by_reason() {
-            let reason = reason.as_str();
-            writeln!(out, "{name}{{{labels},reason=\"{reason}\"}} {count}")?;
+    );
+    for (labels, counted) in counted() {
+        for (reason, count) in counted.by_reason() {
+            text.value(&format!("{labels},reason=\"{}\"", reason.as_str()), count);
         }
     }
+    text.metric(
+        "waft_http_request_duration_seconds",
+        Kind::Histogram,
+        "Time from a request's head to the end of its answer.",
+    );
+    for (labels, counted) in counted() {
+        let durations = counted.durations();
+        for (bound, count) in BUCKETS.iter().zip(durations.within) {
+            text.bucket(labels, Some(seconds(*bound)), count);
+        }
+        text.bucket(labels, None, durations.count);
+        text.part("_sum", labels, seconds(durations.sum));
+        text.part("_count", labels, durations.count);
+    }
+}
 
-    let of_services = services
-        .iter()
-        .map(|s| (text_labels(&s.key, &s.name), s.command.stats()));
-    let stats: Vec<_> = workloads
-        .iter()
-        .map(|w| (labels(w), w.guest.stats()))
-        .chain(of_services)
-        .collect();
+fn write_guests(text: &mut Text, stats: &[(String, GuestStats)]) {
     for (name, kind, help, value) in GUEST_METRICS {
-        head(out, name, kind, help)?;
-        for (labels, stats) in &stats {
-            writeln!(out, "{name}{{{labels}}} {}", value(stats))?;
+        text.metric(name, kind, help);
+        for (labels, stats) in stats {
+            text.value(labels, value(stats));
         }
     }
-    let name = "waft_guest_cpu_seconds_total";
-    head(out, name, "counter", "Time the component's code ran.")?;
-    for (labels, stats) in &stats {
-        writeln!(out, "{name}{{{labels}}} {}", stats.cpu_nanos as f64 / 1e9)?;
+    text.metric(
+        "waft_guest_cpu_seconds_total",
+        Kind::Counter,
+        "Time the component's code ran.",
+    );
+    for (labels, stats) in stats {
+        text.value(labels, stats.cpu_nanos as f64 / 1e9);
     }
-    let name = "waft_guest_traps_total";
-    head(out, name, "counter", "Instances ended by a trap, by kind.")?;
-    for (labels, stats) in &stats {
+    text.metric(
+        "waft_guest_traps_total",
+        Kind::Counter,
+        "Instances ended by a trap, by kind.",
+    );
+    for (labels, stats) in stats {
         for reason in TrapReason::ALL {
             let count = stats.traps_of(reason);
             if count > 0 {
-                writeln!(out, "{name}{{{labels},kind=\"{reason:?}\"}} {count}")?;
+                text.value(&format!("{labels},kind=\"{reason:?}\""), count);
             }
         }
     }
-    Ok(())
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
-    writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
-/// Names are DNS labels, so nothing in them needs escaping.
-fn labels(workload: &RunningWorkload) -> String {
-    text_labels(&workload.key, &workload.component)
-}
-
-fn text_labels(workload: &str, component: &str) -> String {
-    format!("workload=\"{workload}\",component=\"{component}\"")
+/// `key` is `namespace/name`. Names are DNS labels, so nothing in them needs escaping.
+fn labels(key: &str, component: &str) -> String {
+    let (namespace, workload) = key.split_once('/').unwrap_or(("", key));
+    format!("namespace=\"{namespace}\",workload=\"{workload}\",component=\"{component}\"")
 }

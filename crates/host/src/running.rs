@@ -1,11 +1,10 @@
 //! A workload that serves: what the request path needs of it, and nothing that is ever locked.
 
+mod counters;
+
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,6 +17,7 @@ use waft_ir::{Limits, WorkloadId};
 use waft_runtime::Guest;
 
 use crate::reason::Reason;
+pub(crate) use counters::{BUCKETS, Counters};
 
 /// All workloads that serve, by id. Whole maps replace each other.
 pub(crate) type RunningMap = HashMap<WorkloadId, Arc<RunningWorkload>>;
@@ -46,17 +46,6 @@ pub(crate) struct RunningWorkload {
 /// Marks one request as in flight.
 pub(crate) struct InFlight {
     _token: TaskTrackerToken,
-}
-
-/// What became of requests.
-#[derive(Debug)]
-pub(crate) struct Counters {
-    /// Answers by the first digit of their status.
-    classes: [AtomicU64; 5],
-    /// Answers of the host itself, by reason.
-    reasons: [AtomicU64; Reason::COUNT],
-    /// Requests whose client left before the answer.
-    gone: AtomicU64,
 }
 
 impl RunningWorkload {
@@ -112,48 +101,5 @@ impl RunningWorkload {
             *last = Some((reason, Instant::now()));
         }
         is_news
-    }
-}
-
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            classes: Default::default(),
-            reasons: std::array::from_fn(|_| AtomicU64::new(0)),
-            gone: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Counters {
-    /// Counts one request by its end.
-    pub(crate) fn count(&self, status: Option<u16>, reason: Option<Reason>) {
-        let class = status.map(|s| usize::from(s / 100).clamp(1, 5) - 1);
-        let counter = class.map_or(&self.gone, |class| &self.classes[class]);
-        counter.fetch_add(1, Ordering::Relaxed);
-        if let Some(reason) = reason {
-            self.reasons[reason as usize].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Answers by class, as (`2xx`, count), those that there were.
-    pub(crate) fn by_class(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.classes.iter().map(|c| c.load(Ordering::Relaxed));
-        let gone = self.gone.load(Ordering::Relaxed);
-        ["1xx", "2xx", "3xx", "4xx", "5xx", "gone"]
-            .into_iter()
-            .zip(counts.chain([gone]))
-            .filter(|(_, count)| *count > 0)
-    }
-
-    /// Answers of the host itself by reason, those that there were.
-    pub(crate) fn by_reason(&self) -> impl Iterator<Item = (Reason, u64)> {
-        Reason::ALL
-            .into_iter()
-            .map(|reason| {
-                let count = self.reasons[reason as usize].load(Ordering::Relaxed);
-                (reason, count)
-            })
-            .filter(|(_, count)| *count > 0)
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     capability::Slot,
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
     log::{InstanceLog, LineStream},
+    stats::Counters,
 };
 
 /// The state of one instance.
@@ -34,6 +35,7 @@ pub struct Ctx {
 pub(crate) struct Given {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) slots: Vec<Option<Slot>>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// Outbound HTTP. Nothing is granted, so every request is denied with the interface's own error.
@@ -73,7 +75,7 @@ impl Ctx {
             http,
             hooks: Egress,
             table,
-            limiter: Limiter::new(limits),
+            limiter: Limiter::new(limits, given.counters.clone()),
             log,
             output,
             given,

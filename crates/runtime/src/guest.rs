@@ -76,7 +76,7 @@ pub(crate) struct GuestInner {
     concurrency: u32,
     warm: Mutex<Vec<Instance>>,
     shared: SharedInstances,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Guest {
@@ -96,9 +96,11 @@ impl Guest {
             size => limits.max_in_flight.min(size.saturating_mul(at_a_time)),
         };
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
+        let counters = Arc::<Counters>::default();
         let given = Arc::new(Given {
             environment: spec.environment.clone().into_iter().collect(),
             slots,
+            counters: counters.clone(),
         });
         let inner = Arc::new(GuestInner {
             engine,
@@ -112,7 +114,7 @@ impl Guest {
             concurrency: at_a_time,
             warm: Mutex::new(Vec::new()),
             shared: SharedInstances::default(),
-            counters: Counters::default(),
+            counters,
         });
         inner.neighbours.add(&inner);
         Self(inner)
@@ -125,7 +127,10 @@ impl Guest {
 
     /// Its counters.
     pub fn stats(&self) -> GuestStats {
-        self.0.counters.snapshot()
+        GuestStats {
+            log_lines_dropped: self.0.spec.log.dropped(),
+            ..self.0.counters.snapshot()
+        }
     }
 
     /// Waits until no call runs. Nothing stops new calls from coming: that is the caller's doing.

@@ -1,8 +1,12 @@
 //! What one instance may hold: the store's limiter, and the fixed limits on what a guest makes the
 //! host hold.
 
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
 use waft_ir::Limits;
 use wasmtime::{ResourceLimiter, Result};
+
+use crate::stats::Counters;
 
 /// Resources (streams, bodies, fields, pollables …) one instance may hold at a time.
 pub(crate) const RESOURCE_TABLE_ENTRIES: usize = 10_000;
@@ -15,22 +19,25 @@ pub(crate) const RANDOM_BYTES_PER_CALL: u64 = 1 << 20;
 /// Bytes of one header map, names, values and bookkeeping.
 pub(crate) const HEADER_MAP_BYTES: usize = 128 << 10;
 
-/// Counts the memory of one instance and refuses what goes past its limits.
+/// Counts the memory of one instance, for itself and for its guest, and refuses what goes past its
+/// limits.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     memory_limit: usize,
     memory_used: usize,
     memory_refused: bool,
     table_limit: usize,
+    counters: Arc<Counters>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, counters: Arc<Counters>) -> Self {
         Self {
             memory_limit: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             memory_used: 0,
             memory_refused: false,
             table_limit: limits.table_elements as usize,
+            counters,
         }
     }
 
@@ -66,6 +73,8 @@ impl ResourceLimiter for Limiter {
         }
         // Past its own maximum the memory won't grow, so nothing is added.
         if maximum.is_none_or(|maximum| desired <= maximum) {
+            let grown = total.saturating_sub(self.memory_used) as u64;
+            self.counters.memory_bytes.fetch_add(grown, Relaxed);
             self.memory_used = total;
         }
         Ok(true)
@@ -81,16 +90,24 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        let used = self.memory_used as u64;
+        self.counters.memory_bytes.fetch_sub(used, Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn limiter() -> Limiter {
-        Limiter::new(&Limits {
+        let limits = Limits {
             memory_bytes: 100,
             table_elements: 10,
             ..Limits::default()
-        })
+        };
+        Limiter::new(&limits, Arc::default())
     }
 
     #[test]
@@ -100,11 +117,15 @@ mod tests {
         assert!(limiter.memory_growing(0, 30, None).unwrap());
         assert!(limiter.memory_growing(60, 70, None).unwrap());
         assert_eq!(limiter.memory_used(), 100);
+        let counters = limiter.counters.clone();
+        assert_eq!(counters.memory_bytes.load(Relaxed), 100);
         assert!(!limiter.memory_refused());
         assert!(!limiter.memory_growing(30, 31, None).unwrap());
         assert!(limiter.memory_refused());
         limiter.begin_call();
         assert!(!limiter.memory_refused());
+        drop(limiter);
+        assert_eq!(counters.memory_bytes.load(Relaxed), 0);
     }
 
     #[test]

@@ -26,6 +26,11 @@ pub trait LogSink: Send + Sync {
     /// Takes one line, without its end. `request` is the request that was being served; `None` when
     /// there was none, or when several were and the line can't be told apart.
     fn line(&self, source: LogSource, request: Option<&str>, text: &str);
+
+    /// How many lines it has not taken so far.
+    fn dropped(&self) -> u64 {
+        0
+    }
 }
 
 /// Where the lines of one instance go: the sink, and the request being served.

@@ -21,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) bad_answers: AtomicU64,
     pub(crate) clients_gone: AtomicU64,
     pub(crate) cpu_nanos: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
 }
 
 /// The counters of one guest at one moment. All but the gauges only grow.
@@ -54,6 +55,10 @@ pub struct GuestStats {
     pub clients_gone: u64,
     /// Time the guest's code ran, in nanoseconds.
     pub cpu_nanos: u64,
+    /// Gauge: bytes of linear memory of all its instances, busy and idle.
+    pub memory_bytes: u64,
+    /// Lines its log did not take.
+    pub log_lines_dropped: u64,
 }
 
 impl Counters {
@@ -103,6 +108,8 @@ impl Counters {
             bad_answers: read(&self.bad_answers),
             clients_gone: read(&self.clients_gone),
             cpu_nanos: read(&self.cpu_nanos),
+            memory_bytes: read(&self.memory_bytes),
+            log_lines_dropped: 0,
         }
     }
 }

@@ -58,13 +58,13 @@ pub(crate) struct Finish {
     /// Counts requests that no workload got.
     pub(crate) unrouted: Arc<Counters>,
     _active: Active,
+    started: Instant,
     bytes: u64,
 }
 
 /// What an access line needs beside the outcome; only made when somebody listens.
 pub(crate) struct Record {
     pub(crate) events: Arc<Events>,
-    pub(crate) started: Instant,
     pub(crate) request_id: Arc<str>,
     pub(crate) method: String,
     pub(crate) host: String,
@@ -195,6 +195,7 @@ impl Finish {
             in_flight: None,
             unrouted,
             _active: active,
+            started: Instant::now(),
             bytes: 0,
         }
     }
@@ -206,7 +207,8 @@ impl Drop for Finish {
             .workload
             .as_ref()
             .map_or(&*self.unrouted, |w| &w.counters);
-        counters.count(self.status, self.reason);
+        let took = self.started.elapsed();
+        counters.count(self.status, self.reason, took);
         let Some(record) = self.record.take() else {
             return;
         };
@@ -220,7 +222,7 @@ impl Drop for Finish {
             status: self.status,
             reason: self.reason,
             bytes: self.bytes,
-            duration: record.started.elapsed(),
+            duration: took,
         })));
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
 };
 
 use http::{
@@ -158,7 +157,6 @@ impl ConnectionService {
         let host = host_of(request).ok().flatten().and_then(normalize_host);
         Record {
             events: self.serving.events.clone(),
-            started: Instant::now(),
             request_id,
             method: request.method().as_str().into(),
             host: host.unwrap_or_default(),

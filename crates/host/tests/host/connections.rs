@@ -177,9 +177,9 @@ fn a_client_that_leaves_frees_its_instance() {
     let mut client = rig.connect();
     client.send("GET /sleep?20000 HTTP/1.1\r\nhost: test\r\n\r\n");
     wait_until(|| {
-        rig.host
-            .metrics()
-            .contains("calls_in_flight{workload=\"default/w\",component=\"main\"} 1\n")
+        rig.host.metrics().contains(
+            "calls_in_flight{namespace=\"default\",workload=\"w\",component=\"main\"} 1\n",
+        )
     });
     let left = Instant::now();
     drop(client);
@@ -187,7 +187,9 @@ fn a_client_that_leaves_frees_its_instance() {
     assert_eq!(rig.get("/").text(), HELLO);
     let took = left.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
-    wait_until(|| rig.host.metrics().contains("class=\"gone\"} 1\n"));
+    let gone =
+        "waft_http_clients_gone_total{namespace=\"default\",workload=\"w\",component=\"main\"} 1\n";
+    wait_until(|| rig.host.metrics().contains(gone));
 }
 
 #[test]

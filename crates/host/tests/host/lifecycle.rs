@@ -213,6 +213,7 @@ fn a_drained_host_finishes_its_requests_and_accepts_no_more() {
 }
 
 pub(crate) fn in_flight(rig: &Rig) -> bool {
-    let line = "waft_guest_calls_in_flight{workload=\"default/w\",component=\"main\"} 1\n";
+    let line =
+        "waft_guest_calls_in_flight{namespace=\"default\",workload=\"w\",component=\"main\"} 1\n";
     rig.host.metrics().contains(line)
 }

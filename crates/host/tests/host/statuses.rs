@@ -235,9 +235,9 @@ fn guests_that_spin_keep_nobody_from_answering() {
         })
         .collect();
     wait_until(|| {
-        rig.host
-            .metrics()
-            .contains("calls_in_flight{workload=\"default/w\",component=\"main\"} 8\n")
+        rig.host.metrics().contains(
+            "calls_in_flight{namespace=\"default\",workload=\"w\",component=\"main\"} 8\n",
+        )
     });
     let hello = rig.run(workload("hello", &[("main", "hello-p2")]));
     rig.route("hello", &[&hello]);
@@ -253,9 +253,9 @@ fn guests_that_spin_keep_nobody_from_answering() {
     // Their clients leave, and they end.
     drop(spinning);
     wait_until(|| {
-        rig.host
-            .metrics()
-            .contains("calls_in_flight{workload=\"default/w\",component=\"main\"} 0\n")
+        rig.host.metrics().contains(
+            "calls_in_flight{namespace=\"default\",workload=\"w\",component=\"main\"} 0\n",
+        )
     });
 }
 
@@ -266,14 +266,21 @@ fn metrics_count_by_workload_and_reason() {
     rig.get("/now");
     rig.connect()
         .request("GET / HTTP/1.1\r\nhost: other\r\n\r\n");
-    let of_guest = r#"workload="default/w",component="main""#;
-    let nobody = r#"workload="",component="""#;
+    let of_guest = r#"namespace="default",workload="w",component="main""#;
+    let nobody = r#"namespace="",workload="",component="""#;
     let wanted = [
-        format!("waft_http_requests_total{{{of_guest},class=\"2xx\"}} 1\n"),
+        format!("waft_http_requests_total{{{of_guest},status=\"200\"}} 1\n"),
         format!("waft_http_refusals_total{{{of_guest},reason=\"Trap\"}} 1\n"),
         format!("waft_http_refusals_total{{{nobody},reason=\"NoRoute\"}} 1\n"),
         format!("waft_guest_traps_total{{{of_guest},kind=\"Unreachable\"}} 1\n"),
         "waft_workloads{phase=\"Running\"} 1\n".into(),
+        format!("waft_http_requests_total{{{of_guest},status=\"500\"}} 1\n"),
+        format!("waft_http_request_duration_seconds_bucket{{{nobody},le=\"10\"}} 1\n"),
+        format!("waft_http_request_duration_seconds_count{{{nobody}}} 1\n"),
+        format!("waft_guest_calls_total{{{of_guest}}} 2\n"),
+        format!("waft_guest_cold_starts_total{{{of_guest}}} 2\n"),
+        format!("waft_guest_memory_bytes{{{of_guest}}} 0\n"),
+        format!("waft_guest_log_lines_dropped_total{{{of_guest}}} 0\n"),
     ];
     // A request is counted when its answer is over, just after the client has it.
     let deadline = std::time::Instant::now() + PATIENCE;
@@ -289,4 +296,25 @@ fn metrics_count_by_workload_and_reason() {
         );
         thread::yield_now();
     }
+}
+
+#[test]
+fn a_workload_has_series_from_its_first_request_on() {
+    let rig = Rig::new();
+    let id = rig.run(workload("quiet", &[("main", "hello-p2")]));
+    assert!(!rig.host.metrics().contains("quiet"));
+    rig.route("test", &[&id]);
+    assert_eq!(rig.get("/").status, 200);
+    assert!(rig.host.metrics().contains("workload=\"quiet\""));
+}
+
+#[test]
+fn memory_that_instances_hold_is_a_metric() {
+    let rig = Rig::serving_with("hello-p2", |c| c.pool.size = 1);
+    assert_eq!(rig.get("/").status, 200);
+    let name = "waft_guest_memory_bytes{namespace=\"default\",workload=\"w\",component=\"main\"} ";
+    let metrics = rig.host.metrics();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let bytes: u64 = line.unwrap().parse().unwrap();
+    assert!((64 << 10..64 << 20).contains(&bytes), "{bytes}");
 }

@@ -27,8 +27,9 @@ pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
     for interface in &spec.host_interfaces {
         of_interface(interface, &mut found);
     }
-    if spec.service.is_some() {
-        found.push("service".into());
+    if let Some(service) = &spec.service {
+        let resources = service.local_resources.as_ref();
+        of_both(resources, service.limits.as_ref(), "service", &mut found);
     }
     if !spec.volumes.is_empty() {
         found.push("volumes".into());
@@ -51,15 +52,24 @@ fn of_component(component: &Component, found: &mut Vec<String>) {
         component.reclaim_min_instances.unwrap_or(0) != 0,
         "reclaimMinInstances",
     );
-    if let Some(resources) = &component.local_resources {
-        for field in of_resources(resources) {
-            note(true, &format!("localResources.{field}"));
-        }
+    let resources = component.local_resources.as_ref();
+    of_both(resources, component.limits.as_ref(), &path, found);
+}
+
+/// What components and services have in common.
+fn of_both(
+    resources: Option<&LocalResources>,
+    limits: Option<&Limits>,
+    path: &str,
+    found: &mut Vec<String>,
+) {
+    if let Some(resources) = resources {
+        let fields = of_resources(resources).into_iter();
+        found.extend(fields.map(|field| format!("{path}.localResources.{field}")));
     }
-    if let Some(limits) = &component.limits {
-        for field in of_limits(limits) {
-            note(true, &format!("limits.{field}"));
-        }
+    if let Some(limits) = limits {
+        let fields = of_limits(limits).into_iter();
+        found.extend(fields.map(|field| format!("{path}.limits.{field}")));
     }
 }
 
@@ -130,6 +140,11 @@ mod tests {
             hostInterfaces:
             - {namespace: wasi, package: http, interfaces: [incoming-handler, outgoing-handler]}
             - {namespace: wasi, package: config, interfaces: [store]}
+            service:
+              image: s
+              maxRestarts: 3
+              localResources: {environment: {config: {A: b}}}
+              limits: {tableElements: 3}
             ",
         );
         assert_eq!(unserved(&spec), Vec::<String>::new());
@@ -153,7 +168,7 @@ mod tests {
               limits: {outboundConnections: 3}
             hostInterfaces:
             - {namespace: wasi, package: keyvalue, interfaces: [store]}
-            service: {image: s}
+            service: {image: s, localResources: {cpuLimit: 1}}
             volumes: [{name: v, ephemeral: {}}]
             ",
         );
@@ -167,7 +182,7 @@ mod tests {
             "components[a].localResources.cpuLimit",
             "components[a].limits.outboundConnections",
             "hostInterfaces[wasi:keyvalue]",
-            "service",
+            "service.localResources.cpuLimit",
             "volumes",
         ];
         assert_eq!(unserved(&spec), wanted);

@@ -18,5 +18,6 @@ mod foreign;
 mod hostile;
 mod kubectl;
 mod seeds;
+mod services;
 mod support;
 mod watch;

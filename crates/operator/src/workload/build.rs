@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use waft_api::{LocalObjectReference, LocalResources, Reason, WorkloadSpec};
 use waft_ir::{
-    CapabilityGrant, Component, Credentials, HostId, Image, Placement, Workload, WorkloadId,
+    CapabilityGrant, Component, Credentials, HostId, Image, Placement, Service, Workload,
+    WorkloadId,
 };
 
-use super::validate::{Checked, CheckedComponent};
+use super::validate::{Checked, CheckedComponent, CheckedService};
 use crate::{
     config_layers::{Layers, Sources, missing_secret},
     problem::Problem,
@@ -72,13 +73,17 @@ pub(crate) fn build(
         .iter()
         .map(|component| build_component(component, &grants, inputs))
         .collect::<Result<_, _>>()?;
+    let service = checked.service.as_ref();
+    let service = service
+        .map(|service| build_service(service, &grants, inputs))
+        .transpose()?;
     Ok(Workload {
         id: WorkloadId(identity.uid.clone()),
         namespace: identity.namespace.clone(),
         name: identity.name.clone(),
         annotations: identity.annotations.clone(),
         components,
-        service: None,
+        service,
         grants,
         volumes: Vec::new(),
     })
@@ -100,6 +105,25 @@ fn build_component(
         pool: component.pool,
         resources: resources(raw.local_resources.as_ref(), grants, inputs)?,
         limits: component.limits.clone(),
+    })
+}
+
+fn build_service(
+    service: &CheckedService<'_>,
+    grants: &[CapabilityGrant],
+    inputs: &Inputs,
+) -> Result<Service, Problem> {
+    let raw = service.raw;
+    Ok(Service {
+        name: service.name.to_owned(),
+        image: Image {
+            reference: raw.image.clone(),
+            policy: service.policy,
+            credentials: credentials(raw.image_pull_secret.as_ref(), inputs)?,
+        },
+        max_restarts: service.max_restarts,
+        resources: resources(raw.local_resources.as_ref(), grants, inputs)?,
+        limits: service.limits.clone(),
     })
 }
 

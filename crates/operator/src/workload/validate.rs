@@ -6,7 +6,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use waft_api::{
-    Component, HostInterface, Limits, LocalResources, Reason, WorkloadSpec, names, parse_duration,
+    Component, HostInterface, Limits, LocalResources, Reason, Service, WorkloadSpec, names,
+    parse_duration,
 };
 use waft_ir::{InterfaceName, Pool, PullPolicy};
 
@@ -17,6 +18,8 @@ use crate::{problem::Problem, unserved::unserved};
 pub(crate) struct Checked<'a> {
     /// The components, in manifest order.
     pub components: Vec<CheckedComponent<'a>>,
+    /// The service, if there is one.
+    pub service: Option<CheckedService<'a>>,
     /// The granted interfaces, in manifest order.
     pub interfaces: Vec<CheckedInterface<'a>>,
 }
@@ -30,6 +33,21 @@ pub(crate) struct CheckedComponent<'a> {
     pub policy: PullPolicy,
     /// How instances are kept.
     pub pool: Pool,
+    /// The limits.
+    pub limits: waft_ir::Limits,
+}
+
+/// A service whose texts were read.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedService<'a> {
+    /// As the manifest has it.
+    pub raw: &'a Service,
+    /// Its name beside the components'.
+    pub name: &'a str,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// How often it may be started again.
+    pub max_restarts: u32,
     /// The limits.
     pub limits: waft_ir::Limits,
 }
@@ -55,9 +73,9 @@ pub(crate) fn check(spec: &WorkloadSpec) -> Result<Checked<'_>, Problem> {
             ),
         ));
     }
-    if spec.components.is_empty() {
+    if spec.components.is_empty() && spec.service.is_none() {
         return Err(Problem::invalid(
-            "`components` is empty; name at least one component",
+            "`components` is empty; name at least one component, or a `service`",
         ));
     }
     let mut seen = BTreeSet::new();
@@ -72,6 +90,15 @@ pub(crate) fn check(spec: &WorkloadSpec) -> Result<Checked<'_>, Problem> {
         }
         components.push(check_component(component)?);
     }
+    let service = spec.service.as_ref().map(check_service).transpose()?;
+    if let Some(service) = &service
+        && seen.iter().any(|name| *name == service.name)
+    {
+        return Err(Problem::invalid(format!(
+            "a component and the service are both named `{}`; set `service.name` to another name",
+            service.name
+        )));
+    }
     let interfaces = spec
         .host_interfaces
         .iter()
@@ -79,6 +106,7 @@ pub(crate) fn check(spec: &WorkloadSpec) -> Result<Checked<'_>, Problem> {
         .collect::<Result<_, _>>()?;
     Ok(Checked {
         components,
+        service,
         interfaces,
     })
 }
@@ -135,6 +163,28 @@ fn check_component(component: &Component) -> Result<CheckedComponent<'_>, Proble
         policy,
         pool,
         limits,
+    })
+}
+
+fn check_service(service: &Service) -> Result<CheckedService<'_>, Problem> {
+    let name = service.name.as_deref().filter(|name| !name.is_empty());
+    let name = name.unwrap_or("service");
+    check_name(name)?;
+    if service.image.trim().is_empty() {
+        return Err(Problem::invalid("`service.image` is empty"));
+    }
+    let max_restarts = u32::try_from(service.max_restarts.unwrap_or(0))
+        .map_err(|_| negative("service", "maxRestarts"))?;
+    Ok(CheckedService {
+        raw: service,
+        name,
+        policy: pull_policy(service.image_pull_policy.as_deref(), "service")?,
+        max_restarts,
+        limits: limits(
+            service.limits.as_ref(),
+            service.local_resources.as_ref(),
+            "service",
+        )?,
     })
 }
 
@@ -326,9 +376,44 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_said_first() {
-        let problem = problem("{components: [], service: {image: i}}");
+        let problem =
+            problem("{components: [], service: {image: i, localResources: {cpuLimit: 1}}}");
         assert_eq!(problem.reason, Reason::NotSupportedYet);
-        assert!(problem.message.contains("`service`"));
+        assert!(
+            problem
+                .message
+                .contains("`service.localResources.cpuLimit`")
+        );
+    }
+
+    #[test]
+    fn services_are_checked_like_components() {
+        for (service, wanted) in [
+            ("{image: ' '}", "`service.image` is empty"),
+            (
+                "{image: i, maxRestarts: -1}",
+                "`service.maxRestarts` is negative",
+            ),
+            (
+                "{image: i, imagePullPolicy: Often}",
+                "service.imagePullPolicy",
+            ),
+            ("{image: i, name: a}", "both named `a`"),
+            ("{image: i, name: a/b}", "name `a/b` is refused"),
+            (
+                "{image: i, localResources: {memoryLimitMb: -1}}",
+                "service.localResources",
+            ),
+        ] {
+            let yaml = format!("{{components: [{{name: a, image: i}}], service: {service}}}");
+            let problem = problem(&yaml);
+            assert_eq!(problem.reason, Reason::InvalidSpec, "{service}");
+            assert!(problem.message.contains(wanted), "{problem}");
+        }
+        let spec: WorkloadSpec = serde_saphyr::from_str("service: {image: i}").unwrap();
+        let checked = check(&spec).unwrap();
+        let service = checked.service.unwrap();
+        assert_eq!((service.name, service.max_restarts), ("service", 0));
     }
 
     #[test]

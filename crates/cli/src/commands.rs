@@ -13,7 +13,7 @@ mod status;
 mod up;
 mod version;
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
@@ -99,11 +99,13 @@ async fn dispatch(arguments: Arguments, printer: &Printer) -> anyhow::Result<Exi
 /// Logs what `$WAFT_LOG` asks for, else by how often `-v` was given. Users are told in words, not
 /// by the log; it is for those who look for a fault.
 fn log_to_standard_error(verbose: u8) {
-    let level = ["error", "info,waft=debug", "debug", "trace"];
+    // What kube says of a lost connection is told in words by whoever lost it.
+    let level = ["error,kube_client=off", "info,waft=debug", "debug", "trace"];
     let level = level[usize::from(verbose).min(level.len() - 1)];
     let filter = std::env::var("WAFT_LOG").unwrap_or_else(|_| level.into());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     subscriber.init();
 }

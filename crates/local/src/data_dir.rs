@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::ErrorKind,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -30,6 +31,9 @@ impl DataDir {
                 (folder.path().to_owned(), Some(folder))
             }
         };
+        if path.exists() && !path.is_dir() {
+            return Err(io(&path)(ErrorKind::NotADirectory.into()));
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -92,6 +96,13 @@ mod tests {
         ));
         drop(first);
         DataDir::open(Some(&path)).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = DataDir::open(Some(file.path())).unwrap_err().to_string();
+        assert!(error.contains("not a directory"), "{error}");
     }
 
     #[test]

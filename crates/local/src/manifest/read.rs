@@ -1,6 +1,7 @@
 //! Reads sources: files, folders, standard input, addresses.
 
 use std::{
+    error::Error,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -118,13 +119,24 @@ fn read_text(reader: impl Read, origin: &str) -> Result<String, ManifestError> {
 async fn download(url: &url::Url) -> Result<String, ManifestError> {
     let failed = |error: reqwest::Error| ManifestError::Unreadable {
         origin: url.to_string(),
-        message: error.without_url().to_string(),
+        message: with_causes(&error.without_url()),
     };
     let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30));
     let client = client.build().map_err(failed)?;
     let answer = client.get(url.clone()).send().await.map_err(failed)?;
     let answer = answer.error_for_status().map_err(failed)?;
     answer.text().await.map_err(failed)
+}
+
+/// An error and what lies below it: the first alone rarely says what happened.
+fn with_causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(cause) = below {
+        text = format!("{text}: {cause}");
+        below = cause.source();
+    }
+    text
 }
 
 /// Puts the source into an error of the system.

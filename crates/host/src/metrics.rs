@@ -18,7 +18,7 @@ use text::{Kind, Text};
 /// A metric of a guest: its name, type, help, and how to read it.
 type GuestMetric = (&'static str, Kind, &'static str, fn(&GuestStats) -> u64);
 
-const GUEST_METRICS: [GuestMetric; 7] = [
+const GUEST_METRICS: [GuestMetric; 9] = [
     (
         "waft_guest_calls_total",
         Kind::Counter,
@@ -48,6 +48,18 @@ const GUEST_METRICS: [GuestMetric; 7] = [
         Kind::Gauge,
         "Idle instances that are kept.",
         |s| s.warm,
+    ),
+    (
+        "waft_guest_instances_reclaimed_total",
+        Kind::Counter,
+        "Idle instances that were ended.",
+        |s| s.instances_reclaimed,
+    ),
+    (
+        "waft_guest_cpu_throttled_total",
+        Kind::Counter,
+        "Times that a call waited because of cpuLimit.",
+        |s| s.throttled,
     ),
     (
         "waft_guest_memory_bytes",

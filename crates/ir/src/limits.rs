@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Bytes of linear memory, all memories of one instance together.
     pub memory_bytes: u64,
-    /// Thousandths of a core for the whole workload, over 100 ms. `None`: no throttling.
+    /// Thousandths of a core for all instances in one workload, over 100 ms. `None`: no throttling.
     pub cpu_millis: Option<u32>,
     /// Longest wait for response headers. `None`: no bound.
     pub request_timeout: Option<Duration>,

@@ -39,19 +39,6 @@ pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
 
 fn of_component(component: &Component, found: &mut Vec<String>) {
     let path = format!("components[{}]", component.name);
-    let mut note = |used: bool, field: &str| {
-        if used {
-            found.push(format!("{path}.{field}"));
-        }
-    };
-    note(
-        component.reclaim_window_seconds.unwrap_or(0) != 0,
-        "reclaimWindowSeconds",
-    );
-    note(
-        component.reclaim_min_instances.unwrap_or(0) != 0,
-        "reclaimMinInstances",
-    );
     let resources = component.local_resources.as_ref();
     of_both(resources, component.limits.as_ref(), &path, found);
 }
@@ -85,7 +72,6 @@ fn of_resources(resources: &LocalResources) -> Vec<&'static str> {
             !resources.allowed_host_loopback_ports.is_empty(),
             "allowedHostLoopbackPorts",
         ),
-        (resources.cpu_limit.unwrap_or(0) != 0, "cpuLimit"),
     ];
     set(&fields)
 }
@@ -130,10 +116,12 @@ mod tests {
               poolSize: 3
               maxInvocations: 2
               maxConcurrency: 1
+              reclaimWindowSeconds: 60
+              reclaimMinInstances: 1
               imagePullPolicy: Always
               localResources:
                 memoryLimitMb: 64
-                cpuLimit: 0
+                cpuLimit: 250
                 config: {a: b}
                 environment: {config: {A: b}}
               limits: {requestTimeout: 3s, cpuTime: 1s, queue: 3, bodyBytes: 7}
@@ -157,10 +145,7 @@ mod tests {
             components:
             - name: a
               image: i
-              reclaimWindowSeconds: 1
-              reclaimMinInstances: 1
               localResources:
-                cpuLimit: 100
                 volumeMounts: [{name: v, mountPath: /v}]
                 allowedHosts: ['*']
                 allowedIpNameLookups: ['*']
@@ -168,21 +153,18 @@ mod tests {
               limits: {outboundConnections: 3}
             hostInterfaces:
             - {namespace: wasi, package: keyvalue, interfaces: [store]}
-            service: {image: s, localResources: {cpuLimit: 1}}
+            service: {image: s, limits: {outboundConnections: 1}}
             volumes: [{name: v, ephemeral: {}}]
             ",
         );
         let wanted = [
-            "components[a].reclaimWindowSeconds",
-            "components[a].reclaimMinInstances",
             "components[a].localResources.volumeMounts",
             "components[a].localResources.allowedHosts",
             "components[a].localResources.allowedIpNameLookups",
             "components[a].localResources.allowedHostLoopbackPorts",
-            "components[a].localResources.cpuLimit",
             "components[a].limits.outboundConnections",
             "hostInterfaces[wasi:keyvalue]",
-            "service.localResources.cpuLimit",
+            "service.limits.outboundConnections",
             "volumes",
         ];
         assert_eq!(unserved(&spec), wanted);

@@ -14,6 +14,7 @@ use crate::{
     epoch::{Meter, Metered},
     guest::GuestInner,
     instance::Cell,
+    room::Search,
     stats::Counters,
 };
 
@@ -170,8 +171,9 @@ impl Drop for Counted<'_> {
 
 /// The whole life of one instance.
 async fn run(guest: &GuestInner, mut cell: Cell, pre: &Pre) -> Result<(), RunError> {
+    let mut search = Search::new(guest);
     let mut result = pre.instantiate(&mut cell.store).await;
-    while guest.makes_room(&result) {
+    while search.again(&result).await {
         result = pre.instantiate(&mut cell.store).await;
     }
     let export = guest.made(&mut cell, result)?;

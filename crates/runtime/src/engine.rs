@@ -21,9 +21,9 @@ use crate::{
     component::CompiledInner,
     config, environment,
     epoch::Ticker,
-    guest::Neighbours,
     imports,
     instance::Pre,
+    room::Neighbours,
 };
 
 /// How an engine is set up.

@@ -14,14 +14,15 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
+use tokio::time::{Sleep, sleep};
 use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
 
-use crate::{Ctx, error::CpuTimeExceeded};
+use crate::{Ctx, error::CpuTimeExceeded, quota::Quota};
 
 /// How often a running guest is interrupted: to let others on the same thread have their turn, and
 /// to compare its time with its budget.
@@ -57,6 +58,10 @@ pub(crate) struct Meter {
     used: AtomicU64,
     poll_began: AtomicU64,
     budget: AtomicU64,
+    /// What all instances may use together.
+    quota: Option<Arc<Quota>>,
+    /// Up to when the running poll was charged to it.
+    charged_until: AtomicU64,
 }
 
 /// A future of guest code: it is metered, and the ticker runs while it is polled.
@@ -64,6 +69,8 @@ pub(crate) struct Metered<T> {
     inner: Pin<Box<dyn Future<Output = T> + Send>>,
     ticker: Arc<Ticker>,
     meter: Arc<Meter>,
+    /// The quota is used up until then.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Ticker {
@@ -139,6 +146,13 @@ impl TickerState {
 }
 
 impl Meter {
+    pub(crate) fn new(quota: Option<Arc<Quota>>) -> Self {
+        Self {
+            quota,
+            ..Self::default()
+        }
+    }
+
     /// Starts a new call with a budget.
     pub(crate) fn begin_call(&self, budget: Duration) {
         self.used.store(0, Relaxed);
@@ -163,11 +177,28 @@ impl Meter {
     }
 
     fn begin_poll(&self) {
-        self.poll_began.store(now(), Relaxed);
+        let now = now();
+        self.poll_began.store(now, Relaxed);
+        self.charged_until.store(now, Relaxed);
     }
 
     fn end_poll(&self) {
         self.used.fetch_add(self.in_this_poll(), Relaxed);
+        self.charge();
+    }
+
+    /// Charges the running poll to the quota.
+    fn charge(&self) {
+        if let Some(quota) = &self.quota {
+            let now = now();
+            let since = self.charged_until.swap(now, Relaxed);
+            quota.charge(now.saturating_sub(since), now);
+        }
+    }
+
+    /// How long the guest has to wait for its quota.
+    fn must_wait(&self) -> Option<Duration> {
+        self.quota.as_ref()?.wait(now())
     }
 
     /// What a guest does that meets a tick: stop when its budget is used up, give way when it has
@@ -176,6 +207,10 @@ impl Meter {
         let poll = self.in_this_poll();
         if self.used().saturating_add(poll) > self.budget.load(Relaxed) {
             return Err(CpuTimeExceeded.into());
+        }
+        self.charge();
+        if let Some(wait) = self.must_wait() {
+            return Ok(UpdateDeadline::YieldCustom(1, Box::pin(sleep(wait))));
         }
         if poll < TICK.as_nanos() as u64 / 2 {
             return Ok(UpdateDeadline::Continue(1));
@@ -205,6 +240,7 @@ impl<T> Metered<T> {
             inner,
             ticker,
             meter,
+            pause: None,
         }
     }
 }
@@ -214,6 +250,16 @@ impl<T> Future for Metered<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
+        loop {
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+            }
+            match this.meter.must_wait() {
+                None => break,
+                Some(wait) => this.pause = Some(Box::pin(sleep(wait))),
+            }
+        }
         let _turn = Turn::begin(&this.ticker, &this.meter);
         this.inner.as_mut().poll(cx)
     }

@@ -3,11 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use waft_ir::{CapabilityGrant, Limits, LogSource, Pool};
 use wasmtime::PoolConcurrencyLimitError;
@@ -20,11 +19,14 @@ use crate::{
     call::{Answer, Call, Seat},
     capability::Slot,
     ctx::Given,
-    epoch::{Metered, Ticker},
+    epoch::{Meter, Metered, Ticker},
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
+    quota::Quota,
+    room::{Neighbours, Reclaimed, Search},
     shared::{SharedCall, SharedInstances},
     stats::Counters,
+    warm::WarmInstances,
 };
 
 /// What a workload gives to one of its components.
@@ -72,9 +74,11 @@ pub(crate) struct GuestInner {
     given: Arc<Given>,
     neighbours: Arc<Neighbours>,
     admission: Admission,
+    /// What its instances may use together.
+    quota: Option<Arc<Quota>>,
     /// Calls one instance serves at a time.
     concurrency: u32,
-    warm: Mutex<Vec<Instance>>,
+    warm: WarmInstances,
     shared: SharedInstances,
     pub(crate) counters: Arc<Counters>,
 }
@@ -97,6 +101,7 @@ impl Guest {
         };
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
         let counters = Arc::<Counters>::default();
+        let quota = limits.cpu_millis.map(|millis| Arc::new(Quota::new(millis)));
         let given = Arc::new(Given {
             environment: spec.environment.clone().into_iter().collect(),
             slots,
@@ -111,8 +116,9 @@ impl Guest {
             given,
             neighbours,
             admission,
+            quota,
             concurrency: at_a_time,
-            warm: Mutex::new(Vec::new()),
+            warm: WarmInstances::default(),
             shared: SharedInstances::default(),
             counters,
         });
@@ -129,6 +135,7 @@ impl Guest {
     pub fn stats(&self) -> GuestStats {
         GuestStats {
             log_lines_dropped: self.0.spec.log.dropped(),
+            throttled: self.0.quota.as_ref().map_or(0, |quota| quota.waits()),
             ..self.0.counters.snapshot()
         }
     }
@@ -247,8 +254,9 @@ impl GuestInner {
         let Some(pre) = &self.pre else {
             return Err(CallError::NotHttp);
         };
+        let mut search = Search::new(self);
         let mut result = pre.instantiate(&mut cell.store).await;
-        while self.makes_room(&result) {
+        while search.again(&result).await {
             result = pre.instantiate(&mut cell.store).await;
         }
         let handler = self.made(&mut cell, result)?;
@@ -257,12 +265,6 @@ impl GuestInner {
             handler,
             calls: 0,
         })
-    }
-
-    /// Whether there was no room for an instance and now is, at the cost of an idle one.
-    pub(crate) fn makes_room<T>(&self, result: &wasmtime::Result<T>) -> bool {
-        let full = |error: &wasmtime::Error| error.is::<PoolConcurrencyLimitError>();
-        result.as_ref().err().is_some_and(full) && self.neighbours.reclaim_idle()
     }
 
     /// Counts an instance that was made, or says why it was not.
@@ -304,7 +306,8 @@ impl GuestInner {
     pub(crate) fn new_cell(&self) -> Cell {
         let log = InstanceLog::new(self.spec.log.clone());
         let ctx = Ctx::new(&self.spec.limits, log, self.given.clone());
-        Cell::new(&self.engine, ctx)
+        let meter = Meter::new(self.quota.clone());
+        Cell::new(&self.engine, ctx, meter, self.neighbours.occupy())
     }
 
     /// An instance that waits for work. The last one used comes first: its memory is warm.
@@ -312,49 +315,61 @@ impl GuestInner {
         if self.spec.pool.size == 0 {
             return None;
         }
-        let instance = self.warm.lock().pop()?;
+        let instance = self.warm.take()?;
         Counters::sub(&self.counters.warm);
         Some(instance)
     }
 
     /// Keeps an instance for the next call, or ends it when it is used up.
-    pub(crate) fn give_back(&self, instance: Instance) {
+    pub(crate) fn give_back(self: &Arc<Self>, instance: Instance) {
         let pool = &self.spec.pool;
         let used_up = pool.max_invocations != 0 && instance.calls >= pool.max_invocations;
         if pool.size == 0 || used_up {
             return;
         }
-        let mut warm = self.warm.lock();
-        if warm.len() < pool.size as usize {
-            warm.push(instance);
-            Counters::add(&self.counters.warm);
+        // Counted first: somebody may take it at once.
+        Counters::add(&self.counters.warm);
+        if !self.warm.put(self, instance) {
+            Counters::sub(&self.counters.warm);
         }
-    }
-}
-
-/// All guests of an engine, so that one that needs room can have what another keeps idle.
-#[derive(Default)]
-pub(crate) struct Neighbours(Mutex<Vec<Weak<GuestInner>>>);
-
-impl Neighbours {
-    fn add(&self, guest: &Arc<GuestInner>) {
-        let mut guests = self.0.lock();
-        // Tidied when it would grow, so that a start costs the same however many there are.
-        if guests.len() == guests.capacity() {
-            guests.retain(|known| known.strong_count() > 0);
-        }
-        guests.push(Arc::downgrade(guest));
+        self.neighbours.has_idle();
     }
 
-    /// Ends one idle instance, of the guest that keeps the most. `false` when there is none.
-    fn reclaim_idle(&self) -> bool {
-        let guests = self.0.lock();
-        let most = guests
-            .iter()
-            .filter_map(Weak::upgrade)
-            .max_by_key(|guest| guest.counters.warm.load(Relaxed));
-        drop(guests);
-        most.is_some_and(|guest| guest.take_warm().is_some())
+    pub(crate) fn shared(&self) -> &SharedInstances {
+        &self.shared
+    }
+
+    pub(crate) fn warm(&self) -> &WarmInstances {
+        &self.warm
+    }
+
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
+    }
+
+    /// Its idle instances.
+    pub(crate) fn idle(&self) -> u64 {
+        self.counters.warm.load(Relaxed) + self.shared.idle()
+    }
+
+    /// Ends one idle instance, for somebody who needs its room.
+    pub(crate) fn reclaim_idle(&self) -> Reclaimed {
+        if let Some(instance) = self.warm.take_oldest() {
+            self.count_reclaimed(1);
+            drop(instance);
+            return Reclaimed::Now;
+        }
+        if self.shared.retire_idle() {
+            Counters::add(&self.counters.instances_reclaimed);
+            return Reclaimed::Soon;
+        }
+        Reclaimed::Nothing
+    }
+
+    /// Counts idle instances that were ended.
+    pub(crate) fn count_reclaimed(&self, count: u64) {
+        self.counters.warm.fetch_sub(count, Relaxed);
+        self.counters.instances_reclaimed.fetch_add(count, Relaxed);
     }
 }
 

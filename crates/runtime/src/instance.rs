@@ -9,6 +9,7 @@ use crate::{
     Ctx, HttpVersion,
     epoch::Meter,
     limits::{BYTES_PER_HOST_CALL, COMPONENT_HANDLES},
+    room::Occupied,
 };
 
 /// A component with its imports resolved: instances are made from it without further look-ups.
@@ -28,6 +29,8 @@ pub(crate) enum Handler {
 pub(crate) struct Cell {
     pub(crate) store: Store<Ctx>,
     pub(crate) meter: Arc<Meter>,
+    /// Behind the store, so that there is room again when it says so.
+    _occupied: Occupied,
 }
 
 /// An instance that can be called.
@@ -58,14 +61,18 @@ impl Pre {
 }
 
 impl Cell {
-    pub(crate) fn new(engine: &Engine, ctx: Ctx) -> Self {
+    pub(crate) fn new(engine: &Engine, ctx: Ctx, meter: Meter, occupied: Occupied) -> Self {
         let mut store = Store::new(engine, ctx);
         store.limiter(|ctx| ctx.limiter());
         store.set_hostcall_fuel(BYTES_PER_HOST_CALL);
         store.set_max_component_handles(COMPONENT_HANDLES);
-        let meter = Arc::new(Meter::default());
+        let meter = Arc::new(meter);
         meter.watch(&mut store);
-        Self { store, meter }
+        Self {
+            store,
+            meter,
+            _occupied: occupied,
+        }
     }
 
     /// Makes the store ready for a call that may go on for as long as its workload does.

@@ -32,8 +32,11 @@ mod limits;
 mod log;
 mod p2;
 mod p3;
+mod quota;
+mod room;
 mod shared;
 mod stats;
+mod warm;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};
 pub use capability::{Capability, CapabilityId, Registry, Slot};

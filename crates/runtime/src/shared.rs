@@ -17,7 +17,8 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures::stream::{FuturesUnordered, Stream};
@@ -106,6 +107,8 @@ struct Inside {
     load: Arc<Load>,
     meter: Arc<Meter>,
     cpu_time: u64,
+    /// How long it may be idle; zero: as long as there is room.
+    window: Duration,
     outcomes: Arc<Outcomes>,
 }
 
@@ -163,6 +166,34 @@ impl SharedInstances {
     }
 }
 
+impl SharedInstances {
+    /// Instances without a call.
+    pub(crate) fn idle(&self) -> u64 {
+        let workers = self.0.lock();
+        let idle = workers.iter().filter(|worker| worker.is_idle());
+        idle.count() as u64
+    }
+
+    /// Has an instance without a call end, if there is one.
+    pub(crate) fn retire_idle(&self) -> bool {
+        let mut workers = self.0.lock();
+        let idle = workers.iter().position(Worker::is_idle);
+        // Its task ends when no more calls can come.
+        idle.map(|at| workers.swap_remove(at)).is_some()
+    }
+
+    /// Has one instance go that was idle for long, unless so few are left, or it was given a call
+    /// just now.
+    fn retire(&self, load: &Arc<Load>, least: usize) -> bool {
+        let mut workers = self.0.lock();
+        let place = workers
+            .iter()
+            .position(|worker| Arc::ptr_eq(&worker.load, load) && worker.is_idle());
+        let may_go = place.filter(|_| workers.len() > least);
+        may_go.map(|at| workers.swap_remove(at)).is_some()
+    }
+}
+
 impl SharedCall {
     /// Ends the instance, with all its calls.
     pub(crate) fn end_instance(&self) {
@@ -207,6 +238,7 @@ impl Worker {
             load: load.clone(),
             meter: meter.clone(),
             cpu_time: u64::try_from(guest.limits().cpu_time.as_nanos()).unwrap_or(u64::MAX),
+            window: Duration::from_secs(guest.pool().reclaim_window_seconds.into()),
             outcomes: Arc::default(),
         };
         let whole = Box::pin(inside.run(seat));
@@ -216,6 +248,10 @@ impl Worker {
             load,
             given: 0,
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.calls() == 0 && !self.jobs.is_closed()
     }
 
     fn calls(&self) -> u32 {
@@ -300,11 +336,12 @@ impl Inside {
         let mut running = FuturesUnordered::<Running<'_>>::new();
         let mut number = 0;
         let mut retired = false;
+        let mut idle = None;
         poll_fn(|cx| {
             self.charge(&mut running)?;
             loop {
                 while let Poll::Ready(Some((end, number))) = Pin::new(&mut running).poll_next(cx) {
-                    self.load.calls.fetch_sub(1, SeqCst);
+                    self.call_ended();
                     let outcome = self.take_outcome(number);
                     match end {
                         End::Done(result) => {
@@ -328,9 +365,10 @@ impl Inside {
                 }
                 match self.jobs.poll_recv(cx) {
                     Poll::Ready(Some(mut job)) => {
+                        idle = None;
                         if job.unwanted.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
                             // Its client left while it was on its way.
-                            self.load.calls.fetch_sub(1, SeqCst);
+                            self.call_ended();
                             continue;
                         }
                         number += 1;
@@ -350,11 +388,47 @@ impl Inside {
                         self.mark_lines(accessor, &running);
                     }
                     Poll::Ready(None) if running.is_empty() => return Poll::Ready(Ok(())),
-                    Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+                    Poll::Ready(None) => return Poll::Pending,
+                    Poll::Pending if running.is_empty() => {
+                        ready!(self.poll_idle(&mut idle, cx));
+                    }
+                    Poll::Pending => {
+                        idle = None;
+                        return Poll::Pending;
+                    }
                 }
             }
         })
         .await
+    }
+
+    fn call_ended(&self) {
+        if self.load.calls.fetch_sub(1, SeqCst) == 1
+            && let Some(guest) = self.guest.upgrade()
+        {
+            guest.neighbours().has_idle();
+        }
+    }
+
+    /// Waits until an instance without a call has to go, and retires it then: its channel closes.
+    fn poll_idle(
+        &self,
+        idle: &mut Option<Pin<Box<tokio::time::Sleep>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if self.window.is_zero() {
+            return Poll::Pending;
+        }
+        let wait = || Box::pin(tokio::time::sleep(self.window));
+        ready!(idle.get_or_insert_with(wait).as_mut().poll(cx));
+        *idle = None;
+        if let Some(guest) = self.guest.upgrade() {
+            let least = guest.pool().reclaim_min_instances as usize;
+            if guest.shared().retire(&self.load, least) {
+                guest.counters.instances_reclaimed.fetch_add(1, Relaxed);
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Charges the time since the last turn of the event loop to the calls, in equal parts.

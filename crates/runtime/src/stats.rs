@@ -22,6 +22,7 @@ pub(crate) struct Counters {
     pub(crate) clients_gone: AtomicU64,
     pub(crate) cpu_nanos: AtomicU64,
     pub(crate) memory_bytes: AtomicU64,
+    pub(crate) instances_reclaimed: AtomicU64,
 }
 
 /// The counters of one guest at one moment. All but the gauges only grow.
@@ -59,6 +60,10 @@ pub struct GuestStats {
     pub memory_bytes: u64,
     /// Lines its log did not take.
     pub log_lines_dropped: u64,
+    /// How often guest code had to wait because of the limit on processor time.
+    pub throttled: u64,
+    /// Idle instances that were ended to give back what they hold.
+    pub instances_reclaimed: u64,
 }
 
 impl Counters {
@@ -110,6 +115,8 @@ impl Counters {
             cpu_nanos: read(&self.cpu_nanos),
             memory_bytes: read(&self.memory_bytes),
             log_lines_dropped: 0,
+            throttled: 0,
+            instances_reclaimed: read(&self.instances_reclaimed),
         }
     }
 }

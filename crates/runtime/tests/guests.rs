@@ -1,6 +1,8 @@
 //! The runtime with real guests: what loads, what answers, and what its limits stop.
 #![allow(clippy::unwrap_used, reason = "in tests, helpers included")]
 
+#[path = "guests/budget.rs"]
+mod budget;
 #[path = "guests/limits.rs"]
 mod limits;
 #[path = "guests/limits_p3.rs"]

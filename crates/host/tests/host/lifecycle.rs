@@ -106,8 +106,8 @@ fn one_component_must_serve_http_and_one_only() {
     });
     let state = rig.settled(&rig.start(service));
     let (reason, message) = failure(&state);
-    assert_eq!(reason, FailureReason::NotSupportedYet);
-    assert!(message.contains("sidecar"), "{message}");
+    assert_eq!(reason, FailureReason::LinkFailed);
+    assert!(message.contains("`main`, `sidecar`"), "{message}");
 }
 
 #[test]

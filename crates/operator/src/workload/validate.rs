@@ -213,6 +213,9 @@ fn limits(
     if memory > 0 {
         checked.memory_bytes = memory << 20;
     }
+    let cpu = resources.and_then(|r| r.cpu_limit).unwrap_or(0);
+    let cpu = u32::try_from(cpu).map_err(|_| negative(path, "localResources.cpuLimit"))?;
+    checked.cpu_millis = (cpu > 0).then_some(cpu);
     let Some(limits) = limits else {
         return Ok(checked);
     };
@@ -377,12 +380,12 @@ mod tests {
     #[test]
     fn what_is_not_served_is_said_first() {
         let problem =
-            problem("{components: [], service: {image: i, localResources: {cpuLimit: 1}}}");
+            problem("{components: [], service: {image: i, limits: {outboundConnections: 1}}}");
         assert_eq!(problem.reason, Reason::NotSupportedYet);
         assert!(
             problem
                 .message
-                .contains("`service.localResources.cpuLimit`")
+                .contains("`service.limits.outboundConnections`")
         );
     }
 

@@ -3,6 +3,7 @@
 //! Bodies are left to the server: what stands here is known before the first byte of one arrives.
 
 mod accept;
+mod info;
 mod options;
 mod query;
 
@@ -12,6 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use accept::{BodyFormat, Output, PatchKind};
+pub use info::Info;
 pub use options::{
     DeleteOptions, FieldValidation, ListOptions, LogOptions, Preconditions, Propagation,
     VersionMatch, WriteOptions,
@@ -102,6 +104,8 @@ pub enum Action {
     Logs(LogOptions),
     PortForward { ports: Vec<u16> },
     Exec,
+    Evict(WriteOptions, BodyFormat),
+    Token(WriteOptions, BodyFormat),
 }
 
 /// Which part of an object is read or written.
@@ -233,7 +237,11 @@ fn resource(
         (Some(_), Some(part)) => subresource(head, &resource, part, &query)?,
     };
     let output = match &action {
-        Action::Logs(_) | Action::PortForward { .. } | Action::Exec => Output::Json,
+        Action::Logs(_)
+        | Action::PortForward { .. }
+        | Action::Exec
+        | Action::Evict(..)
+        | Action::Token(..) => Output::Json,
         _ => accept::output(head.accept, query.get("includeObject"))?,
     };
     Ok(Request::Resource(Box::new(ResourceRequest {
@@ -350,6 +358,14 @@ fn subresource(
             ports: query.ports()?,
         }),
         ("exec" | "attach", "GET" | "POST") => Ok(Action::Exec),
+        ("eviction" | "token", "POST") => {
+            let options = WriteOptions::parse(query, "CreateOptions")?;
+            let format = accept::body(head.content_type)?;
+            Ok(match name {
+                "token" => Action::Token(options, format),
+                _ => Action::Evict(options, format),
+            })
+        }
         _ => Err(Status::method_not_allowed()),
     }
 }

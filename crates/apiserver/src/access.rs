@@ -16,7 +16,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::reviews::USER;
+use crate::identity::ADMIN as USER;
 
 /// Why access could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -245,14 +245,7 @@ fn load(folder: &Path) -> Result<Option<(Pair, Pair)>, AccessError> {
 
 fn save(folder: &Path, authority: &Pair, client: &Pair) -> Result<(), AccessError> {
     let folder = folder.join("pki");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(|source| AccessError::File {
-            path: folder.display().to_string(),
-            source,
-        })?;
+    make_folder(Some(&folder))?;
     let texts = [
         &authority.certificate,
         &authority.key,
@@ -265,8 +258,23 @@ fn save(folder: &Path, authority: &Pair, client: &Pair) -> Result<(), AccessErro
     Ok(())
 }
 
+/// Makes a folder that only its owner can enter.
+pub(crate) fn make_folder(folder: Option<&Path>) -> Result<(), AccessError> {
+    let Some(folder) = folder else {
+        return Ok(());
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|source| AccessError::File {
+            path: folder.display().to_string(),
+            source,
+        })
+}
+
 /// Writes a file of mode 0600 so that it is never seen half.
-fn write_private(path: &Path, text: &str) -> Result<(), AccessError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), AccessError> {
     let failed = |source| AccessError::File {
         path: path.display().to_string(),
         source,

@@ -15,6 +15,7 @@ use crate::definitions;
 use crate::delete::{FOREGROUND, ORPHAN};
 use crate::open::ApiServer;
 use crate::service::Text;
+use crate::service_accounts;
 use crate::store::{Event, EventKind, Key, Query, Stored};
 
 const BATCH: usize = 256;
@@ -109,6 +110,9 @@ impl ApiServer {
         let (objects, revision) = self.store.everything();
         for stored in objects {
             self.look_at(&stored.key).await?;
+            if *stored.key.resource == *"/namespaces" {
+                self.make_default_account(&stored.key.name).await?;
+            }
         }
         Ok(revision)
     }
@@ -127,6 +131,9 @@ impl ApiServer {
     async fn follow(&self, event: &Event) -> Result<(), Status> {
         let object = &event.object;
         if event.kind != EventKind::Deleted {
+            if event.kind == EventKind::Added && *object.key.resource == *"/namespaces" {
+                self.make_default_account(&object.key.name).await?;
+            }
             if event.kind == EventKind::Added && !object.key.namespace.is_empty() {
                 // Its namespace may have begun to go after the check of the request.
                 self.empty_namespace(&object.key.namespace).await?;
@@ -154,6 +161,11 @@ impl ApiServer {
         }
         if !object.key.namespace.is_empty() {
             self.empty_namespace(&object.key.namespace).await?;
+        }
+        if *object.key.resource == *service_accounts::STORAGE
+            && *object.key.name == *service_accounts::DEFAULT
+        {
+            self.make_default_account(&object.key.namespace).await?;
         }
         if *object.key.resource == *"/namespaces" {
             self.empty_namespace(&object.key.name).await?;

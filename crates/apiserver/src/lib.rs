@@ -10,12 +10,16 @@
 mod access;
 mod admit;
 mod answer;
+mod authorize;
 mod body;
 mod collector;
 mod connect;
 mod definitions;
 mod delete;
+mod evict;
 mod forward;
+mod identity;
+mod impersonate;
 mod list;
 mod namespaces;
 mod open;
@@ -24,7 +28,9 @@ mod reviews;
 mod scale;
 mod serve;
 mod service;
+mod service_accounts;
 mod store;
+mod tokens;
 mod watch;
 mod write;
 

@@ -12,10 +12,13 @@ use tokio_util::sync::CancellationToken;
 use waft_apimachinery::registry::Registry;
 use waft_apimachinery::status::Status;
 
+use crate::access::AccessError;
 use crate::admit::Admit;
+use crate::authorize;
 use crate::connect::{Connect, NoConnect};
 use crate::service::{Service, Text};
 use crate::store::{Store, StoreError};
+use crate::tokens::Tokens;
 
 /// What a server is made of.
 #[derive(Clone)]
@@ -61,6 +64,9 @@ pub enum OpenError {
     /// The objects could not be read.
     #[error("the data cannot be read: {0}")]
     Store(#[from] StoreError),
+    /// The key of ServiceAccount tokens could not be made or read.
+    #[error("the key of service accounts: {0}")]
+    Key(#[from] AccessError),
     /// The objects that every server has could not be written.
     #[error("the first objects cannot be written: {0}")]
     Seed(Status),
@@ -73,6 +79,7 @@ pub struct ApiServer {
     pub(crate) connect: Arc<dyn Connect>,
     pub(crate) admit: Vec<Arc<dyn Admit>>,
     pub(crate) body_bytes: usize,
+    pub(crate) tokens: Tokens,
     pub(crate) closing: CancellationToken,
     lock: Option<File>,
 }
@@ -80,17 +87,22 @@ pub struct ApiServer {
 /// The namespaces that every server has.
 pub(crate) const NAMESPACES: [&str; 3] = ["default", "kube-system", "kube-public"];
 
+/// The roles and bindings that every server has, from a real one.
+const POLICY: &str = include_str!("../data/policy.json");
+
 impl ApiServer {
     /// Opens the data folder, or an empty server in memory, and starts the background work.
     pub async fn open(config: Config) -> Result<Arc<ApiServer>, OpenError> {
         let lock = config.data_dir.as_deref().map(lock_folder).transpose()?;
         let store = Store::open(config.data_dir.as_deref(), config.history_bytes)?;
+        let tokens = Tokens::open(config.data_dir.as_deref())?;
         let server = Arc::new(ApiServer {
             store,
             registry: RwLock::new(Arc::new(Registry::builtin())),
             connect: config.connect,
             admit: config.admit,
             body_bytes: config.body_bytes,
+            tokens,
             closing: CancellationToken::new(),
             lock,
         });
@@ -128,16 +140,33 @@ impl ApiServer {
         self.registry.read().clone()
     }
 
+    /// Makes what every server has, and what of it is missing: together, so that it costs one
+    /// write of the disk or two.
     async fn seed(&self) -> Result<(), Status> {
-        for name in NAMESPACES {
+        let namespaces = NAMESPACES.map(|name| {
             let object =
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-            match self.create_internal("", "namespaces", None, object).await {
-                Ok(_) => {}
-                Err(status) if status.code == 409 => {}
-                Err(status) => return Err(status),
+            ("", "namespaces", object)
+        });
+        let policy: Vec<Value> =
+            serde_json::from_str(POLICY).map_err(|error| Status::internal(error.to_string()))?;
+        let policy = policy.into_iter().map(|object| {
+            let plural = match object["kind"] == "ClusterRole" {
+                true => "clusterroles",
+                false => "clusterrolebindings",
+            };
+            (authorize::GROUP, plural, object)
+        });
+        let all = namespaces.into_iter().chain(policy);
+        let all = all.map(|(group, plural, object)| async move {
+            match self.create_internal(group, plural, None, object).await {
+                Err(status) if status.code != 409 => Err(status),
+                _ => Ok(()),
             }
-        }
+        });
+        futures::future::try_join_all(all).await?;
+        let accounts = NAMESPACES.map(|name| self.make_default_account(name));
+        futures::future::try_join_all(accounts).await?;
         Ok(())
     }
 

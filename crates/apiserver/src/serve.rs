@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,8 +18,10 @@ use waft_apimachinery::status::Status;
 
 use crate::access::{Access, AccessError};
 use crate::answer;
+use crate::identity::User;
 use crate::open::ApiServer;
 use crate::service::Body;
+use crate::tokens::ISSUER;
 
 /// How long a client may take to get through the TLS handshake, or to send a request's head.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,15 +77,14 @@ impl ApiServer {
         let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await else {
             return;
         };
-        let known = stream
-            .get_ref()
-            .1
-            .peer_certificates()
-            .is_some_and(|chain| !chain.is_empty());
+        let chain = stream.get_ref().1.peer_certificates();
+        let certified = chain
+            .and_then(|chain| User::of_certificate(chain.first()?))
+            .map(Arc::new);
         let server = self.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let server = server.clone();
-            async move { Ok::<_, Infallible>(server.admit_caller(request, known).await) }
+            let (server, certified) = (server.clone(), certified.clone());
+            async move { Ok::<_, Infallible>(server.admit_caller(request, certified).await) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
         builder
@@ -107,18 +109,36 @@ impl ApiServer {
         }
     }
 
-    /// Only the two probes are for everyone.
+    /// Finds out who asks. Only the two probes are for everyone.
     async fn admit_caller(
         self: &Arc<Self>,
-        request: Request<Incoming>,
-        known: bool,
+        mut request: Request<Incoming>,
+        certified: Option<Arc<User>>,
     ) -> Response<Body> {
-        if !known && !matches!(request.uri().path(), "/livez" | "/readyz") {
-            return answer::status(&Status::unauthorized());
+        let probe = matches!(request.uri().path(), "/livez" | "/readyz");
+        let user = match certified {
+            Some(user) => Some(user),
+            None => self.bearer(request.headers()).map(Arc::new),
+        };
+        match user {
+            Some(user) => {
+                request.extensions_mut().insert(user);
+            }
+            None if probe => {}
+            None => return answer::status(&Status::unauthorized()),
         }
         match self.service().call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// Whose token the request carries.
+    fn bearer(&self, headers: &HeaderMap) -> Option<User> {
+        let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.split_once(' ')?;
+        let token = token.trim();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+            .then(|| self.user_of_token(token, &[ISSUER.to_owned()]))?
     }
 }

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, Request, Response};
-use waft_apimachinery::request::{self, Action, Head, Part, ResourceRequest};
+use waft_apimachinery::request::{self, Action, Head, Info, Part, ResourceRequest};
 use waft_apimachinery::status::Status;
 use waft_apimachinery::{discovery, openapi, request::Request as Asked};
 
 use crate::answer;
+use crate::identity::User;
 use crate::open::ApiServer;
 
 /// The body of answers, and what requests' bodies are turned into.
@@ -56,6 +57,8 @@ where
 
 /// What accompanies a request through the server.
 pub(crate) struct Text {
+    /// Who asks.
+    pub(crate) user: Arc<User>,
     /// Who writes, when no field manager is named.
     pub(crate) agent: String,
     /// For the client's eyes.
@@ -65,6 +68,7 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn internal() -> Text {
         Text {
+            user: User::internal(),
             agent: "waft".into(),
             warnings: Vec::new(),
         }
@@ -73,7 +77,10 @@ impl Text {
 
 impl ApiServer {
     async fn answer(self: &Arc<Self>, parts: Parts, body: Body) -> Response<Body> {
+        let user = parts.extensions.get::<Arc<User>>().cloned();
         let mut text = Text {
+            // What comes without a user comes from this process.
+            user: user.unwrap_or_else(User::internal),
             agent: agent(&parts),
             warnings: Vec::new(),
         };
@@ -94,11 +101,17 @@ impl ApiServer {
         if self.closing.is_cancelled() {
             return Err(Status::service_unavailable("the server is shutting down"));
         }
+        if let Some(other) = self.impersonated(&text.user, &parts.headers)? {
+            text.user = Arc::new(other);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let info = Info::read(parts.method.as_str(), parts.uri.path(), query);
+        self.authorize(&text.user, &info)?;
         let registry = self.registry();
         let head = Head {
             method: parts.method.as_str(),
             path: parts.uri.path(),
-            query: parts.uri.query().unwrap_or_default(),
+            query,
             accept: header(&parts, &ACCEPT),
             content_type: header(&parts, &CONTENT_TYPE),
         };
@@ -181,7 +194,8 @@ impl ApiServer {
             Action::Create(options, format) => {
                 let body = self.read_object(body, format, &resource).await?;
                 if resource.review {
-                    return Ok(answer::json(201, &crate::reviews::answer(&resource, body)?));
+                    let answer = self.review(&resource, namespace, body, &text.user)?;
+                    return Ok(answer::json(201, &answer));
                 }
                 let value = self
                     .create(&resource, namespace, body, &options, text)
@@ -224,6 +238,18 @@ impl ApiServer {
                 self.read_delete_options(body, format, &mut options).await?;
                 self.delete_collection(&resource, namespace, &list, &options, text)
                     .await
+            }
+            Action::Token(options, format) => {
+                let body = self.read_object(body, format, &resource).await?;
+                let namespace = namespace.unwrap_or_default();
+                let token = self.issue_token(namespace, &name, body, &options)?;
+                Ok(answer::json(201, &token))
+            }
+            Action::Evict(options, format) => {
+                let body = self.read_object(body, format, &resource).await?;
+                let namespace = namespace.unwrap_or_default();
+                let done = self.evict(namespace, &name, &body, &options, text).await?;
+                Ok(answer::json(201, &done))
             }
             Action::Logs(options) => {
                 self.get_value(&resource, namespace, &name)?;

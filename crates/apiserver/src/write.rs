@@ -10,7 +10,7 @@ use serde_json::Value;
 use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::meta::{self, Birth};
 use waft_apimachinery::registry::Resource;
-use waft_apimachinery::request::{FieldValidation, Part, WriteOptions};
+use waft_apimachinery::request::{FieldValidation, Info, Part, WriteOptions};
 use waft_apimachinery::status::{FieldError, Status};
 
 use crate::admit;
@@ -181,6 +181,7 @@ impl ApiServer {
                 Ok(stored) => stored,
                 Err(_) if resource.rules.create_on_update && part == Part::Whole => {
                     meta::metadata_mut(&mut body).shift_remove("resourceVersion");
+                    self.authorize_creation(&change, text)?;
                     let value = self
                         .create_prepared(&change, body, Operation::Update, text)
                         .await?;
@@ -316,6 +317,9 @@ impl ApiServer {
         old: Option<&Value>,
         text: &mut Text,
     ) -> Result<(), Status> {
+        if operation != admit::Operation::Delete {
+            self.check_grants(change, new, old, &text.user)?;
+        }
         if self.admit.is_empty() {
             return Ok(());
         }
@@ -333,6 +337,26 @@ impl ApiServer {
                 .extend(hook.admit(operation, &id, new, old).await?);
         }
         Ok(())
+    }
+
+    /// Whoever updates or applies an object that is not there must be allowed to create it.
+    pub(crate) fn authorize_creation(
+        &self,
+        change: &Change<'_>,
+        text: &Text,
+    ) -> Result<(), Status> {
+        let resource = change.resource;
+        let info = Info {
+            verb: "create".into(),
+            resource_request: true,
+            group: resource.group.clone(),
+            version: resource.version.clone(),
+            resource: resource.plural.clone(),
+            namespace: change.namespace.unwrap_or_default().to_owned(),
+            name: change.name.to_owned(),
+            ..Info::default()
+        };
+        self.authorize(&text.user, &info)
     }
 
     /// What other parts of the server must know of a write before it is answered.

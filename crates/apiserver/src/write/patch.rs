@@ -97,6 +97,7 @@ impl ApiServer {
         text: &mut Text,
     ) -> Result<Value, Status> {
         let resource = change.resource;
+        self.authorize_creation(change, text)?;
         let applied = applied(change, body)?;
         if !meta::text(&applied, "uid").is_empty() {
             return Err(Status::conflict(

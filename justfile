@@ -38,9 +38,9 @@ test *ARGS:
 install:
     tests/env/testenv install debian kubectl js py
 
-# Build the components of the examples again
+# Build the components of the examples again, without the paths of this machine
 examples:
-    cd guests && cargo build --release --locked
+    cd guests && RUSTFLAGS="--remap-path-prefix=$HOME=~" cargo build --release --locked
     cp guests/target/wasm32-wasip2/release/hello_p2.wasm examples/hello/hello.wasm
     cp guests/target/wasm32-wasip2/release/hello_p3.wasm examples/http-trigger/hello-p3.wasm
 

@@ -120,7 +120,14 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "waft-benches",
-        may_use: &[],
+        may_use: &[
+            "waft-capabilities",
+            "waft-guests",
+            "waft-host",
+            "waft-ir",
+            "waft-oci",
+            "waft-runtime",
+        ],
         never: &[],
         never_directly: &[],
     },

@@ -1,0 +1,115 @@
+//! Idle workloads on one host, driven through its `HostLink`: how long they take to start, what
+//! each holds, and how long a random one takes to its first response.
+//!
+//! ```text
+//! cargo run --release -p waft-benches --bin density -- [--quick]
+//! ```
+#![forbid(unsafe_code)]
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Result;
+use waft_benches::{
+    client::{Client, Exchange},
+    host::{Rig, workload},
+    process::held,
+    report::{flag, ms, quantile},
+};
+use waft_ir::Pool;
+
+/// First requests that are measured.
+const SAMPLES: usize = 200;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, mode, count, images] = &arguments[..]
+        && mode == "measure"
+    {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        return runtime.block_on(measure(count.parse()?, images.parse()?));
+    }
+    let counts: &[u32] = if flag("--quick") {
+        &[1000]
+    } else {
+        &[1000, 10_000]
+    };
+    for count in counts {
+        for images in [1, 100] {
+            // A process each: what one allocated is not the next one's.
+            let own = std::env::current_exe()?;
+            let status = std::process::Command::new(own)
+                .args(["measure", &count.to_string(), &images.to_string()])
+                .status()?;
+            anyhow::ensure!(status.success(), "{count} workloads: {status}");
+        }
+    }
+    Ok(())
+}
+
+async fn measure(count: usize, images: usize) -> Result<()> {
+    let caches = std::env::temp_dir().join("waft-bench-density");
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir_all(&caches)?;
+    let images = copies(folder.path(), images)?;
+    let rig = Rig::new(&caches, &[folder.path().to_owned()])?;
+    // Compiles what is not cached, and makes what is made once.
+    for (at, image) in images.iter().enumerate() {
+        let id = rig.start(workload(&format!("warm-{at}"), image, Pool::default()));
+        rig.running_one(&id).await?;
+        rig.stop(&id);
+    }
+    rig.running(0).await?;
+
+    let me = std::process::id();
+    let before = held(me)?;
+    let began = Instant::now();
+    let mut ids = Vec::new();
+    for at in 0..count {
+        let image = &images[at % images.len()];
+        ids.push(rig.start(workload(&format!("w{at}"), image, Pool::default())));
+    }
+    rig.running(count).await?;
+    let took = began.elapsed();
+    let after = held(me)?;
+    let hosts = ids.iter().enumerate();
+    rig.route(hosts.map(|(at, id)| (format!("w{at}.localhost"), id.clone())));
+
+    let mut client = Client::connect(rig.address).await?;
+    let mut times = Vec::new();
+    for sample in 0..SAMPLES {
+        // A step without a common divisor visits them in an order without a pattern.
+        let at = sample * 7919 % count;
+        let exchange = Exchange::get(&format!("w{at}.localhost"), "Hello from Waft!\n");
+        let sent = Instant::now();
+        client.exchange(&exchange).await?;
+        times.push(sent.elapsed());
+    }
+    println!(
+        "{count} workloads of {} images: started in {}, {:.1} KiB each, {} threads, {} files and {} \
+         mappings more; first response p50 {}, p99 {}",
+        images.len(),
+        ms(took),
+        after.resident.saturating_sub(before.resident) as f64 / 1024.0 / count as f64,
+        after.threads.saturating_sub(before.threads),
+        after.files.saturating_sub(before.files),
+        after.mappings.saturating_sub(before.mappings),
+        ms(quantile(&mut times, 0.5)),
+        ms(quantile(&mut times, 0.99)),
+    );
+    Ok(())
+}
+
+/// So many components that do the same and are not the same bytes.
+fn copies(folder: &Path, count: usize) -> Result<Vec<PathBuf>> {
+    let copies = (0..count).map(|at| {
+        let path = folder.join(format!("{at}.wasm"));
+        std::fs::write(&path, waft_guests::with_image_name(&format!("copy-{at}")))?;
+        Ok(path)
+    });
+    copies.collect()
+}

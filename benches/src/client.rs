@@ -1,0 +1,181 @@
+//! HTTP clients that check every answer.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, body::Incoming, client::conn::http1::SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinSet};
+
+/// A request that is sent again and again, and the only answer that is right.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// Host name.
+    pub host: String,
+    /// Path and query.
+    pub path: String,
+    /// Body of the request; with one it is a POST.
+    pub body: Bytes,
+    /// Body of the answer.
+    pub expected: Bytes,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+/// What came of some load.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// Answers, all of them right.
+    pub answers: u64,
+    /// How long it was.
+    pub took: Duration,
+    /// How long each answer took.
+    pub latencies: Vec<Duration>,
+}
+
+impl Exchange {
+    /// A GET of `/`.
+    pub fn get(host: &str, expected: &'static str) -> Self {
+        Self {
+            host: host.into(),
+            path: "/".into(),
+            body: Bytes::new(),
+            expected: Bytes::from_static(expected.as_bytes()),
+        }
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>> {
+        let method = if self.body.is_empty() { "GET" } else { "POST" };
+        Ok(Request::builder()
+            .method(method)
+            .uri(&self.path)
+            .header("host", &self.host)
+            .body(Full::new(self.body.clone()))?)
+    }
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Ends with the sender; what goes wrong shows as a failed request.
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    /// Sends the request and checks the answer.
+    ///
+    /// # Errors
+    /// If the answer is not the right one.
+    pub async fn exchange(&mut self, exchange: &Exchange) -> Result<()> {
+        self.sender.ready().await?;
+        let response = self.sender.send_request(exchange.request()?).await?;
+        check(response, exchange).await
+    }
+}
+
+async fn check(response: hyper::Response<Incoming>, exchange: &Exchange) -> Result<()> {
+    let status = response.status();
+    let reason = response.headers().get("x-waft-reason").cloned();
+    let body = response.into_body().collect().await?.to_bytes();
+    ensure!(status == 200, "{}: {status} {reason:?}", exchange.host);
+    ensure!(
+        body == exchange.expected,
+        "{}: {} bytes that are not the right ones",
+        exchange.host,
+        body.len()
+    );
+    Ok(())
+}
+
+/// Sends over so many connections, each as fast as it is answered, for so long.
+///
+/// # Errors
+/// If one answer is not the right one.
+pub async fn closed_loop(
+    address: SocketAddr,
+    exchange: &Exchange,
+    connections: usize,
+    time: Duration,
+) -> Result<Load> {
+    let exchange = Arc::new(exchange.clone());
+    let mut tasks = JoinSet::new();
+    for _ in 0..connections {
+        let mut client = Client::connect(address).await?;
+        client.exchange(&exchange).await?;
+        let exchange = exchange.clone();
+        tasks.spawn(async move {
+            let (began, mut latencies) = (Instant::now(), Vec::new());
+            while began.elapsed() < time {
+                let sent = Instant::now();
+                client.exchange(&exchange).await?;
+                latencies.push(sent.elapsed());
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let began = Instant::now();
+    let mut load = Load::default();
+    while let Some(done) = tasks.join_next().await {
+        load.latencies.extend(done.context("a client failed")??);
+    }
+    load.took = began.elapsed();
+    load.answers = load.latencies.len() as u64;
+    Ok(load)
+}
+
+/// Sends so many requests a second, whether or not earlier ones are answered, and measures from the
+/// time that each was due.
+///
+/// # Errors
+/// If one answer is not the right one.
+pub async fn open_loop(
+    address: SocketAddr,
+    exchange: &Exchange,
+    per_second: u32,
+    time: Duration,
+) -> Result<Load> {
+    /// Connections that take turns.
+    const CONNECTIONS: u32 = 50;
+    let exchange = Arc::new(exchange.clone());
+    let mut tasks = JoinSet::new();
+    let interval = Duration::from_secs(1) * CONNECTIONS / per_second;
+    let start = Instant::now() + Duration::from_millis(100);
+    for number in 0..CONNECTIONS {
+        let mut client = Client::connect(address).await?;
+        let exchange = exchange.clone();
+        tasks.spawn(async move {
+            let (mut due, mut latencies) = (start + interval * number / CONNECTIONS, Vec::new());
+            while due < start + time {
+                tokio::time::sleep_until(due.into()).await;
+                client.exchange(&exchange).await?;
+                latencies.push(due.elapsed());
+                due += interval;
+            }
+            anyhow::Ok(latencies)
+        });
+    }
+    let mut load = Load::default();
+    while let Some(done) = tasks.join_next().await {
+        load.latencies.extend(done.context("a client failed")??);
+    }
+    load.took = start.elapsed();
+    load.answers = load.latencies.len() as u64;
+    Ok(load)
+}

@@ -119,6 +119,7 @@ mod tests {
             environment: values(&[("c", "environment"), ("d", "environment")]),
             config: values(&[("b", "component"), ("c", "component")]),
             grants: vec![grant.clone()],
+            egress: Arc::default(),
             log: Arc::new(Nowhere),
         };
         assert_eq!(

@@ -53,6 +53,7 @@ fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
         environment: pairs(&[("shared", "environment")]),
         config: pairs(&[("shared", "component"), ("own", "component")]),
         grants,
+        egress: Arc::default(),
         log,
     }
 }

@@ -126,6 +126,10 @@ pub(crate) struct UpArguments {
     #[arg(long)]
     pub(crate) allow_host_loopback: bool,
 
+    /// Certificate authorities, in PEM, that workloads' requests trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    pub(crate) outbound_ca: Vec<PathBuf>,
+
     /// NATS server for the interfaces that use one [default: embedded]
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Option<String>,

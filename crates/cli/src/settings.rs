@@ -96,6 +96,7 @@ pub(crate) fn up(arguments: &UpArguments) -> UpOptions {
         host_path_roots: arguments.host_path_root.clone(),
         allow_host_loopback: arguments.allow_host_loopback,
         nats: arguments.nats.clone(),
+        outbound_ca: arguments.outbound_ca.clone(),
         redis: arguments.redis.clone(),
         ..UpOptions::default()
     }

@@ -58,6 +58,8 @@ pub struct HostConfig {
     pub log_dir: Option<PathBuf>,
     /// How long a workload that is stopped may go on with its requests.
     pub stop_grace: Duration,
+    /// Whether guests may reach the ports of the machine's loopback that their manifest lists.
+    pub allow_host_loopback: bool,
     /// Where lifecycles and timers run.
     pub control_runtime: Handle,
     /// Where connections and guests run.
@@ -68,6 +70,9 @@ pub struct HostConfig {
 pub struct Host {
     config: HostConfig,
     serving: Arc<Serving>,
+    /// The engine does not keep it.
+    #[expect(dead_code, reason = "held for the engine")]
+    inside: Arc<http::Inside>,
     starter: Starter,
     logs: Logs,
     info: watch::Sender<Arc<BTreeMap<HostId, HostInfo>>>,
@@ -97,16 +102,21 @@ impl Host {
         let events = Arc::new(Events::new());
         let logs = Logs::start(config.log_dir.clone(), events.clone())?;
         let serving = Arc::new(Serving::new(config.id.clone(), events));
+        let inside = Arc::new(http::Inside(serving.clone()));
+        let routes: Weak<http::Inside> = Arc::downgrade(&inside);
+        engine.set_local_routes(routes);
         let first = info::read(&config);
         let host = Arc::new_cyclic(|itself| Self {
             itself: itself.clone(),
             starter: Starter {
-                engine,
+                engine: engine.clone(),
+                allow_host_loopback: config.allow_host_loopback,
                 store,
                 states: serving.states.clone(),
                 guest_runtime: config.guest_runtime.clone(),
             },
             info: watch::Sender::new(Arc::new(BTreeMap::from([(config.id.clone(), first)]))),
+            inside,
             serving,
             logs,
             workloads: Mutex::default(),

@@ -5,6 +5,7 @@ mod body;
 mod connection;
 mod framing;
 mod head;
+mod inside;
 mod request_id;
 mod router;
 mod server;
@@ -13,6 +14,7 @@ mod signals;
 mod wire;
 
 pub(crate) use connection::serve;
+pub(crate) use inside::Inside;
 pub(crate) use router::Router;
 pub(crate) use server::{accept, places};
 pub(crate) use service::Entry;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use waft_ir::{Failure, FailureReason, Phase, Workload};
 use waft_oci::Store;
-use waft_runtime::{Command, Compiled, Engine, Guest, GuestSpec};
+use waft_runtime::{Command, Compiled, EgressPolicy, Engine, Guest, GuestSpec};
 
 use crate::{
     log::{Sink, WorkloadLog},
@@ -18,6 +18,8 @@ use crate::{
 /// What starting needs.
 pub(crate) struct Starter {
     pub(crate) engine: Engine,
+    /// Whether guests may reach the machine's loopback.
+    pub(crate) allow_host_loopback: bool,
     pub(crate) store: Store,
     pub(crate) states: Arc<StateBoard>,
     /// Where guests run, the code of their start included.
@@ -86,10 +88,14 @@ impl Starter {
 
         let links = members.iter().zip(&compiled).enumerate();
         let linked = try_join_all(links.map(async |(position, (member, compiled))| {
-            let spec = guest_spec(workload, member, Arc::new(Sink(log.component(position))));
-            let linked = self
-                .link(compiled, spec, roles.runs == Some(position))
-                .await;
+            let sink = Arc::new(Sink(log.component(position)));
+            let linked = match self.guest_spec(workload, member, sink) {
+                Ok(spec) => {
+                    let runs = roles.runs == Some(position);
+                    self.link(compiled, spec, runs).await
+                }
+                Err(failure) => Err(failure),
+            };
             linked.map_err(|failure| member.about(failure))
         }))
         .await?;
@@ -124,6 +130,34 @@ impl Starter {
         Ok(started)
     }
 
+    /// What the manifest gives to one member of a workload.
+    fn guest_spec(
+        &self,
+        workload: &Workload,
+        member: &Member<'_>,
+        log: Arc<Sink>,
+    ) -> Result<GuestSpec, Failure> {
+        let mut pool = member.pool;
+        if member.is_service {
+            // One instance is kept and serves all requests that come at a time.
+            pool.size = 1;
+            pool.max_concurrency = member.limits.max_in_flight;
+        }
+        let egress = EgressPolicy::new(member.resources, self.allow_host_loopback)
+            .map_err(|invalid| Failure::new(FailureReason::StartFailed, invalid.to_string()))?;
+        Ok(GuestSpec {
+            workload: workload.key(),
+            component: member.name.into(),
+            pool,
+            limits: member.limits.clone(),
+            environment: member.resources.environment.clone(),
+            config: member.resources.config.clone(),
+            grants: workload.grants.clone(),
+            egress: Arc::new(egress),
+            log,
+        })
+    }
+
     async fn link(
         &self,
         compiled: &Compiled,
@@ -146,26 +180,6 @@ impl Starter {
                 "the host failed while it linked the component: please report this",
             ))
         })
-    }
-}
-
-/// What the manifest gives to one member of a workload.
-fn guest_spec(workload: &Workload, member: &Member<'_>, log: Arc<Sink>) -> GuestSpec {
-    let mut pool = member.pool;
-    if member.is_service {
-        // One instance is kept and serves all requests that come at a time.
-        pool.size = 1;
-        pool.max_concurrency = member.limits.max_in_flight;
-    }
-    GuestSpec {
-        workload: workload.key(),
-        component: member.name.into(),
-        pool,
-        limits: member.limits.clone(),
-        environment: member.resources.environment.clone(),
-        config: member.resources.config.clone(),
-        grants: workload.grants.clone(),
-        log,
     }
 }
 

@@ -7,7 +7,7 @@ mod text;
 use std::sync::Arc;
 
 use waft_ir::Phase;
-use waft_runtime::{GuestStats, TrapReason};
+use waft_runtime::{Denied, GuestStats, TrapReason};
 
 use crate::{
     running::{BUCKETS, Counters},
@@ -18,7 +18,7 @@ use text::{Kind, Text};
 /// A metric of a guest: its name, type, help, and how to read it.
 type GuestMetric = (&'static str, Kind, &'static str, fn(&GuestStats) -> u64);
 
-const GUEST_METRICS: [GuestMetric; 9] = [
+const GUEST_METRICS: [GuestMetric; 12] = [
     (
         "waft_guest_calls_total",
         Kind::Counter,
@@ -72,6 +72,24 @@ const GUEST_METRICS: [GuestMetric; 9] = [
         Kind::Counter,
         "Lines of log past limits.logBytesPerSecond.",
         |s| s.log_lines_dropped,
+    ),
+    (
+        "waft_egress_requests_total",
+        Kind::Counter,
+        "Outgoing HTTP requests that were answered.",
+        |s| s.egress.requests,
+    ),
+    (
+        "waft_egress_connections",
+        Kind::Gauge,
+        "Outgoing connections that are open.",
+        |s| s.egress.connections,
+    ),
+    (
+        "waft_egress_over_limit_total",
+        Kind::Counter,
+        "Connections refused by limits.outboundConnections.",
+        |s| s.egress.over_limit,
     ),
 ];
 
@@ -221,6 +239,18 @@ fn write_guests(text: &mut Text, stats: &[(String, GuestStats)]) {
             let count = stats.traps_of(reason);
             if count > 0 {
                 text.value(&format!("{labels},kind=\"{reason:?}\""), count);
+            }
+        }
+    }
+    text.metric(
+        "waft_egress_denied_total",
+        Kind::Counter,
+        "Requests, look-ups and connections denied, by reason.",
+    );
+    for (labels, stats) in stats {
+        for (reason, count) in Denied::ALL.iter().zip(stats.egress.denied) {
+            if count > 0 {
+                text.value(&format!("{labels},reason=\"{}\"", reason.as_str()), count);
             }
         }
     }

@@ -37,6 +37,8 @@ pub struct UpOptions {
     pub host_path_roots: Vec<PathBuf>,
     /// Whether guests may reach ports of the machine's loopback that their manifest lists.
     pub allow_host_loopback: bool,
+    /// Files in PEM with certificate authorities that guests' requests trust beside the system's.
+    pub outbound_ca: Vec<PathBuf>,
     /// URL of a NATS server for the interfaces that want one.
     pub nats: Option<String>,
     /// URL of a Redis server for the interfaces that want one.
@@ -62,6 +64,7 @@ impl Default for UpOptions {
             file_roots: Vec::new(),
             host_path_roots: Vec::new(),
             allow_host_loopback: false,
+            outbound_ca: Vec::new(),
             nats: None,
             redis: None,
             grace: Duration::from_secs(10),

@@ -284,7 +284,6 @@ impl Platform {
 fn without_effect(options: &UpOptions) -> impl Iterator<Item = &'static str> {
     [
         ("--host-path-root", !options.host_path_roots.is_empty()),
-        ("--allow-host-loopback", options.allow_host_loopback),
         ("--nats", options.nats.is_some()),
         ("--redis", options.redis.is_some()),
     ]

@@ -3,7 +3,7 @@
 //! Pure, and the only place that knows: as the pieces get served, lines leave this file. An object
 //! that uses one of these says so by name, and nothing of it is started.
 
-use waft_api::{Component, HostInterface, Limits, LocalResources, WorkloadSpec};
+use waft_api::{Component, HostInterface, LocalResources, WorkloadSpec};
 
 /// Host interface packages that can be granted.
 const SERVED_PACKAGES: [(&str, &str); 9] = [
@@ -29,7 +29,7 @@ pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
     }
     if let Some(service) = &spec.service {
         let resources = service.local_resources.as_ref();
-        of_both(resources, service.limits.as_ref(), "service", &mut found);
+        of_both(resources, "service", &mut found);
     }
     if !spec.volumes.is_empty() {
         found.push("volumes".into());
@@ -40,44 +40,26 @@ pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
 fn of_component(component: &Component, found: &mut Vec<String>) {
     let path = format!("components[{}]", component.name);
     let resources = component.local_resources.as_ref();
-    of_both(resources, component.limits.as_ref(), &path, found);
+    of_both(resources, &path, found);
 }
 
 /// What components and services have in common.
-fn of_both(
-    resources: Option<&LocalResources>,
-    limits: Option<&Limits>,
-    path: &str,
-    found: &mut Vec<String>,
-) {
+fn of_both(resources: Option<&LocalResources>, path: &str, found: &mut Vec<String>) {
     if let Some(resources) = resources {
         let fields = of_resources(resources).into_iter();
         found.extend(fields.map(|field| format!("{path}.localResources.{field}")));
-    }
-    if let Some(limits) = limits {
-        let fields = of_limits(limits).into_iter();
-        found.extend(fields.map(|field| format!("{path}.limits.{field}")));
     }
 }
 
 fn of_resources(resources: &LocalResources) -> Vec<&'static str> {
     let fields = [
         (!resources.volume_mounts.is_empty(), "volumeMounts"),
-        (!resources.allowed_hosts.is_empty(), "allowedHosts"),
         (
             !resources.allowed_ip_name_lookups.is_empty(),
             "allowedIpNameLookups",
         ),
-        (
-            !resources.allowed_host_loopback_ports.is_empty(),
-            "allowedHostLoopbackPorts",
-        ),
     ];
     set(&fields)
-}
-
-fn of_limits(limits: &Limits) -> Vec<&'static str> {
-    set(&[(limits.outbound_connections.is_some(), "outboundConnections")])
 }
 
 fn set(fields: &[(bool, &'static str)]) -> Vec<&'static str> {
@@ -124,7 +106,10 @@ mod tests {
                 cpuLimit: 250
                 config: {a: b}
                 environment: {config: {A: b}}
-              limits: {requestTimeout: 3s, cpuTime: 1s, queue: 3, bodyBytes: 7}
+                allowedHosts: ['*']
+                allowedHostLoopbackPorts: ['80']
+              limits:
+                {requestTimeout: 3s, cpuTime: 1s, queue: 3, bodyBytes: 7, outboundConnections: 3}
             hostInterfaces:
             - {namespace: wasi, package: http, interfaces: [incoming-handler, outgoing-handler]}
             - {namespace: wasi, package: config, interfaces: [store]}
@@ -147,24 +132,18 @@ mod tests {
               image: i
               localResources:
                 volumeMounts: [{name: v, mountPath: /v}]
-                allowedHosts: ['*']
                 allowedIpNameLookups: ['*']
-                allowedHostLoopbackPorts: ['80']
-              limits: {outboundConnections: 3}
             hostInterfaces:
             - {namespace: wasi, package: keyvalue, interfaces: [store]}
-            service: {image: s, limits: {outboundConnections: 1}}
+            service: {image: s, localResources: {allowedIpNameLookups: ['*']}}
             volumes: [{name: v, ephemeral: {}}]
             ",
         );
         let wanted = [
             "components[a].localResources.volumeMounts",
-            "components[a].localResources.allowedHosts",
             "components[a].localResources.allowedIpNameLookups",
-            "components[a].localResources.allowedHostLoopbackPorts",
-            "components[a].limits.outboundConnections",
             "hostInterfaces[wasi:keyvalue]",
-            "service.limits.outboundConnections",
+            "service.localResources.allowedIpNameLookups",
             "volumes",
         ];
         assert_eq!(unserved(&spec), wanted);

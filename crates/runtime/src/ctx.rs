@@ -16,6 +16,7 @@ use crate::{
     capability::Slot,
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
     log::{InstanceLog, LineStream},
+    outgoing::{self, Network, Sending},
     stats::Counters,
 };
 
@@ -23,7 +24,7 @@ use crate::{
 pub struct Ctx {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    hooks: Egress,
+    hooks: Hooks,
     table: ResourceTable,
     limiter: Limiter,
     log: Arc<InstanceLog>,
@@ -36,22 +37,14 @@ pub(crate) struct Given {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) slots: Vec<Option<Slot>>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) network: Arc<Network>,
 }
 
-/// Outbound HTTP. Nothing is granted, so every request is denied with the interface's own error.
-struct Egress;
-
-type SendRequest = Box<
-    dyn Future<
-            Output = Result<
-                (
-                    http::Response<WasiBody>,
-                    Box<dyn Future<Output = Result<(), Error>> + Send>,
-                ),
-                Error,
-            >,
-        > + Send,
->;
+/// What `wasi:http` asks its host: which headers are the host's own, and where requests go.
+struct Hooks {
+    network: Arc<Network>,
+    log: Arc<InstanceLog>,
+}
 
 impl Ctx {
     /// The state of a new instance: no files, no network, no arguments.
@@ -73,7 +66,10 @@ impl Ctx {
         Self {
             wasi,
             http,
-            hooks: Egress,
+            hooks: Hooks {
+                network: given.network.clone(),
+                log: log.clone(),
+            },
             table,
             limiter: Limiter::new(limits, given.counters.clone()),
             log,
@@ -142,7 +138,7 @@ impl WasiHttpView for Ctx {
     }
 }
 
-impl WasiHttpHooks for Egress {
+impl WasiHttpHooks for Hooks {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
         is_forbidden(name)
     }
@@ -153,11 +149,11 @@ impl WasiHttpHooks for Egress {
 
     fn send_request(
         &mut self,
-        _: http::Request<WasiBody>,
-        _: Option<RequestOptions>,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> SendRequest {
-        Box::new(async { Err(Error::HttpRequestDenied) })
+    ) -> Sending {
+        outgoing::send(&self.network, &self.log, request, options)
     }
 }
 

@@ -14,7 +14,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::error::Context as _;
 
 use crate::{
-    CallError, Command, Compiled, Ctx, Guest, GuestSpec, Registry,
+    CallError, Command, Compiled, Ctx, Guest, GuestSpec, LocalRoutes, Registry, Resolve,
     cache::{Cache, WasmHash},
     classify,
     compile::Workers,
@@ -23,6 +23,7 @@ use crate::{
     epoch::Ticker,
     imports,
     instance::Pre,
+    outgoing::{Network, Outside},
     room::Neighbours,
 };
 
@@ -35,12 +36,15 @@ pub struct EngineConfig {
     pub compile_workers: usize,
     /// Instances there is room for, over all guests; 0 = 1000.
     pub max_instances: u32,
+    /// Files in PEM with certificate authorities that outgoing TLS trusts beside the system's.
+    pub extra_ca: Vec<PathBuf>,
 }
 
 /// An engine that still takes capabilities.
 pub struct EngineBuilder {
     config: EngineConfig,
     registry: Registry,
+    resolver: Option<Arc<dyn Resolve>>,
 }
 
 /// The engine. Clones are the same engine.
@@ -56,6 +60,7 @@ struct EngineInner {
     cache: Option<Cache>,
     loaded: Mutex<HashMap<WasmHash, Loaded>>,
     guests: Arc<Neighbours>,
+    outside: Arc<Outside>,
 }
 
 /// A component that is loaded as long as somebody uses it. The lock is held while it is compiled,
@@ -68,12 +73,18 @@ impl EngineBuilder {
         Self {
             config,
             registry: Registry::default(),
+            resolver: None,
         }
     }
 
     /// The capabilities it will have.
     pub fn registry(&mut self) -> &mut Registry {
         &mut self.registry
+    }
+
+    /// Looks up names for outgoing requests, in the place of the machine's resolver.
+    pub fn resolver(&mut self, resolver: Arc<dyn Resolve>) {
+        self.resolver = Some(resolver);
     }
 
     /// Sets up wasmtime and its threads.
@@ -94,6 +105,8 @@ impl EngineBuilder {
                 ))
             })?),
         };
+        let outside = Outside::new(self.resolver, self.config.extra_ca);
+        outside.check()?;
         Ok(Engine(Arc::new(EngineInner {
             engine,
             linker,
@@ -103,6 +116,7 @@ impl EngineBuilder {
             cache,
             loaded: Mutex::default(),
             guests: Arc::default(),
+            outside: Arc::new(outside),
         })))
     }
 }
@@ -204,6 +218,11 @@ impl Engine {
         }
         let pre = self.resolve(compiled)?;
         let slots = inner.registry.bind(&spec)?;
+        let network = Network::new(
+            inner.outside.clone(),
+            spec.egress.clone(),
+            spec.limits.outbound_connections,
+        );
         Ok(Guest::new(
             inner.engine.clone(),
             inner.ticker.clone(),
@@ -211,6 +230,7 @@ impl Engine {
             pre,
             spec,
             slots,
+            Arc::new(network),
             inner.guests.clone(),
         ))
     }
@@ -236,6 +256,12 @@ impl Engine {
             *known = Some(pre);
         }
         Ok(known.clone())
+    }
+
+    /// Lets guests reach the workloads of this host by the names of their routes, without a
+    /// connection. The first call counts; the engine does not keep them alive.
+    pub fn set_local_routes(&self, routes: Weak<dyn LocalRoutes>) {
+        self.0.outside.set_routes(routes);
     }
 
     /// The interfaces that capabilities offer, without those that are always linked.

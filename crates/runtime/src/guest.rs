@@ -13,7 +13,8 @@ use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    Body, CallError, Compiled, Ctx, GuestStats, HttpVersion, LogSink, ResponseBody, TrapReason,
+    Body, CallError, Compiled, Ctx, EgressPolicy, GuestStats, HttpVersion, LogSink, ResponseBody,
+    TrapReason,
     admission::Admission,
     body::into_wasi,
     call::{Answer, Call, Seat},
@@ -22,6 +23,7 @@ use crate::{
     epoch::{Meter, Metered, Ticker},
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
+    outgoing::Network,
     quota::Quota,
     room::{Neighbours, Reclaimed, Search},
     shared::{SharedCall, SharedInstances},
@@ -46,6 +48,8 @@ pub struct GuestSpec {
     pub config: BTreeMap<String, String>,
     /// The workload's `hostInterfaces` entries.
     pub grants: Vec<CapabilityGrant>,
+    /// Where it may send.
+    pub egress: Arc<EgressPolicy>,
     /// Where its lines go.
     pub log: Arc<dyn LogSink>,
 }
@@ -91,6 +95,7 @@ impl Guest {
         pre: Option<Pre>,
         spec: GuestSpec,
         slots: Vec<Option<Slot>>,
+        network: Arc<Network>,
         neighbours: Arc<Neighbours>,
     ) -> Self {
         let limits = &spec.limits;
@@ -106,6 +111,7 @@ impl Guest {
             environment: spec.environment.clone().into_iter().collect(),
             slots,
             counters: counters.clone(),
+            network,
         });
         let inner = Arc::new(GuestInner {
             engine,
@@ -136,6 +142,7 @@ impl Guest {
         GuestStats {
             log_lines_dropped: self.0.spec.log.dropped(),
             throttled: self.0.quota.as_ref().map_or(0, |quota| quota.waits()),
+            egress: self.0.given.network.stats(),
             ..self.0.counters.snapshot()
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{CallError, TrapReason};
+use crate::{CallError, EgressStats, TrapReason};
 
 /// Live counters; each is written by whoever sees the event, never under a lock.
 #[derive(Debug, Default)]
@@ -64,6 +64,8 @@ pub struct GuestStats {
     pub throttled: u64,
     /// Idle instances that were ended to give back what they hold.
     pub instances_reclaimed: u64,
+    /// What it sent out.
+    pub egress: EgressStats,
 }
 
 impl Counters {
@@ -117,6 +119,7 @@ impl Counters {
             log_lines_dropped: 0,
             throttled: 0,
             instances_reclaimed: read(&self.instances_reclaimed),
+            egress: EgressStats::default(),
         }
     }
 }

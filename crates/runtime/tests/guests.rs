@@ -9,6 +9,8 @@ mod limits;
 mod limits_p3;
 #[path = "guests/load.rs"]
 mod load;
+#[path = "guests/outgoing.rs"]
+mod outgoing;
 #[path = "guests/pool.rs"]
 mod pool;
 #[path = "guests/serve.rs"]

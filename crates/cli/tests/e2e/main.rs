@@ -17,6 +17,7 @@ mod first_response;
 mod foreign;
 mod hostile;
 mod kubectl;
+mod outbound;
 mod seeds;
 mod services;
 mod support;

@@ -13,7 +13,6 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use waft_runtime::{BodyError, ResponseBody};
 
@@ -25,8 +24,8 @@ use crate::{
 };
 
 /// A request body of limited size.
-pub(super) struct LimitedBody {
-    inner: Incoming,
+pub(super) struct LimitedBody<B> {
+    inner: B,
     left: Option<u64>,
     exceeded: Arc<AtomicBool>,
 }
@@ -71,9 +70,9 @@ pub(crate) struct Record {
     pub(crate) path: String,
 }
 
-impl LimitedBody {
+impl<B> LimitedBody<B> {
     /// Also returns the flag that tells whether the body was too large.
-    pub(super) fn new(inner: Incoming, limit: Option<u64>) -> (Self, Arc<AtomicBool>) {
+    pub(super) fn new(inner: B, limit: Option<u64>) -> (Self, Arc<AtomicBool>) {
         let exceeded = Arc::new(AtomicBool::new(false));
         let body = Self {
             inner,
@@ -84,7 +83,7 @@ impl LimitedBody {
     }
 }
 
-impl Body for LimitedBody {
+impl<B: Body<Data = Bytes> + Unpin> Body for LimitedBody<B> {
     type Data = Bytes;
     type Error = BodyError;
 

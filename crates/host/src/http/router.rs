@@ -56,6 +56,11 @@ impl Router {
         }
     }
 
+    /// Whether a route has a normalised host and a path.
+    pub(crate) fn knows(&self, host: &str, path: &str) -> bool {
+        self.table.load().routes.find(host, path).is_some()
+    }
+
     /// The next replica in turn of the route for a normalised host and a path.
     pub(crate) fn find(
         &self,

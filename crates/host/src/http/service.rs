@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, UPGRADE},
     uri::Authority,
 };
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http_body::Body;
 use waft_ir::{WorkloadId, normalize_host};
 use waft_runtime::{CallInfo, ResponseBody, request_body};
 
@@ -46,20 +46,26 @@ impl ConnectionService {
     /// Answers one request. Dropping the future, because the client left, ends the guest's call.
     /// The request is counted in at once, not at the first poll: before that hyper looks for the
     /// end of the stream.
-    pub(crate) fn answer(
+    pub(crate) fn answer<B>(
         self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> {
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
         let (active, refused) = self.signals.begin();
         self.answer_begun(request, active, refused)
     }
 
-    async fn answer_begun(
+    async fn answer_begun<B>(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<B>,
         active: Active,
         refused: Option<Reason>,
-    ) -> Result<Response<AnswerBody>, Infallible> {
+    ) -> Result<Response<AnswerBody>, Infallible>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
         let mut finish = Finish::new(active, self.serving.unrouted.clone());
         let request_id = request_id::of(request.headers());
         if self.serving.events.wanted() {
@@ -84,12 +90,15 @@ impl ConnectionService {
         })
     }
 
-    async fn route(
+    async fn route<B>(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<B>,
         request_id: Arc<str>,
         finish: &mut Finish,
-    ) -> Result<(Response<ResponseBody>, Arc<RunningWorkload>), Reason> {
+    ) -> Result<(Response<ResponseBody>, Arc<RunningWorkload>), Reason>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
         let target = self.target(&request)?;
         let workload = target.workload;
         finish.in_flight = Some(workload.enter());
@@ -130,7 +139,7 @@ impl ConnectionService {
         }
     }
 
-    fn target(&self, request: &Request<Incoming>) -> Result<Target, Reason> {
+    fn target<B>(&self, request: &Request<B>) -> Result<Target, Reason> {
         let running = self.serving.running.load();
         let host = host_of(request)?;
         if let Entry::Pinned(id) = &self.entry {
@@ -153,7 +162,7 @@ impl ConnectionService {
         }
     }
 
-    fn record(&self, request: &Request<Incoming>, request_id: Arc<str>) -> Record {
+    fn record<B>(&self, request: &Request<B>, request_id: Arc<str>) -> Record {
         let host = host_of(request).ok().flatten().and_then(normalize_host);
         Record {
             events: self.serving.events.clone(),
@@ -167,7 +176,7 @@ impl ConnectionService {
 
 /// The host that a request names, unless it contradicts itself. The target's own goes before the
 /// header: RFC 9112, 3.2.2.
-fn host_of(request: &Request<Incoming>) -> Result<Option<&str>, Reason> {
+fn host_of<B>(request: &Request<B>) -> Result<Option<&str>, Reason> {
     let mut headers = request.headers().get_all(HOST).iter();
     let header = match (headers.next(), headers.next()) {
         (_, Some(_)) => return Err(Reason::InvalidHost),
@@ -204,7 +213,7 @@ fn is_authority(host: &str) -> bool {
 }
 
 /// Makes the `Host` header agree with an absolute target.
-fn prefer_target_authority(request: &mut Request<Incoming>) {
+fn prefer_target_authority<B>(request: &mut Request<B>) {
     if request.version() >= Version::HTTP_2 {
         return;
     }
@@ -220,7 +229,7 @@ fn prefer_target_authority(request: &mut Request<Incoming>) {
 }
 
 /// Whether a request wants to leave HTTP. `Upgrade: h2c` may be passed over: RFC 9110, 7.8.
-fn is_upgrade(request: &Request<Incoming>) -> bool {
+fn is_upgrade<B>(request: &Request<B>) -> bool {
     if request.method() == Method::CONNECT {
         return true;
     }

@@ -62,6 +62,7 @@ impl Rig {
             environment: None,
             log_dir: Some(folder.path().join("logs")),
             stop_grace,
+            allow_host_loopback: false,
             control_runtime: RUNTIME.handle().clone(),
             guest_runtime: RUNTIME.handle().clone(),
         };

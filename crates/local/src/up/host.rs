@@ -79,6 +79,7 @@ pub(super) fn open(
         environment: options.environment.clone(),
         log_dir: Some(data_dir.join("logs")),
         stop_grace: STOP_GRACE,
+        allow_host_loopback: options.allow_host_loopback,
         control_runtime: Handle::current(),
         guest_runtime: guests.handle()?,
     };
@@ -92,6 +93,7 @@ pub(super) fn open(
 fn engine(options: &UpOptions) -> Result<Engine, UpError> {
     let mut builder = EngineBuilder::new(EngineConfig {
         cache_dir: Some(options.cache_dir.join("compiled")),
+        extra_ca: options.outbound_ca.clone(),
         ..EngineConfig::default()
     });
     waft_capabilities::register_all(&mut builder);

@@ -169,7 +169,11 @@ fn resources(
         }
     }
     let mut environment = BTreeMap::new();
+    let mut built = waft_ir::LocalResources::default();
     if let Some(raw) = raw {
+        built.allowed_hosts = raw.allowed_hosts.clone();
+        built.allowed_name_lookups = raw.allowed_ip_name_lookups.clone();
+        built.allowed_loopback_ports = raw.allowed_host_loopback_ports.clone();
         config.extend(raw.config.clone());
         if let Some(layer) = &raw.environment {
             environment = Layers::of_layer(layer).resolve(&inputs.sources)?;
@@ -179,7 +183,7 @@ fn resources(
     Ok(waft_ir::LocalResources {
         environment,
         config,
-        ..waft_ir::LocalResources::default()
+        ..built
     })
 }
 

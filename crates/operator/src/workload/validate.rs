@@ -188,6 +188,30 @@ fn check_service(service: &Service) -> Result<CheckedService<'_>, Problem> {
     })
 }
 
+/// The schema knows the forms of egress grants, but not which numbers are ports.
+fn check_ports(resources: &LocalResources, path: &str) -> Result<(), Problem> {
+    let of_hosts = resources.allowed_hosts.iter().filter_map(|entry| {
+        let (_, port) = entry.trim_end_matches('/').rsplit_once(':')?;
+        let is_number = port.bytes().all(|b| b.is_ascii_digit());
+        is_number.then_some(("allowedHosts", entry, port))
+    });
+    let of_loopback = resources.allowed_host_loopback_ports.iter().map(|entry| {
+        let port = entry
+            .split_once('/')
+            .map_or(entry.as_str(), |(port, _)| port);
+        ("allowedHostLoopbackPorts", entry, port)
+    });
+    for (field, entry, port) in of_hosts.chain(of_loopback) {
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(Problem::invalid(format!(
+                "`{path}.localResources.{field}` has the entry `{entry}`; a port is a number from \
+                 1 to 65535"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn pull_policy(text: Option<&str>, path: &str) -> Result<PullPolicy, Problem> {
     Ok(match text.unwrap_or_default() {
         "" | names::PULL_IF_NOT_PRESENT => PullPolicy::IfNotPresent,
@@ -206,6 +230,9 @@ fn limits(
     resources: Option<&LocalResources>,
     path: &str,
 ) -> Result<waft_ir::Limits, Problem> {
+    if let Some(resources) = resources {
+        check_ports(resources, path)?;
+    }
     let mut checked = waft_ir::Limits::default();
     let memory = resources.and_then(|r| r.memory_limit_mb).unwrap_or(0);
     let memory =
@@ -258,6 +285,11 @@ fn limits(
         "tableElements",
     )?;
     checked.header_bytes = count(limits.header_bytes, checked.header_bytes, "headerBytes")?;
+    checked.outbound_connections = count(
+        limits.outbound_connections,
+        checked.outbound_connections,
+        "outboundConnections",
+    )?;
     if let Some(body) = limits.body_bytes {
         checked.body_bytes = Some(bytes(body, "bodyBytes")?);
     }
@@ -336,6 +368,14 @@ mod tests {
             ("{name: a, image: ''}", "components[a].image"),
             ("{name: ../a, image: i}", "`../a`"),
             (
+                "{name: a, image: i, localResources: {allowedHosts: ['a.b:70000']}}",
+                "`a.b:70000`",
+            ),
+            (
+                "{name: a, image: i, localResources: {allowedHostLoopbackPorts: ['0/udp']}}",
+                "`0/udp`",
+            ),
+            (
                 "{name: a, image: i, limits: {cpuTime: 0s}}",
                 "limits.cpuTime",
             ),
@@ -379,13 +419,14 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_said_first() {
-        let problem =
-            problem("{components: [], service: {image: i, limits: {outboundConnections: 1}}}");
+        let problem = problem(
+            "{components: [], service: {image: i, localResources: {allowedIpNameLookups: ['*']}}}",
+        );
         assert_eq!(problem.reason, Reason::NotSupportedYet);
         assert!(
             problem
                 .message
-                .contains("`service.limits.outboundConnections`")
+                .contains("`service.localResources.allowedIpNameLookups`")
         );
     }
 

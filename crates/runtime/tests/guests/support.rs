@@ -49,6 +49,7 @@ pub(crate) fn spec() -> (GuestSpec, Arc<Lines>) {
         environment: BTreeMap::from([("COLOUR".into(), "green".into())]),
         config: BTreeMap::new(),
         grants: Vec::new(),
+        egress: Arc::default(),
         log: lines.clone(),
     };
     (spec, lines)

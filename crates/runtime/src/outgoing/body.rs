@@ -1,0 +1,130 @@
+//! The body of a response: while it is read its connection is in use, afterwards it waits for the
+//! next request.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use super::{
+    Network,
+    pool::{Key, Sender, of_hyper},
+};
+
+/// How long a server may take until its connection can be used again.
+const UNTIL_READY: Duration = Duration::from_secs(1);
+
+struct Received {
+    inner: Incoming,
+    connection: Option<Connection>,
+    patience: Duration,
+    /// Set up only when the server makes the guest wait.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+struct Connection {
+    sender: Sender,
+    key: Key,
+    network: Arc<Network>,
+}
+
+/// The response, with a body that gives the connection back.
+pub(super) fn receive(
+    response: Response<Incoming>,
+    sender: Sender,
+    key: Key,
+    network: Arc<Network>,
+    patience: Duration,
+) -> Response<WasiBody> {
+    let connection = Connection {
+        sender,
+        key,
+        network,
+    };
+    response.map(|inner| {
+        let mut body = Received {
+            inner,
+            connection: Some(connection),
+            patience,
+            timer: None,
+        };
+        if body.inner.is_end_stream() {
+            body.give_back();
+        }
+        body.boxed_unsync()
+    })
+}
+
+impl Received {
+    fn give_back(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        if matches!(connection.sender, Sender::Http2(_)) {
+            // It was never taken away.
+            return;
+        }
+        if connection.sender.is_ready() {
+            return connection.keep();
+        }
+        tokio::spawn(async move {
+            let ready = connection.sender.ready();
+            if let Ok(true) = tokio::time::timeout(UNTIL_READY, ready).await {
+                connection.keep();
+            }
+        });
+    }
+}
+
+impl Connection {
+    fn keep(self) {
+        self.network.pool().give(self.key, self.sender);
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.timer = None;
+                if frame.is_none() || self.inner.is_end_stream() {
+                    self.give_back();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(of_hyper)))
+            }
+            Poll::Pending => {
+                let patience = self.patience;
+                let timer = self.timer.get_or_insert_with(|| {
+                    Box::pin(tokio::time::sleep_until(Instant::now() + patience))
+                });
+                ready!(timer.as_mut().poll(cx));
+                self.connection = None;
+                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

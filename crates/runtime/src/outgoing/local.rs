@@ -1,0 +1,127 @@
+//! Requests from one workload to another on the same host, by the name of a route: no connection,
+//! no name look-up, the same answer as from outside.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::{Body, BodyError, body::into_wasi};
+
+/// Workloads that call each other may be nested so deep; past it, they are taken for a loop.
+pub(super) const MAX_DEPTH: u8 = 16;
+
+/// Pieces of a body on their way.
+const FRAMES: usize = 2;
+
+tokio::task_local! {
+    /// How many workloads called each other to get here.
+    static DEPTH: u8;
+}
+
+/// The workloads that serve HTTP on this host. Implemented by the host.
+#[async_trait]
+pub trait LocalRoutes: Send + Sync {
+    /// Whether a route has this host, as [`waft_ir::normalize_host`] gives it, and path.
+    fn serves(&self, host: &str, path: &str) -> bool;
+
+    /// Answers a request as if it had come from outside. Dropping the future ends the call.
+    async fn answer(&self, request: Request<Body>) -> Response<Body>;
+}
+
+/// The depth at which the guest that is running now was called.
+pub(super) fn depth() -> u8 {
+    DEPTH.try_with(|depth| *depth).unwrap_or(0)
+}
+
+/// Answers in a task of its own: one guest can't be driven from within another.
+pub(super) async fn answer(
+    routes: Arc<dyn LocalRoutes>,
+    request: Request<WasiBody>,
+    depth: u8,
+) -> Result<Response<WasiBody>, Error> {
+    let (mut parts, body) = request.into_parts();
+    parts.version = Version::HTTP_11;
+    let body = body.map_err(|_| BodyError::ClientGone).boxed_unsync();
+    let request = Request::from_parts(parts, body);
+    let (head, head_is_known) = oneshot::channel();
+    let (frames, received) = mpsc::channel(FRAMES);
+    let whole = async move {
+        let (parts, mut body) = routes.answer(request).await.into_parts();
+        let size = body.size_hint();
+        if head.send((parts, size)).is_err() {
+            return;
+        }
+        while let Some(frame) = body.frame().await {
+            let failed = frame.is_err();
+            if frames.send(frame).await.is_err() || failed {
+                return;
+            }
+        }
+    };
+    let task = Task(tokio::spawn(DEPTH.scope(depth + 1, whole)));
+    let (mut parts, size) = head_is_known
+        .await
+        .map_err(|_| Error::ConnectionTerminated)?;
+    for name in wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS {
+        // They are about a connection, and there was none.
+        parts.headers.remove(name);
+    }
+    let body = Received {
+        frames: received,
+        left: size,
+        _task: task,
+    };
+    Ok(Response::from_parts(parts, into_wasi(body.boxed_unsync())))
+}
+
+/// Ends the other guest's call when nobody reads its answer any more.
+struct Task(JoinHandle<()>);
+
+/// The body as the caller reads it.
+struct Received {
+    frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
+    left: SizeHint,
+    _task: Task,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl http_body::Body for Received {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.frames.poll_recv(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && let Some(left) = self.left.exact()
+        {
+            self.left = SizeHint::with_exact(left.saturating_sub(data.len() as u64));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.clone()
+    }
+}

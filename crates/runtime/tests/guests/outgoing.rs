@@ -1,0 +1,438 @@
+//! Outgoing HTTP: what is granted arrives, what is not is denied with the interface's own error.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Version, header::LOCATION};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use waft_ir::{LocalResources, LogSource};
+use waft_runtime::{
+    Denied, EgressPolicy, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, Resolve,
+    request_body,
+};
+
+use crate::support::{self, Lines};
+
+/// Names and what they resolve to, one answer after another; the last stays.
+#[derive(Default)]
+struct Names(Mutex<HashMap<String, Vec<IpAddr>>>);
+
+#[async_trait]
+impl Resolve for Names {
+    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let mut names = self.0.lock();
+        let answers = names.get_mut(name).ok_or(io::ErrorKind::NotFound)?;
+        let answer = answers[0];
+        if answers.len() > 1 {
+            answers.remove(0);
+        }
+        Ok(vec![answer])
+    }
+}
+
+/// An engine whose names are the test's own.
+struct Rig {
+    engine: Engine,
+    names: Arc<Names>,
+}
+
+/// A server on the machine's own address, which is no loopback address.
+struct Origin {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::with(EngineConfig::default())
+    }
+
+    fn with(config: EngineConfig) -> Self {
+        let names = Arc::new(Names::default());
+        let mut builder = EngineBuilder::new(config);
+        builder.resolver(names.clone());
+        Self {
+            engine: builder.build().unwrap(),
+            names,
+        }
+    }
+
+    fn name(&self, name: &str, answers: &[&str]) {
+        let answers = answers.iter().map(|text| text.parse().unwrap()).collect();
+        self.names.0.lock().insert(name.into(), answers);
+    }
+
+    async fn guest(&self, name: &str, hosts: &[&str]) -> (Guest, Arc<Lines>) {
+        self.guest_with(name, hosts, |_| ()).await
+    }
+
+    async fn guest_with(
+        &self,
+        name: &str,
+        hosts: &[&str],
+        change: impl FnOnce(&mut GuestSpec),
+    ) -> (Guest, Arc<Lines>) {
+        let wasm = waft_guests::bytes(name);
+        let compiled = self.engine.load(wasm.into(), name).await.unwrap();
+        let (mut spec, lines) = support::spec();
+        let resources = LocalResources {
+            allowed_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..LocalResources::default()
+        };
+        spec.egress = Arc::new(EgressPolicy::new(&resources, false).unwrap());
+        change(&mut spec);
+        (self.engine.link(&compiled, spec).await.unwrap(), lines)
+    }
+}
+
+/// The machine's address to the outside. No packet is sent to find it.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("198.51.100.1:9").ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+}
+
+impl Origin {
+    /// `None`, said on stderr, on a machine without a network.
+    async fn start(tls: Option<TlsAcceptor>) -> Option<Self> {
+        let Some(ip) = own_address() else {
+            waft_guests::skip("the machine has no address but loopback");
+            return None;
+        };
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = connections.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Relaxed);
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                    let service = service_fn(answer);
+                    // Clients that don't trust the certificate are part of the tests.
+                    match tls {
+                        None => server
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await
+                            .ok(),
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => server
+                                .serve_connection(TokioIo::new(stream), service)
+                                .await
+                                .ok(),
+                            Err(_) => None,
+                        },
+                    };
+                });
+            }
+        });
+        Some(Self {
+            address,
+            connections,
+        })
+    }
+
+    fn port(&self) -> u16 {
+        self.address.port()
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let host = match parts.version {
+        Version::HTTP_2 => parts.uri.authority().map(|a| a.as_str().to_owned()),
+        _ => parts.headers["host"].to_str().map(Into::into).ok(),
+    };
+    let text = format!(
+        "{:?} {} {} host={} body={}",
+        parts.version,
+        parts.method,
+        parts.uri.path(),
+        host.unwrap_or_default(),
+        String::from_utf8_lossy(&body)
+    );
+    let response = Response::builder();
+    let response = match parts.uri.path() {
+        "/redirect" => response
+            .status(302)
+            .header(LOCATION, "http://169.254.169.254/latest/meta-data/"),
+        _ => response,
+    };
+    Ok(response.body(Full::new(text.into())).unwrap())
+}
+
+async fn get(guest: &Guest, target: &str) -> String {
+    let request = support::request(target, request_body(Full::new(Bytes::new())));
+    let response = guest.handle(request, support::info("r1")).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn denied(guest: &Guest, reason: Denied) -> u64 {
+    let at = Denied::ALL.iter().position(|known| *known == reason);
+    guest.stats().egress.denied[at.unwrap()]
+}
+
+#[tokio::test]
+async fn a_granted_host_is_reached_by_both_generations() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    rig.name("origin.test", &[&origin.address.ip().to_string()]);
+    let url = format!("http://origin.test:{}", origin.port());
+    for name in ["fetch-p2", "fetch-p3"] {
+        let (guest, _) = rig.guest(name, &["origin.test"]).await;
+        assert_eq!(
+            get(&guest, &format!("/?{url}/path")).await,
+            format!(
+                "200 HTTP/1.1 GET /path host=origin.test:{} body=",
+                origin.port()
+            ),
+        );
+        assert_eq!(
+            get(&guest, &format!("/post?{url}")).await,
+            format!(
+                "200 HTTP/1.1 POST / host=origin.test:{} body=hello",
+                origin.port()
+            ),
+        );
+        assert_eq!(guest.stats().egress.requests, 2, "{name}");
+        assert_eq!(guest.stats().egress.denied, [0; 6], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_denied_counted_and_logged() {
+    let rig = Rig::new();
+    for (name, code) in [
+        ("fetch-p2", "ErrorCode::HttpRequestDenied"),
+        ("fetch-p3", "ErrorCode::HttpRequestDenied"),
+    ] {
+        let (guest, lines) = rig.guest(name, &["other.test"]).await;
+        assert_eq!(get(&guest, "/?http://origin.test/").await, code, "{name}");
+        assert_eq!(denied(&guest, Denied::NotGranted), 1);
+        let host = lines.of(LogSource::Host);
+        assert!(
+            host[0].1.contains("http://origin.test:80 denied"),
+            "{host:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn connections_are_used_again_and_belong_to_one_guest() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    let target = format!("/many?10&http://{}/", origin.address);
+    let host = origin.address.ip().to_string();
+    for expected in 1..=2 {
+        let (guest, _) = rig.guest("fetch-p2", &[&host]).await;
+        assert_eq!(get(&guest, &target).await, "10");
+        assert_eq!(get(&guest, &target).await, "10");
+        assert_eq!(origin.connections.load(Relaxed), expected);
+        assert_eq!(guest.stats().egress.connections, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_private_address_needs_a_host_written_out() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    rig.name("a.origin.test", &[&origin.address.ip().to_string()]);
+    let by_name = format!("/?http://a.origin.test:{}/", origin.port());
+    let by_address = format!("/?http://{}/", origin.address);
+    let address = origin.address.ip().to_string();
+    for (grant, target, reached) in [
+        ("*", &by_name, false),
+        ("*.origin.test", &by_name, false),
+        ("a.origin.test", &by_name, true),
+        ("*", &by_address, false),
+        (address.as_str(), &by_address, true),
+    ] {
+        let (guest, _) = rig.guest("fetch-p2", &[grant]).await;
+        let answer = get(&guest, target).await;
+        let expected = if reached {
+            "200 "
+        } else {
+            "ErrorCode::DestinationIpProhibited"
+        };
+        assert!(answer.starts_with(expected), "{grant}: {answer}");
+        assert_eq!(
+            denied(&guest, Denied::PrivateNeedsName),
+            u64::from(!reached)
+        );
+    }
+}
+
+#[tokio::test]
+async fn names_that_lead_to_the_machine_or_its_metadata_are_denied() {
+    let rig = Rig::new();
+    for address in [
+        "127.0.0.1",
+        "::1",
+        "0.0.0.0",
+        "::",
+        "169.254.169.254",
+        "::ffff:127.0.0.1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::7f00:1",
+        "fe80::1",
+        "fd00:ec2::254",
+        "255.255.255.255",
+    ] {
+        rig.name("evil.test", &[address]);
+        // Written out, which is the widest grant there is.
+        let (guest, _) = rig.guest("fetch-p2", &["evil.test"]).await;
+        let answer = get(&guest, "/?http://evil.test:1/").await;
+        assert_eq!(answer, "ErrorCode::DestinationIpProhibited", "{address}");
+        assert_eq!(denied(&guest, Denied::Forbidden), 1, "{address}");
+    }
+    // In the notations that resolvers know, and as it stands.
+    for host in [
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "169.254.169.254",
+        "[::ffff:a9fe:a9fe]",
+    ] {
+        rig.name(host, &["127.0.0.1"]);
+        let (guest, _) = rig.guest("fetch-p2", &["*"]).await;
+        let answer = get(&guest, &format!("/?http://{host}:1/")).await;
+        assert_eq!(answer, "ErrorCode::DestinationIpProhibited", "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_mind_is_checked_each_time() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    let own = origin.address.ip().to_string();
+    rig.name("rebind.test", &[&own, "127.0.0.1"]);
+    let target = format!("/?http://rebind.test:{}/", origin.port());
+    let (first, _) = rig.guest("fetch-p2", &["rebind.test"]).await;
+    assert!(get(&first, &target).await.starts_with("200 "));
+    let (second, _) = rig.guest("fetch-p2", &["rebind.test"]).await;
+    assert_eq!(
+        get(&second, &target).await,
+        "ErrorCode::DestinationIpProhibited"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_to_the_guest_and_followed_by_nobody() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    let host = origin.address.ip().to_string();
+    let (guest, _) = rig.guest("fetch-p2", &[&host, "*"]).await;
+    let answer = get(&guest, &format!("/?http://{}/redirect", origin.address)).await;
+    assert!(answer.starts_with("302 "), "{answer}");
+    let answer = get(&guest, "/?http://169.254.169.254/latest/meta-data/").await;
+    assert_eq!(answer, "ErrorCode::DestinationIpProhibited");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    let host = origin.address.ip().to_string();
+    let (guest, _) = rig.guest("fetch-p2", &[&host]).await;
+    for (target, code) in [
+        (
+            "/connect?http://ADDRESS/",
+            "ErrorCode::HttpRequestMethodInvalid",
+        ),
+        ("/?ftp://ADDRESS/", "ErrorCode::HttpProtocolError"),
+        ("/?http://user@ADDRESS/", "ErrorCode::HttpRequestUriInvalid"),
+        ("/?http://127.0.0.1:1/", "ErrorCode::ConnectionRefused"),
+    ] {
+        let target = target.replace("ADDRESS", &origin.address.to_string());
+        assert_eq!(get(&guest, &target).await, code, "{target}");
+    }
+    let fine = format!("/?http://{}/", origin.address);
+    assert!(get(&guest, &fine).await.starts_with("200 "));
+}
+
+#[tokio::test]
+async fn connections_are_limited() {
+    let Some(origin) = Origin::start(None).await else {
+        return;
+    };
+    let rig = Rig::new();
+    let host = origin.address.ip().to_string();
+    let limit = |spec: &mut GuestSpec| spec.limits.outbound_connections = 2;
+    let (guest, _) = rig.guest_with("fetch-p2", &[&host], limit).await;
+    let target = format!("/hold?3&http://{}/", origin.address);
+    assert_eq!(get(&guest, &target).await, "2");
+    assert_eq!(guest.stats().egress.over_limit, 1);
+    // One after another they all find a place.
+    let target = format!("/many?5&http://{}/", origin.address);
+    assert_eq!(get(&guest, &target).await, "5");
+}
+
+#[tokio::test]
+async fn tls_trusts_the_system_and_extra_authorities() {
+    let made = rcgen::generate_simple_self_signed(["secure.test".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, made.cert.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let Some(origin) = Origin::start(Some(TlsAcceptor::from(Arc::new(config)))).await else {
+        return;
+    };
+    let own = origin.address.ip().to_string();
+    for (extra_ca, name, expected) in [
+        (
+            vec![file.clone()],
+            "secure.test",
+            "200 HTTP/2.0 GET / host=secure.test",
+        ),
+        (vec![], "secure.test", "ErrorCode::TlsCertificateError"),
+        (vec![file], "other.test", "ErrorCode::TlsCertificateError"),
+    ] {
+        let rig = Rig::with(EngineConfig {
+            extra_ca,
+            ..EngineConfig::default()
+        });
+        rig.name(name, &[&own]);
+        let (guest, _) = rig.guest("fetch-p2", &[name]).await;
+        let answer = get(&guest, &format!("/?https://{name}:{}/", origin.port())).await;
+        assert!(answer.starts_with(expected), "{name}: {answer}");
+    }
+}

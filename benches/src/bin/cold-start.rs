@@ -32,7 +32,10 @@ async fn main() -> Result<()> {
         "{:<10} {:<28} {:>9} {:>9}",
         "guest", "", "running", "answered"
     );
-    for guest in ["hello-p2", "hello-p3"] {
+    for (guest, answer) in [
+        ("hello-p2", "Hello from Waft!\n"),
+        ("hello-p3", "Hello from Waft, by WASI 0.3!\n"),
+    ] {
         let image = waft_guests::path(guest);
         let mut all: [Vec<Times>; 3] = Default::default();
         for _ in 0..runs {
@@ -41,11 +44,11 @@ async fn main() -> Result<()> {
             for times in &mut all[..2] {
                 // A new engine: it finds on disk what the one before it compiled.
                 let rig = Rig::new(folder.path(), &files)?;
-                times.push(start(&rig, "first", &image).await?);
+                times.push(start(&rig, "first", &image, answer).await?);
             }
             let rig = Rig::new(folder.path(), &files)?;
-            start(&rig, "first", &image).await?;
-            all[2].push(start(&rig, "second", &image).await?);
+            start(&rig, "first", &image, answer).await?;
+            all[2].push(start(&rig, "second", &image, answer).await?);
         }
         let names = ["compiled", "cached on disk", "used by another workload"];
         for (name, times) in names.iter().zip(all) {
@@ -61,8 +64,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-async fn start(rig: &Rig, name: &str, image: &Path) -> Result<Times> {
-    let exchange = Exchange::get(HOST, "Hello from Waft!\n");
+async fn start(rig: &Rig, name: &str, image: &Path, answer: &'static str) -> Result<Times> {
+    let exchange = Exchange::get(HOST, answer);
     let mut client = Client::connect(rig.address).await?;
     let workload = workload(name, image, Pool::default());
     rig.route([(HOST.into(), workload.id.clone())]);

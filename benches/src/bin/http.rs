@@ -188,9 +188,10 @@ fn cases() -> Result<Vec<Case>> {
         is_p3,
     };
     let hello = Exchange::get(HOST, HELLO);
+    let hello_p3 = Exchange::get(HOST, "Hello from Waft, by WASI 0.3!\n");
     let mut cases = vec![
         case("hello-p2", "hello-p2", &hello, false),
-        case("hello-p3", "hello-p3", &hello, true),
+        case("hello-p3", "hello-p3", &hello_p3, true),
         case("echo-1mib", "echo-p2", &echo, false),
     ];
     if let Some(image) = waft_guests::foreign(Language::JavaScript) {

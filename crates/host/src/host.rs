@@ -31,7 +31,7 @@ use crate::{
     event::{Event, Events},
     http::{self, Entry},
     info,
-    lifecycle::{Started, Starter},
+    lifecycle::{Started, Starter, Turns},
     log::{Logs, WorkloadLog},
     member::members,
     metrics,
@@ -93,7 +93,6 @@ struct Entered {
     stop: CancellationToken,
     /// Tries again after a failure.
     retry: Arc<Notify>,
-    components: u64,
 }
 
 impl Host {
@@ -101,7 +100,11 @@ impl Host {
     pub fn new(config: HostConfig, engine: Engine, store: Store) -> io::Result<Arc<Self>> {
         let events = Arc::new(Events::new());
         let logs = Logs::start(config.log_dir.clone(), events.clone())?;
-        let serving = Arc::new(Serving::new(config.id.clone(), events));
+        let serving = Arc::new(Serving::new(
+            config.id.clone(),
+            events,
+            config.control_runtime.clone(),
+        ));
         let inside = Arc::new(http::Inside(serving.clone()));
         let routes: Weak<http::Inside> = Arc::downgrade(&inside);
         engine.set_local_routes(routes);
@@ -114,6 +117,7 @@ impl Host {
                 store,
                 states: serving.states.clone(),
                 guest_runtime: config.guest_runtime.clone(),
+                turns: Turns::default(),
             },
             info: watch::Sender::new(Arc::new(BTreeMap::from([(config.id.clone(), first)]))),
             inside,
@@ -171,7 +175,7 @@ impl Host {
         self.connections.close();
         let finished = tokio::time::timeout(grace, self.connections.wait()).await;
         if finished.is_err() {
-            for workload in self.serving.running.load().values() {
+            for workload in self.serving.running.all() {
                 workload.cut_off().cancel();
             }
         }
@@ -194,17 +198,11 @@ impl Host {
     }
 
     fn count_workloads(&self) {
-        let (workloads, components) = {
-            let entered = self.workloads.lock();
-            let states = self.serving.states.subscribe();
-            let states = states.borrow().clone();
-            let runs = |id| states.get(id).is_some_and(|s| s.phase == Phase::Running);
-            let of_running = entered.iter().filter(|(id, _)| runs(id));
-            of_running.fold((0, 0), |(w, c), (_, e)| (w + 1, c + e.components))
-        };
         self.update_info(|info| {
-            info.workloads = workloads;
-            info.components = components;
+            // Read within the change, so that the newest count is told last.
+            let running = self.serving.states.running();
+            info.workloads = running.workloads;
+            info.components = running.components;
         });
     }
 
@@ -217,10 +215,12 @@ impl Host {
         retry: Arc<Notify>,
     ) {
         loop {
+            // Boxed, so that what it needs is not kept for as long as the workload runs.
+            let start = Box::pin(self.starter.start(&workload, &log));
             let started = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                started = self.starter.start(&workload, &log) => started,
+                started = start => started,
             };
             match started {
                 Ok(started) => match self.serve(&workload.id, started, &stop).await {
@@ -358,7 +358,6 @@ impl HostLink for Host {
             log: log.clone(),
             stop: CancellationToken::new(),
             retry: Arc::default(),
-            components: members.len() as u64,
         };
         let (stop, retry) = (entered.stop.clone(), entered.retry.clone());
         self.serving
@@ -395,7 +394,7 @@ impl HostLink for Host {
     }
 
     async fn connect(&self, workload: &WorkloadId) -> io::Result<ByteStream> {
-        if !self.serving.running.load().contains_key(workload) {
+        if self.serving.running.get(workload).is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::NotConnected,
                 "the workload does not serve",

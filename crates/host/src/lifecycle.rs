@@ -1,9 +1,13 @@
 //! One workload's way from its images to requests: fetch, compile, link, and serve.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use futures::future::try_join_all;
-use waft_ir::{Failure, FailureReason, Phase, Workload};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use waft_ir::{Failure, FailureReason, Image, Phase, Workload};
 use waft_oci::Store;
 use waft_runtime::{Command, Compiled, EgressPolicy, Engine, Guest, GuestSpec};
 
@@ -15,6 +19,11 @@ use crate::{
     states::StateBoard,
 };
 
+/// Images on this machine that are read at a time.
+const LOCAL_READS: usize = 16;
+/// Images that are pulled from registries, or read from their cache, at a time.
+const PULLS: usize = 64;
+
 /// What starting needs.
 pub(crate) struct Starter {
     pub(crate) engine: Engine,
@@ -24,6 +33,15 @@ pub(crate) struct Starter {
     pub(crate) states: Arc<StateBoard>,
     /// Where guests run, the code of their start included.
     pub(crate) guest_runtime: tokio::runtime::Handle,
+    pub(crate) turns: Turns,
+}
+
+/// How many images are read at a time: their bytes and the threads that read them are a burden that
+/// would grow with the number of workloads that start together. A slow registry keeps nobody from
+/// reading a file.
+pub(crate) struct Turns {
+    local: Arc<Semaphore>,
+    remote: Arc<Semaphore>,
 }
 
 /// A workload that can serve.
@@ -49,6 +67,27 @@ struct Roles {
     runs: Option<usize>,
 }
 
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            local: Arc::new(Semaphore::new(LOCAL_READS)),
+            remote: Arc::new(Semaphore::new(PULLS)),
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn; it ends when what is returned is dropped.
+    async fn take(&self, image: &Image) -> Option<OwnedSemaphorePermit> {
+        let is_local = ["file:", "oci:"]
+            .iter()
+            .any(|s| image.reference.starts_with(s));
+        let turns = if is_local { &self.local } else { &self.remote };
+        // They are never closed.
+        turns.clone().acquire_owned().await.ok()
+    }
+}
+
 impl Starter {
     /// Brings a workload up. Dropping the future gives up; what other workloads share with it goes
     /// on.
@@ -58,24 +97,22 @@ impl Starter {
         log: &WorkloadLog,
     ) -> Result<Started, Failure> {
         let members = members(workload);
-        let pulls = members.iter().enumerate();
-        let images = try_join_all(pulls.map(async |(position, member)| {
+        let to_fetch = AtomicUsize::new(members.len());
+        let images = members.iter().enumerate();
+        let compiled = try_join_all(images.map(async |(position, member)| {
+            let turn = self.turns.take(member.image).await;
             let fetched = self.store.fetch(member.image).await;
             let fetched = fetched.map_err(|failure| member.about(failure))?;
             self.states.update(&workload.id, |state| {
                 if let Some(state) = state.components.get_mut(position) {
                     state.digest = Some(fetched.digest.clone());
                 }
+                if to_fetch.fetch_sub(1, Relaxed) == 1 {
+                    state.phase = Phase::Compiling;
+                }
             });
-            Ok::<_, Failure>(fetched.bytes)
-        }))
-        .await?;
-
-        self.states
-            .update(&workload.id, |state| state.phase = Phase::Compiling);
-        let loads = members.iter().zip(images);
-        let compiled = try_join_all(loads.map(async |(member, bytes)| {
-            let loaded = self.engine.load(bytes, &member.image.reference).await;
+            let name = &member.image.reference;
+            let loaded = self.engine.load_holding(fetched.bytes, name, turn).await;
             loaded.map_err(|failure| member.about(failure))
         }))
         .await?;

@@ -4,8 +4,6 @@
 mod process;
 mod text;
 
-use std::sync::Arc;
-
 use waft_ir::Phase;
 use waft_runtime::{Denied, GuestStats, TrapReason};
 
@@ -102,9 +100,9 @@ struct Observed<'a> {
 
 /// All metrics of a host.
 pub(crate) fn text(serving: &Serving) -> String {
-    let running = serving.running.load();
+    let running = serving.running.all();
     let mut observed: Vec<_> = running
-        .values()
+        .iter()
         .filter_map(|workload| {
             let stats = workload.guest.stats();
             // The first request is counted as a call before it is counted as answered.
@@ -149,10 +147,7 @@ pub(crate) fn text(serving: &Serving) -> String {
 
 fn write_phases(text: &mut Text, serving: &Serving) {
     text.metric("waft_workloads", Kind::Gauge, "Workloads by phase.");
-    let states = serving.states.subscribe();
-    let states: Arc<_> = states.borrow().clone();
-    let in_phase =
-        |wanted: fn(&Phase) -> bool| states.values().filter(|s| wanted(&s.phase)).count() as u64;
+    let in_phase = |wanted: fn(&Phase) -> bool| serving.states.count(wanted);
     for (phase, count) in [
         ("Pulling", in_phase(|p| matches!(p, Phase::Pulling))),
         ("Compiling", in_phase(|p| matches!(p, Phase::Compiling))),

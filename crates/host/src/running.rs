@@ -1,9 +1,9 @@
 //! A workload that serves: what the request path needs of it, and nothing that is ever locked.
 
 mod counters;
+mod map;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,9 +18,7 @@ use waft_runtime::Guest;
 
 use crate::reason::Reason;
 pub(crate) use counters::{BUCKETS, Counters};
-
-/// All workloads that serve, by id. Whole maps replace each other.
-pub(crate) type RunningMap = HashMap<WorkloadId, Arc<RunningWorkload>>;
+pub(crate) use map::RunningMap;
 
 /// Least time between two reports of a workload's last error: a guest that fails in turns must not
 /// keep the control plane busy.

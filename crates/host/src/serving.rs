@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use waft_ir::{HostId, WorkloadId};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) struct Serving {
     pub(crate) router: Arc<Router>,
-    pub(crate) running: ArcSwap<RunningMap>,
+    pub(crate) running: RunningMap,
     pub(crate) events: Arc<Events>,
     /// Counts requests that no workload got.
     pub(crate) unrouted: Arc<Counters>,
@@ -27,33 +27,25 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(host: HostId, events: Arc<Events>) -> Self {
+    pub(crate) fn new(host: HostId, events: Arc<Events>, control: Handle) -> Self {
         Self {
             router: Arc::new(Router::new(host)),
-            running: ArcSwap::default(),
+            running: RunningMap::default(),
             events,
             unrouted: Arc::default(),
-            states: Arc::default(),
+            states: StateBoard::new(control),
             services: Mutex::default(),
         }
     }
 
     /// Lets a workload get requests.
     pub(crate) fn admit(&self, workload: &Arc<RunningWorkload>) {
-        self.running.rcu(|map| {
-            let mut map = RunningMap::clone(map);
-            map.insert(workload.id.clone(), workload.clone());
-            map
-        });
+        self.running.insert(workload);
     }
 
     /// Keeps new requests from a workload.
     pub(crate) fn retire(&self, workload: &RunningWorkload) {
-        self.running.rcu(|map| {
-            let mut map = RunningMap::clone(map);
-            map.remove(&workload.id);
-            map
-        });
+        self.running.remove(&workload.id);
     }
 
     /// Counts a service in.

@@ -1,56 +1,216 @@
 //! The states of all workloads, as the control plane watches them.
+//!
+//! What is watched is a whole map, so that with thousands of workloads each copy of it takes
+//! milliseconds. The first change is shown at once, and those that follow it together, so late that
+//! copying takes no more than a small part of a processor.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
 
-use tokio::sync::watch;
-use waft_ir::{States, WorkloadId, WorkloadState};
+use parking_lot::Mutex;
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use waft_ir::{Phase, States, WorkloadId, WorkloadState};
 
-/// Holds the newest map of states. Nobody is woken when nothing changed.
+/// A copy is made again after this many times as long as the last one took.
+const REST: u32 = 20;
+
+/// Holds the newest states. Nobody is woken when nothing changed.
 pub(crate) struct StateBoard {
+    board: Mutex<Board>,
     sender: watch::Sender<Arc<BTreeMap<WorkloadId, WorkloadState>>>,
+    /// Where changes wait until they are shown.
+    runtime: Handle,
+    itself: Weak<Self>,
 }
 
-impl Default for StateBoard {
-    fn default() -> Self {
-        Self {
-            sender: watch::Sender::new(Arc::default()),
-        }
-    }
+#[derive(Debug)]
+struct Board {
+    states: BTreeMap<WorkloadId, WorkloadState>,
+    running: Running,
+    /// When the next copy may be made.
+    rested: Instant,
+    /// Whether a task waits for that.
+    is_due: bool,
+}
+
+/// How much runs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Running {
+    pub(crate) workloads: u64,
+    /// Components and services of these.
+    pub(crate) components: u64,
 }
 
 impl StateBoard {
+    pub(crate) fn new(runtime: Handle) -> Arc<Self> {
+        Arc::new_cyclic(|itself| Self {
+            board: Mutex::new(Board {
+                states: BTreeMap::new(),
+                running: Running::default(),
+                rested: Instant::now(),
+                is_due: false,
+            }),
+            sender: watch::Sender::new(Arc::default()),
+            runtime,
+            itself: itself.clone(),
+        })
+    }
+
     pub(crate) fn subscribe(&self) -> States {
         self.sender.subscribe()
     }
 
     pub(crate) fn get(&self, id: &WorkloadId) -> Option<WorkloadState> {
-        self.sender.borrow().get(id).cloned()
+        self.board.lock().states.get(id).cloned()
+    }
+
+    /// How much runs now.
+    pub(crate) fn running(&self) -> Running {
+        self.board.lock().running
+    }
+
+    /// Workloads in a phase now.
+    pub(crate) fn count(&self, wanted: impl Fn(&Phase) -> bool) -> u64 {
+        let board = self.board.lock();
+        board.states.values().filter(|s| wanted(&s.phase)).count() as u64
     }
 
     pub(crate) fn set(&self, id: &WorkloadId, state: WorkloadState) {
-        self.sender.send_modify(|states| {
-            Arc::make_mut(states).insert(id.clone(), state);
+        self.change(|board| {
+            board.replace(id, Some(state));
+            true
         });
     }
 
     /// Changes the state of a workload that is there.
     pub(crate) fn update(&self, id: &WorkloadId, change: impl FnOnce(&mut WorkloadState)) {
-        self.sender.send_if_modified(|states| {
-            let Some(mut state) = states.get(id).cloned() else {
+        self.change(|board| {
+            let Some(mut state) = board.states.get(id).cloned() else {
                 return false;
             };
             change(&mut state);
-            let changed = states.get(id) != Some(&state);
+            let changed = board.states.get(id) != Some(&state);
             if changed {
-                Arc::make_mut(states).insert(id.clone(), state);
+                board.replace(id, Some(state));
             }
             changed
         });
     }
 
     pub(crate) fn remove(&self, id: &WorkloadId) {
-        self.sender.send_if_modified(|states| {
-            states.contains_key(id) && Arc::make_mut(states).remove(id).is_some()
+        self.change(|board| board.replace(id, None).is_some());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Board) -> bool) {
+        let mut board = self.board.lock();
+        if !change(&mut board) || board.is_due {
+            return;
+        }
+        if Instant::now() >= board.rested {
+            return self.show(&mut board);
+        }
+        board.is_due = true;
+        let (itself, rested) = (self.itself.clone(), board.rested);
+        self.runtime.spawn(async move {
+            sleep_until(rested).await;
+            if let Some(itself) = itself.upgrade() {
+                itself.show(&mut itself.board.lock());
+            }
         });
+    }
+
+    fn show(&self, board: &mut Board) {
+        let began = Instant::now();
+        self.sender.send_replace(Arc::new(board.states.clone()));
+        board.rested = Instant::now() + began.elapsed() * REST;
+        board.is_due = false;
+    }
+}
+
+impl Board {
+    /// Puts a state in the place of the one before, or takes it away.
+    fn replace(&mut self, id: &WorkloadId, state: Option<WorkloadState>) -> Option<WorkloadState> {
+        let is_running = |state: &&WorkloadState| state.phase == Phase::Running;
+        if let Some(state) = state.as_ref().filter(is_running) {
+            self.running.workloads += 1;
+            self.running.components += state.components.len() as u64;
+        }
+        let before = match state {
+            Some(state) => self.states.insert(id.clone(), state),
+            None => self.states.remove(id),
+        };
+        if let Some(before) = before.as_ref().filter(is_running) {
+            self.running.workloads -= 1;
+            self.running.components -= before.components.len() as u64;
+        }
+        before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use waft_ir::{ComponentState, HostId};
+
+    use super::*;
+
+    fn state(phase: Phase) -> WorkloadState {
+        WorkloadState {
+            host: HostId("h".into()),
+            phase,
+            components: vec![ComponentState::default(); 2],
+            warnings: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn what_runs_is_counted() {
+        let board = StateBoard::new(Handle::current());
+        let (a, b) = (WorkloadId("a".into()), WorkloadId("b".into()));
+        board.set(&a, state(Phase::Running));
+        board.set(&b, state(Phase::Pulling));
+        board.update(&b, |state| state.phase = Phase::Running);
+        let two = Running {
+            workloads: 2,
+            components: 4,
+        };
+        assert_eq!(board.running(), two);
+        board.update(&a, |state| state.phase = Phase::Stopping);
+        board.remove(&a);
+        board.remove(&b);
+        assert_eq!(board.running(), Running::default());
+        assert_eq!(board.get(&a), None);
+    }
+
+    #[tokio::test]
+    async fn every_change_is_shown_in_the_end_and_nothing_else_wakes() {
+        let board = StateBoard::new(Handle::current());
+        let mut states = board.subscribe();
+        let ids: Vec<_> = (0..2000).map(|at| WorkloadId(format!("w{at}"))).collect();
+        for id in &ids {
+            board.set(id, state(Phase::Pulling));
+        }
+        for id in &ids {
+            board.update(id, |state| state.phase = Phase::Running);
+        }
+        let all = states.wait_for(|states| {
+            let running = states.values().filter(|s| s.phase == Phase::Running);
+            running.count() == ids.len()
+        });
+        timeout(Duration::from_secs(30), all)
+            .await
+            .unwrap()
+            .unwrap();
+        board.update(&ids[0], |state| state.phase = Phase::Running);
+        board.remove(&WorkloadId("unknown".into()));
+        assert!(!states.has_changed().unwrap());
     }
 }

@@ -125,6 +125,17 @@ impl Engine {
     /// Compiles a component, or finds its code in memory or in the cache. `name` is what the user
     /// calls it, for messages.
     pub async fn load(&self, wasm: Bytes, name: &str) -> Result<Compiled, Failure> {
+        self.load_holding(wasm, name, ()).await
+    }
+
+    /// The same. Drops `held` before it compiles, or waits for somebody who does: whatever bounds
+    /// how many images are read at a time must not wait for a compiler.
+    pub async fn load_holding<T>(
+        &self,
+        wasm: Bytes,
+        name: &str,
+        held: T,
+    ) -> Result<Compiled, Failure> {
         classify::require_component(name, &wasm)?;
         let bytes = wasm.clone();
         let hash: WasmHash = self
@@ -137,16 +148,30 @@ impl Engine {
             loaded.retain(|_, entry| Arc::strong_count(entry) > 1 || is_used(entry));
             loaded.entry(hash).or_default().clone()
         };
-        let mut entry = entry.lock().await;
+        let mut held = Some(held);
+        let mut entry = match entry.try_lock() {
+            Ok(entry) => entry,
+            // Somebody loads or compiles it already.
+            Err(_) => {
+                held = None;
+                entry.lock().await
+            }
+        };
         if let Some(known) = entry.upgrade() {
             return Ok(Compiled(known));
         }
-        let compiled = Compiled::new(self.code(wasm, hash, name).await?);
+        let compiled = Compiled::new(self.code(wasm, hash, name, held).await?);
         *entry = Arc::downgrade(&compiled.0);
         Ok(compiled)
     }
 
-    async fn code(&self, wasm: Bytes, hash: WasmHash, name: &str) -> Result<Component, Failure> {
+    async fn code<T>(
+        &self,
+        wasm: Bytes,
+        hash: WasmHash,
+        name: &str,
+        held: T,
+    ) -> Result<Component, Failure> {
         let inner = &self.0;
         if let Some(cache) = inner.cache.clone() {
             let engine = inner.engine.clone();
@@ -155,6 +180,7 @@ impl Engine {
                 return Ok(component);
             }
         }
+        drop(held);
         let (engine, cache, name) = (inner.engine.clone(), inner.cache.clone(), name.to_owned());
         let compile = move || {
             let component = Component::from_binary(&engine, &wasm)

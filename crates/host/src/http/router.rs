@@ -81,7 +81,7 @@ impl Router {
             .filter(|backend| backend.host == self.host)
             .find_map(|backend| running.get(&backend.workload))
             .map(|workload| Target {
-                workload: workload.clone(),
+                workload,
                 timeout: route.timeout,
             })
             .ok_or(Reason::NoReadyBackend)

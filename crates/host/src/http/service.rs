@@ -140,17 +140,17 @@ impl ConnectionService {
     }
 
     fn target<B>(&self, request: &Request<B>) -> Result<Target, Reason> {
-        let running = self.serving.running.load();
+        let running = &self.serving.running;
         let host = host_of(request)?;
         if let Entry::Pinned(id) = &self.entry {
-            let workload = running.get(id).ok_or(Reason::NoReadyBackend)?.clone();
+            let workload = running.get(id).ok_or(Reason::NoReadyBackend)?;
             let timeout = workload.limits.request_timeout;
             return Ok(Target { workload, timeout });
         }
         let host = normalize_host(host.ok_or(Reason::MissingHost)?).ok_or(Reason::InvalidHost)?;
         self.serving
             .router
-            .find(&host, request.uri().path(), &running)
+            .find(&host, request.uri().path(), running)
     }
 
     fn note_error(&self, reason: Reason, finish: &Finish) {

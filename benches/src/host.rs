@@ -53,7 +53,6 @@ impl Rig {
             log_dir: Some(folder.join("logs")),
             stop_grace: Duration::from_secs(10),
             allow_host_loopback: false,
-            allow_host_loopback: false,
             control_runtime: Handle::current(),
             guest_runtime: Handle::current(),
         };

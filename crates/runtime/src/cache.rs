@@ -4,6 +4,11 @@
 //! code. Both appear by renaming, so that other processes see whole files; a pair that does not
 //! match is compiled again. The folder is the user's own: the hash guards against damage, not
 //! against somebody who can write there.
+//!
+//! When the folder grows past its bound, what was not used for longest goes: the time of the hash's
+//! file says when that was. Code that is mapped stays mapped.
+
+mod trim;
 
 use std::{
     fs,
@@ -11,6 +16,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
@@ -21,16 +27,21 @@ use wasmtime::{Engine, component::Component};
 /// The hash of a component's bytes.
 pub(crate) type WasmHash = [u8; 32];
 
+/// Least time between two notes that an entry was used: each is a write.
+const USED_AGAIN: Duration = Duration::from_secs(3600);
+
 /// The cache folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
+    /// Most bytes of all entries.
+    bound: u64,
     engine: u64,
 }
 
 impl Cache {
     /// Opens the folder, making it if need be. A folder that others can enter is closed to them.
-    pub(crate) fn open(folder: PathBuf, engine: &Engine) -> io::Result<Self> {
+    pub(crate) fn open(folder: PathBuf, bound: u64, engine: &Engine) -> io::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -44,6 +55,7 @@ impl Cache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
             folder,
+            bound,
             engine: hasher.finish(),
         })
     }
@@ -51,7 +63,8 @@ impl Cache {
     /// The component, if its code is here and whole.
     pub(crate) fn load(&self, engine: &Engine, wasm: &WasmHash) -> Option<Component> {
         let code = self.code(wasm);
-        let expected = fs::read_to_string(sum_of(&code)).ok()?;
+        let sum = sum_of(&code);
+        let expected = fs::read_to_string(&sum).ok()?;
         match hash_file(&code) {
             Ok(found) if found == expected => {}
             Ok(_) => {
@@ -63,6 +76,7 @@ impl Cache {
                 return None;
             }
         }
+        note_use(&sum);
         // SAFETY: the file was written by `store` from `Component::serialize` under this engine's
         // settings, which is what its name says; its content was just compared with the hash noted
         // then; and the folder is closed to other users. wasmtime maps it and checks its header.
@@ -84,6 +98,7 @@ impl Cache {
                 self.write(&path, &code)?;
                 self.write(&sum_of(&path), hex(&Sha256::digest(&code)).as_bytes())
             });
+        let result = result.and_then(|()| trim::trim(&self.folder, self.bound, &path));
         if let Err(error) = result {
             warn!(path = %path.display(), %error, "can't keep compiled code");
         }
@@ -104,6 +119,15 @@ impl Cache {
 
 fn sum_of(code: &Path) -> PathBuf {
     code.with_extension("sha256")
+}
+
+/// Notes that an entry was used. Failing costs that entry its place, at worst.
+fn note_use(sum: &Path) {
+    let modified = fs::metadata(sum).and_then(|found| found.modified());
+    let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > USED_AGAIN));
+    if is_old && let Ok(file) = fs::File::options().append(true).open(sum) {
+        let _ = file.set_modified(SystemTime::now());
+    }
 }
 
 fn hash_file(path: &Path) -> io::Result<String> {

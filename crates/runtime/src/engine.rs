@@ -27,11 +27,16 @@ use crate::{
     room::Neighbours,
 };
 
+/// Compiled code kept on disk unless told otherwise.
+const CACHE_BYTES: u64 = 4 << 30;
+
 /// How an engine is set up.
 #[derive(Clone, Debug, Default)]
 pub struct EngineConfig {
     /// Where compiled code is kept. `None`: only in memory.
     pub cache_dir: Option<PathBuf>,
+    /// Most bytes of compiled code kept there, over all processes; 0 = 4 GiB.
+    pub cache_bytes: u64,
     /// Threads that compile; 0 = one per processor.
     pub compile_workers: usize,
     /// Instances there is room for, over all guests; 0 = 1000.
@@ -96,14 +101,20 @@ impl EngineBuilder {
             .map_err(|error| internal(format!("can't link host interfaces: {error:#}")))?;
         let ticker = Ticker::start(&engine)
             .map_err(|error| internal(format!("can't start the epoch thread: {error}")))?;
+        let bound = match self.config.cache_bytes {
+            0 => CACHE_BYTES,
+            some => some,
+        };
         let cache = match self.config.cache_dir {
             None => None,
-            Some(folder) => Some(Cache::open(folder.clone(), &engine).map_err(|error| {
-                internal(format!(
-                    "can't use {} as cache of compiled code: {error}",
-                    folder.display()
-                ))
-            })?),
+            Some(folder) => Some(
+                Cache::open(folder.clone(), bound, &engine).map_err(|error| {
+                    internal(format!(
+                        "can't use {} as cache of compiled code: {error}",
+                        folder.display()
+                    ))
+                })?,
+            ),
         };
         let outside = Outside::new(self.resolver, self.config.extra_ca);
         outside.check()?;

@@ -143,3 +143,43 @@ fn damaged(code: &[u8]) -> Vec<u8> {
     damaged[middle] ^= 0xff;
     damaged
 }
+
+#[tokio::test]
+async fn a_foreign_file_in_the_cache_is_never_run() {
+    use sha2::{Digest, Sha256};
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    let wasm = Bytes::from(waft_guests::with_image_name("foreign"));
+    answers(&engine_with_cache(&cache), &wasm).await;
+    let [code] = <[_; 1]>::try_from(entries(&cache, "cwasm")).unwrap();
+    let [sum] = <[_; 1]>::try_from(entries(&cache, "sha256")).unwrap();
+    let whole = fs::read(&code).unwrap();
+    // Compiled by an engine with other settings, with a hash that fits.
+    let other = wasmtime::Engine::default().precompile_component(&wasm);
+    for foreign in [other.unwrap(), b"\x7fELF and no more".to_vec()] {
+        let digest = Sha256::digest(&foreign);
+        let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        fs::remove_file(&code).unwrap();
+        fs::write(&code, foreign).unwrap();
+        fs::write(&sum, hash).unwrap();
+        answers(&engine_with_cache(&cache), &wasm).await;
+        assert!(fs::read(&code).unwrap() == whole, "it was not replaced");
+    }
+}
+
+#[tokio::test]
+async fn the_cache_has_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("compiled");
+    let config = EngineConfig {
+        cache_dir: Some(cache.clone()),
+        cache_bytes: 1,
+        ..EngineConfig::default()
+    };
+    let engine = EngineBuilder::new(config).build().unwrap();
+    for name in ["one", "two"] {
+        let wasm = Bytes::from(waft_guests::with_image_name(name));
+        answers(&engine, &wasm).await;
+        assert_eq!(entries(&cache, "cwasm").len(), 1, "{name}");
+    }
+}

@@ -43,6 +43,8 @@ examples:
     cd guests && RUSTFLAGS="--remap-path-prefix=$HOME=~" cargo build --release --locked
     cp guests/target/wasm32-wasip2/release/hello_p2.wasm examples/hello/hello.wasm
     cp guests/target/wasm32-wasip2/release/hello_p3.wasm examples/http-trigger/hello-p3.wasm
+    cp guests/target/wasm32-wasip2/release/visits_p2.wasm examples/service/visits.wasm
+    cp guests/target/wasm32-wasip2/release/visitors_p2.wasm examples/service/visitors.wasm
 
 # From exec to the first 200, compiled code cached
 bench-first-response:

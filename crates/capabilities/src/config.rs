@@ -120,6 +120,7 @@ mod tests {
             config: values(&[("b", "component"), ("c", "component")]),
             grants: vec![grant.clone()],
             egress: Arc::default(),
+            loopback: waft_runtime::Loopback::default(),
             log: Arc::new(Nowhere),
         };
         assert_eq!(

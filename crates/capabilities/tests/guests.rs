@@ -54,6 +54,7 @@ fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
         config: pairs(&[("shared", "component"), ("own", "component")]),
         grants,
         egress: Arc::default(),
+        loopback: waft_runtime::Loopback::default(),
         log,
     }
 }

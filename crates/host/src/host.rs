@@ -250,11 +250,18 @@ impl Host {
     ) -> Result<(), Failure> {
         let stop_service = CancellationToken::new();
         let _stop_if_dropped = stop_service.clone().drop_guard();
-        let mut service = started.service.map(|service| {
-            self.serving.add_service(&service);
-            let supervised = service.supervise(self.serving.states.clone(), stop_service.clone());
-            self.config.control_runtime.spawn(supervised)
-        });
+        let mut service = None;
+        if let Some(started) = started.service {
+            self.serving.add_service(&started);
+            let states = self.serving.states.clone();
+            let supervised = started.clone().supervise(states, stop_service.clone());
+            let running = self.config.control_runtime.spawn(supervised);
+            tokio::select! {
+                () = started.listening() => {}
+                () = stop.cancelled() => {}
+            }
+            service = Some(running);
+        }
         if let Some(running) = &started.http {
             self.serving.admit(running);
         }

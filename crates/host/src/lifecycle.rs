@@ -7,9 +7,9 @@ use std::sync::{
 
 use futures::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use waft_ir::{Failure, FailureReason, Image, Phase, Workload};
+use waft_ir::{Failure, FailureReason, Image, InterfaceName, Phase, Workload};
 use waft_oci::Store;
-use waft_runtime::{Command, Compiled, EgressPolicy, Engine, Guest, GuestSpec};
+use waft_runtime::{Command, Compiled, EgressPolicy, Engine, Guest, GuestSpec, Loopback};
 
 use crate::{
     log::{Sink, WorkloadLog},
@@ -123,10 +123,11 @@ impl Starter {
         });
         let roles = Roles::of(&members, &compiled)?;
 
+        let loopback = Loopback::default();
         let links = members.iter().zip(&compiled).enumerate();
         let linked = try_join_all(links.map(async |(position, (member, compiled))| {
             let sink = Arc::new(Sink(log.component(position)));
-            let linked = match self.guest_spec(workload, member, sink) {
+            let linked = match self.guest_spec(workload, member, &loopback, sink) {
                 Ok(spec) => {
                     let runs = roles.runs == Some(position);
                     self.link(compiled, spec, runs).await
@@ -149,6 +150,7 @@ impl Starter {
                         position: at,
                         command,
                         max_restarts: workload.service.as_ref().map_or(0, |s| s.max_restarts),
+                        listens: imports_tcp(&compiled[at]).then(|| loopback.clone()),
                         guest_runtime: self.guest_runtime.clone(),
                     }));
                 }
@@ -172,6 +174,7 @@ impl Starter {
         &self,
         workload: &Workload,
         member: &Member<'_>,
+        loopback: &Loopback,
         log: Arc<Sink>,
     ) -> Result<GuestSpec, Failure> {
         let mut pool = member.pool;
@@ -191,6 +194,11 @@ impl Starter {
             config: member.resources.config.clone(),
             grants: workload.grants.clone(),
             egress: Arc::new(egress),
+            loopback: if member.is_service {
+                loopback.for_service()
+            } else {
+                loopback.clone()
+            },
             log,
         })
     }
@@ -218,6 +226,17 @@ impl Starter {
             ))
         })
     }
+}
+
+/// Whether a component may listen.
+fn imports_tcp(compiled: &Compiled) -> bool {
+    let sockets = |name: &InterfaceName| {
+        let interface = name.interface.as_deref();
+        name.namespace == "wasi"
+            && name.package == "sockets"
+            && matches!(interface, Some("tcp" | "types"))
+    };
+    compiled.imports().iter().any(sockets)
 }
 
 impl Roles {

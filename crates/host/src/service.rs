@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use waft_ir::{Failure, FailureReason, WorkloadId};
-use waft_runtime::{Command, RunError};
+use waft_runtime::{Command, Loopback, RunError};
 
 use crate::states::StateBoard;
 
@@ -16,6 +16,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A service that ran for so long is healthy: its restarts and pauses count from the start again.
 const HEALTHY: Duration = Duration::from_secs(60);
+
+/// How long components wait for a service that may listen, before they get requests all the same.
+const LISTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// A service that is ready to run.
 #[derive(Clone)]
@@ -28,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) position: usize,
     pub(crate) command: Command,
     pub(crate) max_restarts: u32,
+    /// Where it will listen, if it can.
+    pub(crate) listens: Option<Loopback>,
     /// Where it runs.
     pub(crate) guest_runtime: Handle,
 }
@@ -40,6 +45,13 @@ pub(crate) struct Restarts {
 }
 
 impl Service {
+    /// Waits until it listens, so that the first requests find it, but not for long: it may never.
+    pub(crate) async fn listening(&self) {
+        if let Some(network) = &self.listens {
+            let _ = tokio::time::timeout(LISTEN_WITHIN, network.somebody_listens()).await;
+        }
+    }
+
     /// Runs it until it ends well (`Ok`), fails and may not be started again (`Err`), or is
     /// stopped (`Ok` as well; whoever stopped it knows).
     pub(crate) async fn supervise(

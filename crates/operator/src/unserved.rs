@@ -52,14 +52,7 @@ fn of_both(resources: Option<&LocalResources>, path: &str, found: &mut Vec<Strin
 }
 
 fn of_resources(resources: &LocalResources) -> Vec<&'static str> {
-    let fields = [
-        (!resources.volume_mounts.is_empty(), "volumeMounts"),
-        (
-            !resources.allowed_ip_name_lookups.is_empty(),
-            "allowedIpNameLookups",
-        ),
-    ];
-    set(&fields)
+    set(&[(!resources.volume_mounts.is_empty(), "volumeMounts")])
 }
 
 fn set(fields: &[(bool, &'static str)]) -> Vec<&'static str> {
@@ -107,6 +100,7 @@ mod tests {
                 config: {a: b}
                 environment: {config: {A: b}}
                 allowedHosts: ['*']
+                allowedIpNameLookups: ['*']
                 allowedHostLoopbackPorts: ['80']
               limits:
                 {requestTimeout: 3s, cpuTime: 1s, queue: 3, bodyBytes: 7, outboundConnections: 3}
@@ -132,18 +126,16 @@ mod tests {
               image: i
               localResources:
                 volumeMounts: [{name: v, mountPath: /v}]
-                allowedIpNameLookups: ['*']
             hostInterfaces:
             - {namespace: wasi, package: keyvalue, interfaces: [store]}
-            service: {image: s, localResources: {allowedIpNameLookups: ['*']}}
+            service: {image: s, localResources: {volumeMounts: [{name: v, mountPath: /v}]}}
             volumes: [{name: v, ephemeral: {}}]
             ",
         );
         let wanted = [
             "components[a].localResources.volumeMounts",
-            "components[a].localResources.allowedIpNameLookups",
             "hostInterfaces[wasi:keyvalue]",
-            "service.localResources.allowedIpNameLookups",
+            "service.localResources.volumeMounts",
             "volumes",
         ];
         assert_eq!(unserved(&spec), wanted);

@@ -17,6 +17,7 @@ use crate::{
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
     log::{InstanceLog, LineStream},
     outgoing::{self, Network, Sending},
+    sockets::Net,
     stats::Counters,
 };
 
@@ -38,6 +39,7 @@ pub(crate) struct Given {
     pub(crate) slots: Vec<Option<Slot>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) network: Arc<Network>,
+    pub(crate) net: Arc<Net>,
 }
 
 /// What `wasi:http` asks its host: which headers are the host's own, and where requests go.
@@ -91,6 +93,11 @@ impl Ctx {
     /// Adds a line to the component's log, marked with the request being served.
     pub fn log_line(&self, source: LogSource, text: &str) {
         self.log.line(source, text);
+    }
+
+    /// The network of the instance.
+    pub(crate) fn net(&self) -> &Arc<Net> {
+        &self.given.net
     }
 
     pub(crate) fn environment(&self) -> &[(String, String)] {

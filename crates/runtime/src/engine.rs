@@ -25,6 +25,7 @@ use crate::{
     instance::Pre,
     outgoing::{Network, Outside},
     room::Neighbours,
+    sockets,
 };
 
 /// Compiled code kept on disk unless told otherwise.
@@ -329,6 +330,7 @@ fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Li
     wasmtime_wasi::p3::add_to_linker(&mut linker).context("WASI 0.3")?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker).context("HTTP 0.3")?;
     environment::replace(&mut linker).context("environment")?;
+    sockets::replace(&mut linker).context("sockets")?;
     registry.link(&mut linker)?;
     Ok(linker)
 }

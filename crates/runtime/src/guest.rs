@@ -27,6 +27,7 @@ use crate::{
     quota::Quota,
     room::{Neighbours, Reclaimed, Search},
     shared::{SharedCall, SharedInstances},
+    sockets::{Loopback, Net},
     stats::Counters,
     warm::WarmInstances,
 };
@@ -50,6 +51,8 @@ pub struct GuestSpec {
     pub grants: Vec<CapabilityGrant>,
     /// Where it may send.
     pub egress: Arc<EgressPolicy>,
+    /// The network within its workload.
+    pub loopback: Loopback,
     /// Where its lines go.
     pub log: Arc<dyn LogSink>,
 }
@@ -107,9 +110,11 @@ impl Guest {
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
         let counters = Arc::<Counters>::default();
         let quota = limits.cpu_millis.map(|millis| Arc::new(Quota::new(millis)));
+        let net = Net::new(spec.loopback.clone(), network.clone());
         let given = Arc::new(Given {
             environment: spec.environment.clone().into_iter().collect(),
             slots,
+            net: Arc::new(net),
             counters: counters.clone(),
             network,
         });

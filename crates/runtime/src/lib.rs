@@ -36,6 +36,7 @@ mod p3;
 mod quota;
 mod room;
 mod shared;
+mod sockets;
 mod stats;
 mod warm;
 
@@ -54,4 +55,5 @@ pub use guest::{CallInfo, Guest, GuestSpec};
 pub use imports::always_linked;
 pub use log::LogSink;
 pub use outgoing::{EgressStats, LocalRoutes, Resolve};
+pub use sockets::Loopback;
 pub use stats::GuestStats;

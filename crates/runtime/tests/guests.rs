@@ -15,6 +15,8 @@ mod outgoing;
 mod pool;
 #[path = "guests/serve.rs"]
 mod serve;
+#[path = "guests/sockets.rs"]
+mod sockets;
 #[path = "guests/stream.rs"]
 mod stream;
 #[path = "guests/stress.rs"]

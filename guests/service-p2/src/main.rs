@@ -19,7 +19,10 @@ use std::{
 
 fn main() -> io::Result<()> {
     let mode = env::var("MODE").unwrap_or_default();
-    println!("service begins: {mode} {}", env::var("WORD").unwrap_or_default());
+    println!(
+        "service begins: {mode} {}",
+        env::var("WORD").unwrap_or_default()
+    );
     match mode.as_str() {
         "end" => Ok(()),
         "fail" => Err(io::Error::other("this is what went wrong")),

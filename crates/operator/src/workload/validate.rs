@@ -420,13 +420,13 @@ mod tests {
     #[test]
     fn what_is_not_served_is_said_first() {
         let problem = problem(
-            "{components: [], service: {image: i, localResources: {allowedIpNameLookups: ['*']}}}",
+            "{components: [], service: {image: i, localResources: {volumeMounts: [{name: v, mountPath: /v}]}}}",
         );
         assert_eq!(problem.reason, Reason::NotSupportedYet);
         assert!(
             problem
                 .message
-                .contains("`service.localResources.allowedIpNameLookups`")
+                .contains("`service.localResources.volumeMounts`")
         );
     }
 

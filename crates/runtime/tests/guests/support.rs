@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use waft_ir::{Limits, LogSource, Pool};
 use waft_runtime::{
     Body, BodyError, CallError, CallInfo, Compiled, Engine, EngineBuilder, EngineConfig, Guest,
-    GuestSpec, LogSink, ResponseBody, request_body,
+    GuestSpec, LogSink, Loopback, ResponseBody, request_body,
 };
 
 /// One engine for all tests, with a cache that lasts as long as they do.
@@ -50,6 +50,7 @@ pub(crate) fn spec() -> (GuestSpec, Arc<Lines>) {
         config: BTreeMap::new(),
         grants: Vec::new(),
         egress: Arc::default(),
+        loopback: Loopback::default(),
         log: lines.clone(),
     };
     (spec, lines)

@@ -1,0 +1,165 @@
+//! The two directions of a TCP connection, within the workload or to the outside.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker, ready},
+};
+
+use tokio::{
+    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::OwnedSemaphorePermit,
+};
+
+use super::{
+    error::Code,
+    loopback::Connection,
+    pipe::{self, ReaderGone},
+};
+
+/// Most bytes moved in one step.
+pub(crate) const PIECE: usize = 64 << 10;
+
+/// Keeps a connection counted until both directions are gone.
+type Place = Arc<OwnedSemaphorePermit>;
+
+/// What arrives.
+pub(crate) struct Incoming {
+    from: Receiving,
+    _place: Place,
+}
+
+/// What is sent. Dropping it tells the other side that nothing more comes.
+pub(crate) struct Outgoing {
+    to: Sending,
+    _place: Place,
+}
+
+enum Receiving {
+    Inside(pipe::Reader),
+    Outside(OwnedReadHalf),
+}
+
+enum Sending {
+    Inside(pipe::Writer),
+    Outside(OwnedWriteHalf),
+}
+
+/// Both directions of a connection within the workload.
+pub(crate) fn inside(connection: Connection) -> (Incoming, Outgoing) {
+    let place = connection.place;
+    (
+        Incoming::new(Receiving::Inside(connection.reader), &place),
+        Outgoing::new(Sending::Inside(connection.writer), &place),
+    )
+}
+
+/// Both directions of a connection to the outside.
+pub(crate) fn outside(stream: TcpStream, place: OwnedSemaphorePermit) -> (Incoming, Outgoing) {
+    let place = Arc::new(place);
+    let (reader, writer) = stream.into_split();
+    (
+        Incoming::new(Receiving::Outside(reader), &place),
+        Outgoing::new(Sending::Outside(writer), &place),
+    )
+}
+
+/// A context for trying without waiting.
+pub(crate) fn no_wait() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+impl Incoming {
+    fn new(from: Receiving, place: &Place) -> Self {
+        Self {
+            from,
+            _place: place.clone(),
+        }
+    }
+
+    /// Takes bytes; none where there was room for some: they have ended.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<Result<usize, Code>> {
+        match &mut self.from {
+            Receiving::Inside(reader) => reader.poll_read(cx, into).map(Ok),
+            Receiving::Outside(reader) => {
+                let mut buffer = ReadBuf::new(into);
+                let read = ready!(Pin::new(reader).poll_read(cx, &mut buffer));
+                Poll::Ready(match read {
+                    Ok(()) => Ok(buffer.filled().len()),
+                    Err(error) => Err(Code::from(&error)),
+                })
+            }
+        }
+    }
+
+    /// Waits until there is something to read, be it the end.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.from {
+            Receiving::Inside(reader) => reader.poll_ready(cx),
+            Receiving::Outside(reader) => reader.as_ref().poll_read_ready(cx).map(|_| ()),
+        }
+    }
+}
+
+impl Outgoing {
+    fn new(to: Sending, place: &Place) -> Self {
+        Self {
+            to,
+            _place: place.clone(),
+        }
+    }
+
+    /// Bytes that are worth writing now.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Code>> {
+        match &mut self.to {
+            Sending::Inside(writer) => writer.poll_room(cx).map_err(Code::from),
+            Sending::Outside(writer) => {
+                let ready = ready!(writer.as_ref().poll_write_ready(cx));
+                Poll::Ready(ready.map(|()| PIECE).map_err(|error| Code::from(&error)))
+            }
+        }
+    }
+
+    /// Writes a part of these bytes.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Result<usize, Code>> {
+        match &mut self.to {
+            Sending::Inside(writer) => writer.poll_write(cx, bytes).map_err(Code::from),
+            Sending::Outside(writer) => Pin::new(writer)
+                .poll_write(cx, bytes)
+                .map_err(|error| Code::from(&error)),
+        }
+    }
+}
+
+impl From<ReaderGone> for Code {
+    fn from(_: ReaderGone) -> Self {
+        Self::ConnectionBroken
+    }
+}
+
+impl From<Code> for io::Error {
+    fn from(code: Code) -> Self {
+        let kind = match code {
+            Code::ConnectionRefused => io::ErrorKind::ConnectionRefused,
+            Code::ConnectionReset => io::ErrorKind::ConnectionReset,
+            Code::ConnectionBroken => io::ErrorKind::BrokenPipe,
+            Code::Limit => io::ErrorKind::QuotaExceeded,
+            Code::AccessDenied => io::ErrorKind::PermissionDenied,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, format!("{code:?}"))
+    }
+}

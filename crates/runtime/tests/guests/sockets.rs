@@ -1,0 +1,163 @@
+//! The network within a workload: who reaches whom, by Rust's standard library and by WASI 0.3.
+
+use std::sync::Arc;
+
+use waft_ir::LogSource;
+use waft_runtime::{Command, Guest, Loopback};
+
+use crate::support::{ENGINE, Lines, get, guest, load, spec, wait_until};
+
+/// A service that runs until it is dropped.
+struct Running {
+    lines: Arc<Lines>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Running {
+    fn says(&self, text: &str) -> bool {
+        let lines = self.lines.of(LogSource::Stdout);
+        lines.iter().any(|(_, line)| line.contains(text))
+    }
+}
+
+async fn service(network: &Loopback, mode: &str, address: &str) -> Running {
+    let (mut spec, lines) = spec();
+    spec.loopback = network.for_service();
+    spec.environment = [("MODE", mode), ("ADDRESS", address)]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let compiled = load("service-p2").await;
+    let command: Command = ENGINE.link_command(&compiled, spec).await.unwrap();
+    let task = tokio::spawn(async move {
+        let _ = command.run().await;
+    });
+    let running = Running { lines, task };
+    wait_until("the service listens", || running.says("listening on")).await;
+    running
+}
+
+async fn client(name: &str, network: &Loopback) -> Guest {
+    let network = network.clone();
+    guest(name, |spec| spec.loopback = network).await.0
+}
+
+async fn answer(guest: &Guest, path: &str) -> String {
+    get(guest, path).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_component_talks_with_the_service_of_its_workload() {
+    let network = Loopback::default();
+    let service = service(&network, "tcp", "127.0.0.1:7000").await;
+    let p2 = client("client-p2", &network).await;
+    for name in [
+        "127.0.0.1",
+        "localhost",
+        "service.wasmcloud.internal",
+        "x.svc.wasmcloud.internal",
+    ] {
+        let path = format!("/tcp/{name}:7000?hello");
+        assert_eq!(answer(&p2, &path).await, "HELLO", "{name}");
+    }
+    assert!(service.says("1 lines of 127.0.0.1"));
+    let p3 = client("client-p3", &network).await;
+    assert_eq!(answer(&p3, "/tcp/7000?world").await, "WORLD");
+    assert_eq!(answer(&p2, "/large/127.0.0.1:7000?300000").await, "300000");
+    // One workload at a time: the next is not reached by the first's clients, nor it by them.
+    let stranger = client("client-p2", &Loopback::default()).await;
+    assert_eq!(
+        answer(&stranger, "/tcp/127.0.0.1:7000?x").await,
+        "ConnectionRefused"
+    );
+    assert_eq!(
+        answer(&p2, "/tcp/127.0.0.1:7001?x").await,
+        "ConnectionRefused"
+    );
+    assert_eq!(
+        answer(&p3, "/tcp/7001?x").await,
+        "ErrorCode::ConnectionRefused"
+    );
+    // With its service the port goes.
+    drop(service);
+    wait_until("the port is free", || true).await;
+    let mut told = String::new();
+    for _ in 0..1000 {
+        told = answer(&p2, "/tcp/127.0.0.1:7000?x").await;
+        if told == "ConnectionRefused" {
+            break;
+        }
+    }
+    assert_eq!(told, "ConnectionRefused");
+}
+
+#[tokio::test]
+async fn ipv6_and_any_address_are_loopback_too() {
+    let network = Loopback::default();
+    let _six = service(&network, "tcp", "[::]:7000").await;
+    let _four = service(&network, "tcp", "0.0.0.0:7001").await;
+    let client = client("client-p2", &network).await;
+    assert_eq!(answer(&client, "/tcp/[::1]:7000?six").await, "SIX");
+    assert_eq!(answer(&client, "/tcp/127.0.0.1:7001?four").await, "FOUR");
+    assert_eq!(
+        answer(&client, "/tcp/127.0.0.1:7000?x").await,
+        "ConnectionRefused"
+    );
+}
+
+#[tokio::test]
+async fn datagrams_reach_the_service_and_come_back() {
+    let network = Loopback::default();
+    let _service = service(&network, "udp", "127.0.0.1:5353").await;
+    let p2 = client("client-p2", &network).await;
+    let told = answer(&p2, "/udp/127.0.0.1:5353?ping").await;
+    assert_eq!(told, "PING from 127.0.0.1:5353");
+    let p3 = client("client-p3", &network).await;
+    assert_eq!(answer(&p3, "/udp/5353?pong").await, "PONG");
+}
+
+#[tokio::test]
+async fn only_a_service_listens_and_nothing_leaves_the_process() {
+    // A listener of the machine that no guest may reach.
+    let outside = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let network = Loopback::default();
+    let p2 = client("client-p2", &network).await;
+    let p3 = client("client-p3", &network).await;
+    assert_eq!(
+        answer(&p2, &format!("/tcp/127.0.0.1:{port}?x")).await,
+        "ConnectionRefused"
+    );
+    for path in ["/listen/127.0.0.1:8000", "/bind/127.0.0.1:8000"] {
+        assert_eq!(answer(&p2, path).await, "PermissionDenied", "{path}");
+    }
+    assert_eq!(answer(&p3, "/listen").await, "ErrorCode::AccessDenied");
+    for address in [
+        "169.254.169.254:80",
+        "10.0.0.1:80",
+        "[::ffff:127.0.0.1]:80",
+        "1.1.1.1:53",
+    ] {
+        let told = answer(&p2, &format!("/tcp/{address}?x")).await;
+        assert!(
+            ["PermissionDenied", "InvalidInput"].contains(&told.as_str()),
+            "{address}: {told}"
+        );
+        let told = answer(&p2, &format!("/udp/{address}?x")).await;
+        assert!(
+            ["PermissionDenied", "InvalidInput"].contains(&told.as_str()),
+            "{address}: {told}"
+        );
+    }
+    let told = answer(&p2, "/look-up/service.wasmcloud.internal").await;
+    assert_eq!(told, "127.0.0.1");
+    let told = answer(&p3, "/look-up/example.com").await;
+    assert_eq!(told, "ErrorCode::AccessDenied");
+    outside.set_nonblocking(true).unwrap();
+    assert!(outside.accept().is_err(), "a guest left the process");
+}

@@ -1,0 +1,92 @@
+//! Talks over the network within its workload, by WASI 0.3: `/tcp/PORT?TEXT` sends a line and
+//! answers the line that comes back; `/udp/PORT?TEXT` the same with a datagram; `/look-up/NAME`
+//! answers addresses; `/listen` tries to listen.
+
+use wasip3::{
+    http::types::{ErrorCode, Fields, Request, Response},
+    sockets::{
+        ip_name_lookup::resolve_addresses,
+        types::{
+            ErrorCode as SocketError, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress,
+            TcpSocket, UdpSocket,
+        },
+    },
+    wit_bindgen, wit_future, wit_stream,
+};
+
+wasip3::http::service::export!(Client);
+
+struct Client;
+
+impl wasip3::exports::http::handler::Guest for Client {
+    async fn handle(request: Request) -> Result<Response, ErrorCode> {
+        let target = request.get_path_with_query().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let (what, of) = path[1..].split_once('/').unwrap_or((&path[1..], ""));
+        let port = of.parse().unwrap_or(0);
+        let answer = match what {
+            "tcp" => tcp(local(port), query)
+                .await
+                .map_err(|code| format!("{code:?}")),
+            "udp" => udp(local(port), query)
+                .await
+                .map_err(|code| format!("{code:?}")),
+            "listen" => listen().map_err(|code| format!("{code:?}")),
+            "look-up" => match resolve_addresses(of.to_owned()).await {
+                Ok(addresses) => Ok(format!("{addresses:?}")),
+                Err(code) => Err(format!("{code:?}")),
+            },
+            _ => Ok("ok".into()),
+        };
+        Ok(respond(answer.unwrap_or_else(|error| error)))
+    }
+}
+
+fn local(port: u16) -> IpSocketAddress {
+    IpSocketAddress::Ipv4(Ipv4SocketAddress {
+        port,
+        address: (127, 0, 0, 1),
+    })
+}
+
+async fn tcp(to: IpSocketAddress, text: &str) -> Result<String, SocketError> {
+    let socket = TcpSocket::create(IpAddressFamily::Ipv4)?;
+    socket.connect(to).await?;
+    let (mut data, reader) = wit_stream::new();
+    let sent = socket.send(reader);
+    let (mut answer, _end) = socket.receive();
+    let line = format!("{text}\n").into_bytes();
+    let left = data.write_all(line).await;
+    assert!(left.is_empty(), "the line is taken whole");
+    drop(data);
+    sent.await?;
+    let mut came = Vec::new();
+    while let Some(byte) = answer.next().await {
+        came.push(byte);
+    }
+    Ok(String::from_utf8_lossy(&came).trim_end().to_owned())
+}
+
+async fn udp(to: IpSocketAddress, text: &str) -> Result<String, SocketError> {
+    let socket = UdpSocket::create(IpAddressFamily::Ipv4)?;
+    socket.send(text.as_bytes().to_vec(), Some(to)).await?;
+    let (data, _from) = socket.receive().await?;
+    Ok(String::from_utf8_lossy(&data).into_owned())
+}
+
+fn listen() -> Result<String, SocketError> {
+    let socket = TcpSocket::create(IpAddressFamily::Ipv4)?;
+    socket.bind(local(8000))?;
+    socket.listen().map(|_| "listening".into())
+}
+
+fn respond(text: String) -> Response {
+    let (mut body, reader) = wit_stream::new();
+    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
+    let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
+    drop(trailers);
+    wit_bindgen::spawn_local(async move {
+        let _ = body.write_all(text.into_bytes()).await;
+    });
+    response
+}

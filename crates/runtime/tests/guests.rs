@@ -3,6 +3,8 @@
 
 #[path = "guests/budget.rs"]
 mod budget;
+#[path = "guests/hygiene.rs"]
+mod hygiene;
 #[path = "guests/limits.rs"]
 mod limits;
 #[path = "guests/limits_p3.rs"]

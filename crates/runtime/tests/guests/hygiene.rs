@@ -1,0 +1,65 @@
+//! What one tenant leaves behind, another never sees.
+
+use waft_runtime::{EngineBuilder, EngineConfig, Guest};
+
+use crate::support::{get, spec};
+
+/// Two tenants of one component, on an engine with room for one instance at a time: they take the
+/// same slots in turns.
+async fn tenants(size: u32) -> [Guest; 2] {
+    let config = EngineConfig {
+        max_instances: 1,
+        ..EngineConfig::default()
+    };
+    let engine = EngineBuilder::new(config).build().unwrap();
+    let wasm = waft_guests::bytes("grow-p2");
+    let compiled = engine.load(wasm.into(), "grow-p2").await.unwrap();
+    let mut tenants = Vec::new();
+    for _ in 0..2 {
+        let (mut spec, _) = spec();
+        spec.pool.size = size;
+        tenants.push(engine.link(&compiled, spec).await.unwrap());
+    }
+    tenants.try_into().ok().unwrap()
+}
+
+#[tokio::test]
+async fn memory_of_one_tenant_is_zero_for_the_next() {
+    for pool in [0, 1] {
+        let [fills, scans] = tenants(pool).await;
+        for (round, mib) in [1, 2, 8, 1, 4].into_iter().enumerate() {
+            // Less than is kept resident, as much, and more.
+            assert_eq!(
+                get(&fills, &format!("/fill?{mib}")).await.unwrap(),
+                "filled\n"
+            );
+            let found = get(&scans, &format!("/scan?{mib}")).await.unwrap();
+            assert_eq!(found, "0\n", "round {round}, pool of {pool}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_trapped_leaves_nothing_either() {
+    let [fills, scans] = tenants(0).await;
+    for _ in 0..3 {
+        // Dropped while it holds what it took.
+        get(&fills, "/fill?4").await.unwrap();
+        get(&fills, "/").await.unwrap_err();
+        assert_eq!(get(&scans, "/scan?8").await.unwrap(), "0\n");
+    }
+}
+
+#[tokio::test]
+async fn the_scan_finds_what_is_there() {
+    // Within one pooled instance memory stays, which is what the page on limits says.
+    let [tenant, _] = tenants(1).await;
+    assert_eq!(get(&tenant, "/fill?1").await.unwrap(), "filled\n");
+    let found: u64 = get(&tenant, "/scan?1")
+        .await
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert!(found >= 1 << 15, "{found}");
+}

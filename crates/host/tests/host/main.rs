@@ -5,6 +5,7 @@ mod client;
 mod harness;
 
 mod connections;
+mod fuzz;
 mod lifecycle;
 mod logs;
 mod smuggling;

@@ -150,9 +150,9 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, schema: &Schema, manag
             Some(entry) => {
                 own.unite(&entry.fields);
                 entry.fields = own;
-                entry.time = Some(manager.time.clone());
+                entry.time = entries::time_of(manager);
             }
-            None => entries.push(Entry::new(manager, own, Some(manager.time.clone()))),
+            None => entries.push(Entry::new(manager, own, entries::time_of(manager))),
         }
     }
     entries.strip_metadata();

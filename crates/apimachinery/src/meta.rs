@@ -9,8 +9,8 @@ mod validate;
 #[cfg(test)]
 mod tests;
 
-pub use defaults::{apply_defaults, write_only_fields};
-pub use validate::validate_metadata;
+pub use defaults::{apply_defaults, apply_unowned, write_only_fields};
+pub use validate::{validate_entries, validate_metadata};
 
 use serde_json::{Map, Value, json};
 
@@ -150,7 +150,7 @@ pub fn prepare_create(
     if let Some(prefix) = metadata
         .get("generateName")
         .and_then(Value::as_str)
-        .filter(|_| !named)
+        .filter(|prefix| !named && !prefix.is_empty())
     {
         let prefix: String = prefix.chars().take(58).collect();
         metadata.insert("name".into(), format!("{prefix}{}", birth.suffix).into());
@@ -382,6 +382,16 @@ fn place(
         }
     }
     Ok(())
+}
+
+/// Finds a body contradicted by the path that it was sent to.
+pub fn check_place(
+    object: &Value,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<(), Status> {
+    place(&mut object.clone(), resource, namespace, Some(name))
 }
 
 /// Selectors of namespaces count on this label.

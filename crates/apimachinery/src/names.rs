@@ -101,6 +101,28 @@ fn check(text: &str, max: usize, pattern: &Regex, message: &str) -> Vec<String> 
     problems
 }
 
+/// Problems of a key of a ConfigMap or Secret.
+pub fn config_key(text: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    if text.len() > 253 {
+        problems.push("must be no more than 253 bytes".to_owned());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || !text.chars().all(plain) {
+        problems.push(
+            "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  \
+             or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+                .to_owned(),
+        );
+    }
+    match text {
+        "." | ".." => problems.push(format!("must not be '{text}'")),
+        text if text.starts_with("..") => problems.push("must not start with '..'".to_owned()),
+        _ => {}
+    }
+    problems
+}
+
 /// Problems of a name that may be anything that fits into one segment of a path.
 pub fn path_segment(text: &str) -> Vec<String> {
     if text == "." || text == ".." {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use builtin::schemas as builtin_schemas;
 pub use custom::CustomError;
 pub use resource::{
-    Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules,
+    Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, When, WriteRules,
 };
 
 /// A group and a version, in the order in which discovery lists them.

@@ -308,6 +308,12 @@ fn object(
         }
         "GET" | "HEAD" => {
             allow(resource, Verb::Get)?;
+            let version = query.get("resourceVersion").unwrap_or_default();
+            if !version.is_empty() && version.parse::<u64>().is_err() {
+                let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+                let why = format!("resourceVersion: Invalid value: {version:?}: {why}");
+                return Err(Status::new(500, None, why));
+            }
             Ok(Action::Get(part))
         }
         "PUT" => {

@@ -289,6 +289,12 @@ impl Status {
         Self::new(405, Some(Reason::MethodNotAllowed), message).about(Details::default())
     }
 
+    /// The form of a patch is unknown; the real server says no more than this.
+    pub fn unsupported_patch() -> Self {
+        let reason = Some(Reason::UnsupportedMediaType);
+        Self::new(415, reason, "415: Unsupported Media Type").about(Details::default())
+    }
+
     /// A body of a type the resource doesn't read.
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let message = format!(

@@ -107,6 +107,11 @@ impl ApiServer {
         text: &mut Text,
     ) -> Result<Response<Body>, Status> {
         let page = self.select(resource, namespace, list).await?;
+        let mut metadata = json!({});
+        if !resource.builtin {
+            metadata["continue"] = "".into();
+        }
+        metadata["resourceVersion"] = self.store.revision().to_string().into();
         let mut items = Vec::with_capacity(page.objects.len());
         for stored in &page.objects {
             let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
@@ -114,7 +119,14 @@ impl ApiServer {
                 .delete(resource, namespace, &stored.key.name, options, text)
                 .await
             {
-                Ok((value, _)) => items.push(value),
+                Ok((mut value, _)) => {
+                    // Items of built-in kinds don't repeat their type.
+                    if let Some(value) = value.as_object_mut().filter(|_| resource.builtin) {
+                        value.shift_remove("kind");
+                        value.shift_remove("apiVersion");
+                    }
+                    items.push(value);
+                }
                 Err(status) if status.code == 404 => {}
                 Err(status) => return Err(status),
             }
@@ -124,7 +136,7 @@ impl ApiServer {
             &json!({
                 "kind": resource.list_kind,
                 "apiVersion": resource.api_version(),
-                "metadata": {"resourceVersion": self.store.revision().to_string()},
+                "metadata": metadata,
                 "items": items,
             }),
         ))

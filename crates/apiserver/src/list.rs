@@ -54,6 +54,9 @@ impl ApiServer {
         if let Some(next) = &page.next {
             metadata.insert("continue".into(), next.clone().into());
         }
+        if !resource.builtin && page.next.is_none() {
+            metadata.insert("continue".into(), "".into());
+        }
         if let Some(remaining) = page.remaining {
             metadata.insert("remainingItemCount".into(), remaining.into());
         }
@@ -166,6 +169,24 @@ impl ApiServer {
     }
 }
 
+/// An item of a list: those of built-in kinds don't repeat their type.
+fn item(stored: &Stored, resource: &Resource) -> Bytes {
+    let bytes = served_bytes(stored, resource);
+    if !resource.builtin {
+        return bytes;
+    }
+    let (version, kind) = (resource.api_version(), &resource.kind);
+    let head = format!("{{\"apiVersion\":\"{version}\",\"kind\":\"{kind}\",");
+    let turned = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",");
+    let rest = [head, turned]
+        .iter()
+        .find_map(|head| bytes.strip_prefix(head.as_bytes()));
+    match rest {
+        Some(rest) => [b"{", rest].concat().into(),
+        None => bytes,
+    }
+}
+
 /// The list around the stored bytes.
 fn join(resource: &Resource, metadata: &Value, objects: &[Arc<Stored>]) -> Bytes {
     let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});
@@ -176,7 +197,7 @@ fn join(resource: &Resource, metadata: &Value, objects: &[Arc<Stored>]) -> Bytes
         if index > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(&served_bytes(stored, resource));
+        out.extend_from_slice(&item(stored, resource));
     }
     out.extend_from_slice(b"]}");
     out.into()
@@ -196,9 +217,13 @@ pub(crate) fn check_fields(options: &ListOptions, resource: &Resource) -> Result
                 .iter()
                 .any(|selectable| selectable.path == field);
         if !known {
-            return Err(Status::bad_request(format!(
-                "field label not supported: {field}"
-            )));
+            let plain = resource.builtin && resource.selectable.is_empty();
+            return Err(Status::bad_request(match plain {
+                true => format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                ),
+                false => format!("field label not supported: {field}"),
+            }));
         }
     }
     Ok(())

@@ -37,11 +37,17 @@ pub(crate) fn read(object: &Value, resource: &Resource) -> Result<Value, Status>
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
+    let replicas = number(&scale.spec);
+    // None is what is left out, as on the real server.
+    let spec = match replicas == 0 {
+        true => json!({}),
+        false => json!({ "replicas": replicas }),
+    };
     Ok(json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": metadata,
-        "spec": {"replicas": number(&scale.spec)},
+        "spec": spec,
         "status": status,
     }))
 }

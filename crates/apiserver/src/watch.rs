@@ -232,7 +232,7 @@ impl Watcher {
     fn push_value(&mut self, kind: &str, value: &Value) {
         let mut shown = answer::render(&self.resource, value, &self.output);
         if matches!(self.output, Output::Table(..)) && std::mem::replace(&mut self.defined, true) {
-            shown["columnDefinitions"] = json!([]);
+            shown["columnDefinitions"] = Value::Null;
         }
         self.push_frame(kind, &answer::encode(&shown));
     }
@@ -251,8 +251,7 @@ impl Watcher {
         if !self.options.bookmarks {
             return;
         }
-        let mut metadata =
-            json!({"resourceVersion": self.cursor.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": self.cursor.to_string()});
         if initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

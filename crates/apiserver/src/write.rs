@@ -11,7 +11,7 @@ use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::meta::{self, Birth};
 use waft_apimachinery::registry::Resource;
 use waft_apimachinery::request::{FieldValidation, Info, Part, WriteOptions};
-use waft_apimachinery::status::{FieldError, Status};
+use waft_apimachinery::status::{Cause, FieldError, Status};
 
 use crate::admit;
 use crate::definitions;
@@ -88,7 +88,7 @@ impl ApiServer {
             suffix: &suffix(),
         };
         meta::prepare_create(&mut object, resource, &birth)?;
-        self.check_namespace(resource, *namespace)?;
+        self.check_namespace(resource, *namespace, meta::text(&object, "name"))?;
         complete::fill(&mut object, resource);
         definitions::complete(&mut object, resource);
         self.ask_admission(admit::Operation::Create, change, &mut object, None, text)
@@ -102,6 +102,7 @@ impl ApiServer {
                 &manager(change, operation, text),
             );
         }
+        meta::apply_unowned(&mut object, resource);
         definitions::settle(&mut object, resource, &self.registry());
         let name = meta::text(&object, "name").to_owned();
         let key = self.key(resource, *namespace, &name);
@@ -122,12 +123,14 @@ impl ApiServer {
                 Ok(object)
             }
             Err(WriteError::Exists | WriteError::Conflict | WriteError::Missing) => {
-                self.check_absent(resource, &key)?;
-                Err(Status::already_exists(
-                    &resource.group,
-                    &resource.plural,
-                    &name,
-                ))
+                let prefix = meta::text(&object, "generateName");
+                let taken = self.check_absent(resource, &key).err().unwrap_or_else(|| {
+                    Status::already_exists(&resource.group, &resource.plural, &name)
+                });
+                Err(match prefix.is_empty() {
+                    true => taken,
+                    false => no_unique_name(taken),
+                })
             }
             Err(WriteError::Unavailable(why)) => Err(unavailable(&why)),
         }
@@ -176,6 +179,13 @@ impl ApiServer {
             unknown_fields(&mut body, resource, options, text)?;
         }
         let version = meta::text(&body, "resourceVersion").to_owned();
+        if !version.is_empty() && version.parse::<u64>().is_err() {
+            let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+            return Err(Status::new(500, None, why));
+        }
+        if part != Part::Scale {
+            meta::check_place(&body, resource, namespace, name)?;
+        }
         for _ in 0..ATTEMPTS {
             let stored = match self.find(resource, namespace, name) {
                 Ok(stored) => stored,
@@ -288,7 +298,12 @@ impl ApiServer {
     }
 
     /// Objects live in namespaces that exist and stay.
-    fn check_namespace(&self, resource: &Resource, namespace: Option<&str>) -> Result<(), Status> {
+    fn check_namespace(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(), Status> {
         let Some(namespace) = namespace.filter(|_| resource.namespaced) else {
             return Ok(());
         };
@@ -297,14 +312,20 @@ impl ApiServer {
             .get(&Key::new(&"/namespaces".into(), "", namespace))
         {
             None => Err(Status::not_found("", "namespaces", namespace)),
-            Some(stored) if stored.meta.terminating => Err(Status::forbidden(
-                &resource.group,
-                &resource.plural,
-                "",
-                &format!(
+            Some(stored) if stored.meta.terminating => {
+                let why = format!(
                     "unable to create new content in namespace {namespace} because it is being terminated"
-                ),
-            )),
+                );
+                let mut status = Status::forbidden(&resource.group, &resource.plural, name, &why);
+                let mut details = status.details.take().unwrap_or_default();
+                details.causes.push(Cause {
+                    reason: "NamespaceTerminating".into(),
+                    message: format!("namespace {namespace} is being terminated"),
+                    field: "metadata.namespace".into(),
+                });
+                status.details = Some(details);
+                Err(status)
+            }
             Some(_) => Ok(()),
         }
     }
@@ -409,6 +430,15 @@ pub(crate) fn manager(change: &Change<'_>, operation: Operation, text: &Text) ->
             .map(str::to_owned),
         time: now(),
     }
+}
+
+/// The real server's sentence where a name was to be made.
+fn no_unique_name(mut taken: Status) -> Status {
+    taken.message += ", the server was not able to generate a unique name for the object";
+    let mut details = taken.details.take().unwrap_or_default();
+    details.retry_after_seconds = Some(1);
+    taken.details = Some(details);
+    taken
 }
 
 pub(crate) fn unavailable(why: &str) -> Status {

@@ -50,7 +50,7 @@ impl Entry {
             operation: Operation::Update,
             api_version: manager.api_version.clone(),
             subresource: None,
-            time: Some(manager.time.clone()),
+            time: time_of(manager),
             fields: fields.stripped(),
         }
     }
@@ -140,7 +140,7 @@ impl Entries {
     /// Notes the time of a write that changed something.
     pub(super) fn stamp(&mut self, manager: &Manager) {
         if let Some(entry) = self.find_mut(manager) {
-            entry.time = Some(manager.time.clone());
+            entry.time = time_of(manager);
         }
     }
 
@@ -208,6 +208,11 @@ pub(super) fn take(object: &mut Value) -> Entries {
     let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
     let list = metadata.and_then(|metadata| metadata.shift_remove("managedFields"));
     Entries::from_json(list.as_ref())
+}
+
+/// The real server notes no time for writes of the scale.
+pub(super) fn time_of(manager: &Manager) -> Option<String> {
+    (manager.subresource.as_deref() != Some("scale")).then(|| manager.time.clone())
 }
 
 /// Writes the entries into an object: appliers first, then by time.

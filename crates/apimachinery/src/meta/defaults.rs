@@ -1,20 +1,100 @@
 //! Defaults of built-in kinds that no schema carries, and fields that are only written.
 
 use base64::Engine;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::metadata_mut;
 use crate::jsonpath::JsonPath;
-use crate::registry::Resource;
+use crate::registry::{Resource, When};
 
 /// Fills in absent fields as the resource's data says. Parents are made only for status and for
 /// fields right below `spec`.
 pub fn apply_defaults(object: &mut Value, resource: &Resource) {
     for (path, value) in &resource.rules.defaults {
-        fill(object, path, |_| Some(value.clone()));
+        match value.as_str() {
+            Some("pull_policy()") => fill(object, path, |beside| Some(pull_policy(beside).into())),
+            _ => fill(object, path, |_| Some(value.clone())),
+        }
     }
+    apply_when(object, &resource.rules.when);
     for (path, from) in &resource.rules.copies {
         fill(object, path, |beside| beside.get(from).cloned());
+    }
+}
+
+/// Fills in what a new object has before anyone has set it.
+pub fn apply_unowned(object: &mut Value, resource: &Resource) {
+    apply_when(object, &resource.rules.when_created);
+    for (path, value) in &resource.rules.on_create {
+        let value = match value.as_str() {
+            Some("qos_class()") => qos_class(object).into(),
+            _ => value.clone(),
+        };
+        fill(object, path, |_| Some(value.clone()));
+    }
+}
+
+fn apply_when(object: &mut Value, rules: &[When]) {
+    for when in rules {
+        if let Some(path) = JsonPath::parse(&when.at) {
+            path.each_mut(object, &mut |at| {
+                let given = at.as_object_mut().filter(|at| {
+                    let mut wanted = when.is.iter();
+                    wanted.all(|(field, value)| at.get(field).unwrap_or(&Value::Null) == value)
+                });
+                if let Some(at) = given {
+                    add_absent(at, &when.fields);
+                }
+            });
+        }
+    }
+}
+
+/// How a pod's containers ask for processors and memory, taken together.
+fn qos_class(pod: &Value) -> &'static str {
+    let containers = ["containers", "initContainers"].map(|list| &pod["spec"][list]);
+    let containers = containers
+        .iter()
+        .filter_map(|list| list.as_array())
+        .flatten();
+    let (mut any, mut guaranteed) = (false, true);
+    for container in containers {
+        let resources = &container["resources"];
+        for name in ["cpu", "memory"] {
+            let (request, limit) = (&resources["requests"][name], &resources["limits"][name]);
+            any |= !request.is_null() || !limit.is_null();
+            guaranteed &= !limit.is_null() && (request.is_null() || request == limit);
+        }
+    }
+    match (any, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+fn add_absent(at: &mut Map<String, Value>, fields: &Map<String, Value>) {
+    for (field, value) in fields {
+        match (at.get_mut(field), value) {
+            (None | Some(Value::Null), _) => {
+                at.insert(field.clone(), value.clone());
+            }
+            (Some(Value::Object(inner)), Value::Object(fields)) => add_absent(inner, fields),
+            _ => {}
+        }
+    }
+}
+
+/// Images that may change under their name are pulled again.
+fn pull_policy(container: &Value) -> &'static str {
+    let image = container["image"].as_str().unwrap_or_default();
+    let name = image.rsplit('/').next().unwrap_or(image);
+    match name.split_once('@') {
+        Some(_) => "IfNotPresent",
+        None => match name.split_once(':') {
+            None | Some((_, "latest")) => "Always",
+            Some(_) => "IfNotPresent",
+        },
     }
 }
 
@@ -26,7 +106,7 @@ fn fill(object: &mut Value, path: &str, value: impl Fn(&Value) -> Option<Value>)
         return;
     };
     if parent.first(object).is_none_or(Value::is_null) && !path_is_list(&parent, object) {
-        parent.set(object, Value::Object(serde_json::Map::new()));
+        parent.set(object, Value::Object(Map::new()));
     }
     parent.each_mut(object, &mut |at| {
         if at.is_object()

@@ -26,6 +26,60 @@ pub fn validate_metadata(
     errors
 }
 
+/// Problems of maps whose keys are names of files, and changes of objects that are not to change.
+pub fn validate_entries(
+    object: &Value,
+    resource: &Resource,
+    old: Option<&Value>,
+) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let maps = || {
+        resource
+            .rules
+            .keys
+            .iter()
+            .map(|field| (field, object[field.as_str()].as_object()))
+    };
+    for (field, map) in maps() {
+        for key in map.into_iter().flat_map(|map| map.keys()) {
+            let path = format!("{field}[{key}]");
+            for problem in names::config_key(key) {
+                errors.push(FieldError::invalid(
+                    &path,
+                    &Value::from(key.as_str()),
+                    problem,
+                ));
+            }
+            let other = maps().find(|(other, map)| {
+                field == "data" && *other != field && map.is_some_and(|map| map.contains_key(key))
+            });
+            if let Some((other, _)) = other {
+                let problem = format!("duplicate of key present in {other}");
+                errors.push(FieldError::invalid(
+                    &path,
+                    &Value::from(key.as_str()),
+                    problem,
+                ));
+            }
+        }
+    }
+    if let Some(old) =
+        old.filter(|old| !resource.rules.immutable.is_empty() && old["immutable"] == true)
+    {
+        let problem = "field is immutable when `immutable` is set";
+        if object["immutable"] != true {
+            errors.push(FieldError::forbidden("immutable", problem));
+        }
+        let changed = resource
+            .rules
+            .immutable
+            .iter()
+            .filter(|field| old[field.as_str()] != object[field.as_str()]);
+        errors.extend(changed.map(|field| FieldError::forbidden(field, problem)));
+    }
+    errors
+}
+
 fn name(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
     let name = text(object, "name");
     if name.is_empty() {
@@ -35,12 +89,24 @@ fn name(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
         ));
         return;
     }
-    let problems = match resource.names {
+    let problems = |name: &str| match resource.names {
         Names::Subdomain => names::dns_subdomain(name),
         Names::Label => names::dns_label(name),
         Names::Service => names::dns1035_label(name),
         Names::Path => names::path_segment(name),
     };
+    let prefix = text(object, "generateName");
+    if !prefix.is_empty() {
+        // A dash at the end is made good by what follows it.
+        let stem = match prefix.strip_suffix('-') {
+            Some(stem) if !stem.is_empty() => format!("{stem}a"),
+            _ => prefix.to_owned(),
+        };
+        errors.extend(problems(&stem).into_iter().map(|problem| {
+            FieldError::invalid("metadata.generateName", &Value::from(prefix), problem)
+        }));
+    }
+    let problems = problems(name);
     errors.extend(
         problems
             .into_iter()
@@ -128,6 +194,26 @@ fn owners(object: &Value, errors: &mut Vec<FieldError>) {
                 let path = format!("metadata.ownerReferences.{field}");
                 errors.push(FieldError::invalid(path, &Value::from(""), problem));
             }
+        }
+        let (group, version) = match owner["apiVersion"].as_str().unwrap_or_default() {
+            text if text.matches('/').count() > 1 => ("", ""),
+            text => text.split_once('/').unwrap_or(("", text)),
+        };
+        let given = owner["apiVersion"]
+            .as_str()
+            .is_some_and(|text| !text.is_empty());
+        if given && version.is_empty() {
+            let problem = "version must not be empty";
+            let path = "metadata.ownerReferences.apiVersion";
+            errors.push(FieldError::invalid(path, &owner["apiVersion"], problem));
+        }
+        if group.is_empty() && version == "v1" && owner["kind"] == "Event" {
+            let problem = "/v1, Kind=Event is disallowed from being an owner";
+            errors.push(FieldError::invalid(
+                "metadata.ownerReferences",
+                owner,
+                problem,
+            ));
         }
         controllers += usize::from(owner["controller"] == true);
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::resource::{
-    Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules,
+    Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, When, WriteRules,
 };
 use crate::schema::Schema;
 use crate::status::FieldError;
@@ -48,6 +48,16 @@ struct Kind {
     selectable: Vec<String>,
     #[serde(default)]
     defaults: BTreeMap<String, Value>,
+    #[serde(default)]
+    on_create: BTreeMap<String, Value>,
+    #[serde(default)]
+    when: Vec<When>,
+    #[serde(default)]
+    when_created: Vec<When>,
+    #[serde(default)]
+    keys: Vec<String>,
+    #[serde(default)]
+    immutable: Vec<String>,
     #[serde(default)]
     copies: BTreeMap<String, String>,
     #[serde(default)]
@@ -249,6 +259,11 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             status_metadata: kind.status_metadata,
             ttl_seconds: kind.ttl_seconds,
             defaults: kind.defaults.clone(),
+            on_create: kind.on_create.clone(),
+            when: kind.when.clone(),
+            when_created: kind.when_created.clone(),
+            keys: kind.keys.clone(),
+            immutable: kind.immutable.clone(),
             copies: kind.copies.clone(),
             write_only: kind.write_only.clone(),
         },

@@ -59,7 +59,17 @@ pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, CustomError
             kind: kind.clone(),
             plural: plural.clone(),
             namespaced: definition["spec"]["scope"] == "Namespaced",
-            verbs: Verb::ALL.to_vec(),
+            // In the order in which the real server lists them.
+            verbs: vec![
+                Verb::Delete,
+                Verb::DeleteCollection,
+                Verb::Get,
+                Verb::List,
+                Verb::Patch,
+                Verb::Create,
+                Verb::Update,
+                Verb::Watch,
+            ],
             builtin: false,
             review: false,
             subresources: subresources(&group, &kind, version),
@@ -119,7 +129,7 @@ fn scale(value: &Value) -> Option<Scale> {
 
 fn columns(version: &Value) -> Vec<Column> {
     let name = json!({"name": "Name", "type": "string", "format": "name", "priority": 0,
-        "description": "Name must be unique within a namespace."});
+        "description": "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"});
     let mut columns = vec![Column {
         definition: name,
         cell: Cell::parse(".metadata.name"),

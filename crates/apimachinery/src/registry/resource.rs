@@ -122,10 +122,32 @@ pub struct WriteRules {
     pub ttl_seconds: Option<u32>,
     /// Values of absent fields, by path.
     pub defaults: BTreeMap<String, Value>,
+    /// Values of fields that are absent from a new object, and that nobody owns.
+    pub on_create: BTreeMap<String, Value>,
+    /// Values of absent fields that depend on a field beside them.
+    pub when: Vec<When>,
+    /// The same for new objects, owned by nobody.
+    pub when_created: Vec<When>,
+    /// Maps whose keys are names of files.
+    pub keys: Vec<String>,
+    /// Fields that stay as they are once `immutable` is true.
+    pub immutable: Vec<String>,
     /// Values of absent fields that repeat a field beside them.
     pub copies: BTreeMap<String, String>,
     /// Fields that are only written: their (text) entries go into another field, as base64.
     pub write_only: BTreeMap<String, String>,
+}
+
+/// Defaults that hold where other fields have certain values.
+#[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// The object that is meant, by path.
+    pub at: String,
+    /// The values that its fields must have; null: absent.
+    pub is: serde_json::Map<String, Value>,
+    /// What its absent fields become; also within objects that are there.
+    pub fields: serde_json::Map<String, Value>,
 }
 
 /// Where a schema comes from.

@@ -137,6 +137,7 @@ pub(super) fn patch(header: Option<&str>, builtin: bool) -> Result<PatchKind, St
         "application/merge-patch+json" => Ok(PatchKind::Merge),
         "application/strategic-merge-patch+json" if builtin => Ok(PatchKind::Strategic),
         "application/apply-patch+yaml" => Ok(PatchKind::Apply),
+        _ if builtin => Err(Status::unsupported_patch()),
         _ => Err(Status::unsupported_media_type(&[
             "application/json-patch+json",
             "application/merge-patch+json",

@@ -144,17 +144,20 @@ impl ListOptions {
             Some("Exact") => Some(VersionMatch::Exact),
             Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
             Some(other) => {
-                return Err(invalid(
-                    "resourceVersionMatch",
+                return Err(invalid_options(unsupported_match(
                     other,
-                    "supported values: \"Exact\", \"NotOlderThan\", \"\"",
-                ));
+                    &["Exact", "NotOlderThan", ""],
+                )));
             }
         };
         let options = ListOptions {
             labels,
             fields,
-            limit: query.number::<usize>("limit")?.filter(|limit| *limit > 0),
+            // Negative ones are none, as on the real server.
+            limit: query
+                .number::<i64>("limit")?
+                .and_then(|limit| usize::try_from(limit).ok())
+                .filter(|limit| *limit > 0),
             continue_token: query
                 .get("continue")
                 .filter(|token| !token.is_empty())
@@ -177,7 +180,15 @@ impl ListOptions {
         let forbidden =
             |field: &str, why: &str| Err(invalid_options(FieldError::forbidden(field, why)));
         if watch {
+            let exact = || unsupported_match("Exact", &["NotOlderThan"]);
             return match (self.initial_events, self.version_match) {
+                (None, Some(VersionMatch::Exact)) => Err(all_invalid(vec![
+                    FieldError::forbidden(
+                        "resourceVersionMatch",
+                        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                    ),
+                    exact(),
+                ])),
                 (None, Some(_)) => forbidden(
                     "resourceVersionMatch",
                     "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
@@ -186,19 +197,29 @@ impl ListOptions {
                     "resourceVersionMatch",
                     "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
                 ),
-                (Some(_), Some(VersionMatch::Exact)) => Err(invalid(
-                    "resourceVersionMatch",
-                    "Exact",
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-                )),
+                (Some(_), Some(VersionMatch::Exact)) => Err(all_invalid(vec![
+                    FieldError::forbidden(
+                        "resourceVersionMatch",
+                        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                    ),
+                    exact(),
+                ])),
                 _ => Ok(()),
             };
         }
         if self.initial_events.is_some() {
-            return forbidden(
+            let mut errors = Vec::new();
+            if self.version_match.is_some() && self.resource_version.is_none() {
+                errors.push(FieldError::forbidden(
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
+                ));
+            }
+            errors.push(FieldError::forbidden(
                 "sendInitialEvents",
                 "sendInitialEvents is forbidden for list",
-            );
+            ));
+            return Err(all_invalid(errors));
         }
         match self.version_match {
             Some(_) if self.continue_token.is_some() => forbidden(
@@ -263,6 +284,18 @@ impl WriteOptions {
                 vec![FieldError::too_long("fieldManager", 128)],
             ));
         }
+        let control = field_manager.as_deref().and_then(|name| {
+            let mut letters = name.char_indices();
+            letters.find(|(_, letter)| letter.is_control())
+        });
+        if let (Some(name), Some((position, letter))) = (&field_manager, control) {
+            let problem = format!(
+                "invalid character U+{:04X} (at position {position})",
+                u32::from(letter)
+            );
+            let error = FieldError::invalid("fieldManager", &Value::from(name.as_str()), problem);
+            return Err(Status::invalid("meta.k8s.io", kind, "", vec![error]));
+        }
         let force = query.get("force").map(|_| query.flag("force"));
         Ok(WriteOptions {
             dry_run,
@@ -316,6 +349,33 @@ impl DeleteOptions {
         if let Some(seconds) = body["gracePeriodSeconds"].as_i64() {
             self.grace_period_seconds = Some(seconds);
         }
+        if !matches!(body["preconditions"], Value::Null | Value::Object(_)) {
+            let kind = match &body["preconditions"] {
+                Value::Bool(_) => "bool",
+                Value::Number(_) => "number",
+                Value::String(_) => "string",
+                _ => "array",
+            };
+            return Err(Status::bad_request(format!(
+                "json: cannot unmarshal {kind} into Go struct field DeleteOptions.preconditions of type v1.Preconditions"
+            )));
+        }
+        let policy = body["propagationPolicy"]
+            .as_str()
+            .filter(|policy| !policy.is_empty());
+        if let (Some(_), Some(policy)) = (body["orphanDependents"].as_bool(), policy) {
+            let error = FieldError::invalid(
+                "propagationPolicy",
+                &Value::from(policy),
+                "orphanDependents and deletionPropagation cannot be both set",
+            );
+            return Err(Status::invalid(
+                "meta.k8s.io",
+                "DeleteOptions",
+                "",
+                vec![error],
+            ));
+        }
         if let Some(flag) = body["orphanDependents"].as_bool() {
             self.propagation = Some(orphan(flag));
         }
@@ -356,6 +416,15 @@ impl LogOptions {
             previous: query.flag("previous"),
         })
     }
+}
+
+fn unsupported_match(given: &str, supported: &[&str]) -> FieldError {
+    let supported: Vec<String> = supported.iter().map(|text| (*text).to_owned()).collect();
+    FieldError::not_supported("resourceVersionMatch", &Value::from(given), &supported)
+}
+
+fn all_invalid(errors: Vec<FieldError>) -> Status {
+    Status::invalid("meta.k8s.io", "ListOptions", "", errors)
 }
 
 fn orphan(flag: bool) -> Propagation {
@@ -403,10 +472,6 @@ fn dry_run<'a>(values: impl Iterator<Item = &'a str>, kind: &str) -> Result<bool
         found = true;
     }
     Ok(found)
-}
-
-fn invalid(field: &str, value: &str, detail: &str) -> Status {
-    invalid_options(FieldError::invalid(field, &Value::from(value), detail))
 }
 
 fn invalid_options(error: FieldError) -> Status {

@@ -18,6 +18,7 @@ pub(super) fn validate(
     resource: &Resource,
 ) -> Result<(), Status> {
     let mut errors = meta::validate_metadata(new, resource, old);
+    errors.extend(meta::validate_entries(new, resource, old));
     errors.extend(resource.schema().validate(new, old));
     if resource.builtin {
         // A typed server fills these in with zero values, and judges only what users write.

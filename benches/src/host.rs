@@ -53,6 +53,8 @@ impl Rig {
             log_dir: Some(folder.join("logs")),
             stop_grace: Duration::from_secs(10),
             allow_host_loopback: false,
+            volume_dir: None,
+            host_path_roots: Vec::new(),
             control_runtime: Handle::current(),
             guest_runtime: Handle::current(),
         };

@@ -121,6 +121,7 @@ mod tests {
             grants: vec![grant.clone()],
             egress: Arc::default(),
             loopback: waft_runtime::Loopback::default(),
+            mounts: Vec::new(),
             log: Arc::new(Nowhere),
         };
         assert_eq!(

@@ -55,6 +55,7 @@ fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
         grants,
         egress: Arc::default(),
         loopback: waft_runtime::Loopback::default(),
+        mounts: Vec::new(),
         log,
     }
 }

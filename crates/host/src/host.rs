@@ -36,6 +36,7 @@ use crate::{
     member::members,
     metrics,
     serving::Serving,
+    volumes::Volumes,
 };
 
 /// Bytes on their way through a connection made by [`HostLink::connect`].
@@ -60,6 +61,11 @@ pub struct HostConfig {
     pub stop_grace: Duration,
     /// Whether guests may reach the ports of the machine's loopback that their manifest lists.
     pub allow_host_loopback: bool,
+    /// Folder of ephemeral volumes; it is emptied. `None`: a folder of the system's for temporary
+    /// files.
+    pub volume_dir: Option<PathBuf>,
+    /// Folders below which `hostPath` volumes may lie.
+    pub host_path_roots: Vec<PathBuf>,
     /// Where lifecycles and timers run.
     pub control_runtime: Handle,
     /// Where connections and guests run.
@@ -108,12 +114,19 @@ impl Host {
         let inside = Arc::new(http::Inside(serving.clone()));
         let routes: Weak<http::Inside> = Arc::downgrade(&inside);
         engine.set_local_routes(routes);
+        let volumes = Volumes::new(
+            config.volume_dir.clone().unwrap_or_else(|| {
+                std::env::temp_dir().join(format!("waft-volumes-{}", config.id))
+            }),
+            config.host_path_roots.clone(),
+        )?;
         let first = info::read(&config);
         let host = Arc::new_cyclic(|itself| Self {
             itself: itself.clone(),
             starter: Starter {
                 engine: engine.clone(),
                 allow_host_loopback: config.allow_host_loopback,
+                volumes,
                 store,
                 states: serving.states.clone(),
                 guest_runtime: config.guest_runtime.clone(),
@@ -303,6 +316,7 @@ impl Host {
             let _ = service.await;
         }
         self.serving.remove_service(id);
+        drop(started.volumes);
         self.count_workloads();
         failed
     }

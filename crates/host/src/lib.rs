@@ -19,6 +19,7 @@ mod running;
 mod service;
 mod serving;
 mod states;
+mod volumes;
 
 pub use event::{Access, Event};
 pub use host::{Host, HostConfig};

@@ -17,6 +17,7 @@ use crate::{
     running::RunningWorkload,
     service::Service,
     states::StateBoard,
+    volumes::{Volumes, WorkloadVolumes},
 };
 
 /// Images on this machine that are read at a time.
@@ -29,6 +30,7 @@ pub(crate) struct Starter {
     pub(crate) engine: Engine,
     /// Whether guests may reach the machine's loopback.
     pub(crate) allow_host_loopback: bool,
+    pub(crate) volumes: Volumes,
     pub(crate) store: Store,
     pub(crate) states: Arc<StateBoard>,
     /// Where guests run, the code of their start included.
@@ -51,6 +53,8 @@ pub(crate) struct Started {
     pub(crate) http: Option<Arc<RunningWorkload>>,
     /// Its service, if it is one that runs; it does not run yet.
     pub(crate) service: Option<Arc<Service>>,
+    /// Held as long as it serves: they go with it.
+    pub(crate) volumes: WorkloadVolumes,
 }
 
 /// A member that was given what its manifest grants.
@@ -124,10 +128,11 @@ impl Starter {
         let roles = Roles::of(&members, &compiled)?;
 
         let loopback = Loopback::default();
+        let volumes = self.volumes.prepare(workload)?;
         let links = members.iter().zip(&compiled).enumerate();
         let linked = try_join_all(links.map(async |(position, (member, compiled))| {
             let sink = Arc::new(Sink(log.component(position)));
-            let linked = match self.guest_spec(workload, member, &loopback, sink) {
+            let linked = match self.guest_spec(workload, member, &loopback, &volumes, sink) {
                 Ok(spec) => {
                     let runs = roles.runs == Some(position);
                     self.link(compiled, spec, runs).await
@@ -139,7 +144,10 @@ impl Starter {
         .await?;
         let key: Arc<str> = workload.key().into();
         let name = |at: usize| -> Arc<str> { members[at].name.into() };
-        let mut started = Started::default();
+        let mut started = Started {
+            volumes,
+            ..Started::default()
+        };
         for (at, linked) in linked.into_iter().enumerate() {
             match linked {
                 Linked::Command(command) => {
@@ -175,6 +183,7 @@ impl Starter {
         workload: &Workload,
         member: &Member<'_>,
         loopback: &Loopback,
+        volumes: &WorkloadVolumes,
         log: Arc<Sink>,
     ) -> Result<GuestSpec, Failure> {
         let mut pool = member.pool;
@@ -199,6 +208,7 @@ impl Starter {
             } else {
                 loopback.clone()
             },
+            mounts: volumes.mounts(member.resources)?,
             log,
         })
     }

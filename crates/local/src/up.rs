@@ -283,7 +283,6 @@ impl Platform {
 /// Flags that were given and that nothing reads yet.
 fn without_effect(options: &UpOptions) -> impl Iterator<Item = &'static str> {
     [
-        ("--host-path-root", !options.host_path_roots.is_empty()),
         ("--nats", options.nats.is_some()),
         ("--redis", options.redis.is_some()),
     ]

@@ -4,7 +4,7 @@
 //! Pure: what a name means is asked of [`Sources`]. Values of Secrets pass through here, so nothing
 //! here is printed; errors name keys only.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use waft_api::{ConfigLayer, HostInterface, Reason};
 
@@ -21,13 +21,13 @@ pub(crate) struct Layers<'a> {
     pub secrets: Vec<&'a str>,
 }
 
-/// A ConfigMap or a Secret: its text values, and the keys whose value is no text.
+/// A ConfigMap or a Secret: its text values, and those that are no text.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Source {
     /// The values.
     pub values: BTreeMap<String, String>,
-    /// Keys whose value is not UTF-8.
-    pub binary: BTreeSet<String>,
+    /// Values that are not UTF-8: files of a volume may be, configuration may not.
+    pub binary: BTreeMap<String, Vec<u8>>,
 }
 
 /// The ConfigMaps and Secrets of one namespace that could be found, by name.
@@ -71,7 +71,7 @@ impl<'a> Layers<'a> {
             .map(|name| (Kind::Secret, *name, sources.secrets.get(*name)));
         for (kind, name, source) in maps.chain(secrets) {
             let source = source.ok_or_else(|| kind.missing(name))?;
-            if let Some(key) = source.binary.first() {
+            if let Some(key) = source.binary.keys().next() {
                 return Err(Problem {
                     reason: Reason::InvalidConfigValue,
                     message: format!(
@@ -85,6 +85,11 @@ impl<'a> Layers<'a> {
         }
         Ok(merged)
     }
+}
+
+/// The error for a ConfigMap that does not exist.
+pub(crate) fn missing_config_map(name: &str) -> Problem {
+    Kind::ConfigMap.missing(name)
 }
 
 /// The error for a Secret that does not exist.
@@ -127,7 +132,7 @@ mod tests {
     fn source(pairs: &[(&str, &str)]) -> Source {
         Source {
             values: map(pairs),
-            binary: BTreeSet::new(),
+            binary: BTreeMap::new(),
         }
     }
 
@@ -194,7 +199,7 @@ mod tests {
     #[test]
     fn binary_values_are_refused_by_key_without_their_value() {
         let mut broken = source(&[("ok", "hunter2")]);
-        broken.binary.insert("blob".into());
+        broken.binary.insert("blob".into(), vec![255]);
         let sources = Sources {
             secrets: [("s".to_owned(), broken)].into(),
             ..Sources::default()

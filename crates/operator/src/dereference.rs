@@ -125,7 +125,7 @@ fn of_config_map(map: &ConfigMap) -> Source {
             .binary_data
             .iter()
             .flatten()
-            .map(|(key, _)| key.clone())
+            .map(|(key, value)| (key.clone(), value.0.clone()))
             .collect(),
     }
 }
@@ -137,8 +137,8 @@ fn of_secret(secret: &Secret) -> Source {
             Ok(text) => {
                 source.values.insert(key.clone(), text);
             }
-            Err(_) => {
-                source.binary.insert(key.clone());
+            Err(error) => {
+                source.binary.insert(key.clone(), error.into_bytes());
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Pure, and the only place that knows: as the pieces get served, lines leave this file. An object
 //! that uses one of these says so by name, and nothing of it is started.
 
-use waft_api::{Component, HostInterface, LocalResources, WorkloadSpec};
+use waft_api::{HostInterface, WorkloadSpec};
 
 /// Host interface packages that can be granted.
 const SERVED_PACKAGES: [(&str, &str); 9] = [
@@ -18,49 +18,13 @@ const SERVED_PACKAGES: [(&str, &str); 9] = [
     ("wasi", "sockets"),
 ];
 
-/// The paths, below the workload's spec, of fields that are set but not served.
+/// The paths, below the workload's spec, of what is set but not served.
 pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
     let mut found = Vec::new();
-    for component in &spec.components {
-        of_component(component, &mut found);
-    }
     for interface in &spec.host_interfaces {
         of_interface(interface, &mut found);
     }
-    if let Some(service) = &spec.service {
-        let resources = service.local_resources.as_ref();
-        of_both(resources, "service", &mut found);
-    }
-    if !spec.volumes.is_empty() {
-        found.push("volumes".into());
-    }
     found
-}
-
-fn of_component(component: &Component, found: &mut Vec<String>) {
-    let path = format!("components[{}]", component.name);
-    let resources = component.local_resources.as_ref();
-    of_both(resources, &path, found);
-}
-
-/// What components and services have in common.
-fn of_both(resources: Option<&LocalResources>, path: &str, found: &mut Vec<String>) {
-    if let Some(resources) = resources {
-        let fields = of_resources(resources).into_iter();
-        found.extend(fields.map(|field| format!("{path}.localResources.{field}")));
-    }
-}
-
-fn of_resources(resources: &LocalResources) -> Vec<&'static str> {
-    set(&[(!resources.volume_mounts.is_empty(), "volumeMounts")])
-}
-
-fn set(fields: &[(bool, &'static str)]) -> Vec<&'static str> {
-    fields
-        .iter()
-        .filter(|(is_set, _)| *is_set)
-        .map(|(_, field)| *field)
-        .collect()
 }
 
 fn of_interface(interface: &HostInterface, found: &mut Vec<String>) {
@@ -99,6 +63,7 @@ mod tests {
                 cpuLimit: 250
                 config: {a: b}
                 environment: {config: {A: b}}
+                volumeMounts: [{name: v, mountPath: /v}]
                 allowedHosts: ['*']
                 allowedIpNameLookups: ['*']
                 allowedHostLoopbackPorts: ['80']
@@ -107,6 +72,7 @@ mod tests {
             hostInterfaces:
             - {namespace: wasi, package: http, interfaces: [incoming-handler, outgoing-handler]}
             - {namespace: wasi, package: config, interfaces: [store]}
+            volumes: [{name: v, ephemeral: {}}]
             service:
               image: s
               maxRestarts: 3
@@ -118,25 +84,18 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_named_by_its_path() {
+    fn everything_else_is_named() {
         let spec = spec(
             "
-            components:
-            - name: a
-              image: i
-              localResources:
-                volumeMounts: [{name: v, mountPath: /v}]
             hostInterfaces:
             - {namespace: wasi, package: keyvalue, interfaces: [store]}
-            service: {image: s, localResources: {volumeMounts: [{name: v, mountPath: /v}]}}
-            volumes: [{name: v, ephemeral: {}}]
+            - {namespace: wasi, package: http, interfaces: [handler]}
+            - {namespace: cosmonic, package: kafka, interfaces: [handler]}
             ",
         );
         let wanted = [
-            "components[a].localResources.volumeMounts",
             "hostInterfaces[wasi:keyvalue]",
-            "service.localResources.volumeMounts",
-            "volumes",
+            "hostInterfaces[cosmonic:kafka]",
         ];
         assert_eq!(unserved(&spec), wanted);
     }

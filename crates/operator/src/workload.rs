@@ -10,6 +10,7 @@ mod decide;
 mod references;
 mod status;
 mod validate;
+mod volumes;
 
 use std::sync::Arc;
 

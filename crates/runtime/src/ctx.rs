@@ -14,6 +14,7 @@ use wasmtime_wasi_http::{
 use crate::{
     CapabilityId,
     capability::Slot,
+    files::{Mount, Quotas},
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
     log::{InstanceLog, LineStream},
     outgoing::{self, Network, Sending},
@@ -30,6 +31,7 @@ pub struct Ctx {
     limiter: Limiter,
     log: Arc<InstanceLog>,
     output: [LineStream; 2],
+    quotas: Quotas,
     given: Arc<Given>,
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct Given {
     pub(crate) counters: Arc<Counters>,
     pub(crate) network: Arc<Network>,
     pub(crate) net: Arc<Net>,
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// What `wasi:http` asks its host: which headers are the host's own, and where requests go.
@@ -53,14 +56,22 @@ impl Ctx {
     pub(crate) fn new(limits: &Limits, log: Arc<InstanceLog>, given: Arc<Given>) -> Self {
         let output =
             [LogSource::Stdout, LogSource::Stderr].map(|of| LineStream::new(log.clone(), of));
-        let wasi = WasiCtxBuilder::new()
-            .stdout(output[0].clone())
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(output[0].clone())
             .stderr(output[1].clone())
             .max_random_size(RANDOM_BYTES_PER_CALL)
             // Nothing could be done with a socket, and each would take a descriptor of the host.
             .allow_tcp(false)
-            .allow_udp(false)
-            .build();
+            .allow_udp(false);
+        for mount in &given.mounts {
+            if let Err(error) = mount.open(&mut wasi) {
+                log.line(
+                    LogSource::Host,
+                    &format!("the volume at {} can't be opened: {error}", mount.path),
+                );
+            }
+        }
+        let wasi = wasi.build();
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_MAP_BYTES);
         let mut table = ResourceTable::new();
@@ -76,6 +87,7 @@ impl Ctx {
             limiter: Limiter::new(limits, given.counters.clone()),
             log,
             output,
+            quotas: Quotas::default(),
             given,
         }
     }
@@ -98,6 +110,14 @@ impl Ctx {
     /// The network of the instance.
     pub(crate) fn net(&self) -> &Arc<Net> {
         &self.given.net
+    }
+
+    pub(crate) fn mounts(&self) -> &[Mount] {
+        &self.given.mounts
+    }
+
+    pub(crate) fn quotas(&mut self) -> &mut Quotas {
+        &mut self.quotas
     }
 
     pub(crate) fn environment(&self) -> &[(String, String)] {

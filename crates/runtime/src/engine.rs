@@ -21,7 +21,7 @@ use crate::{
     component::CompiledInner,
     config, environment,
     epoch::Ticker,
-    imports,
+    files, imports,
     instance::Pre,
     outgoing::{Network, Outside},
     room::Neighbours,
@@ -254,6 +254,7 @@ impl Engine {
         for import in &compiled.0.needs {
             imports::check(import, &spec.grants, &offered)?;
         }
+        files::check(compiled.imports(), &spec.mounts)?;
         let pre = self.resolve(compiled)?;
         let slots = inner.registry.bind(&spec)?;
         let network = Network::new(
@@ -331,6 +332,7 @@ fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Li
     wasmtime_wasi_http::p3::add_to_linker(&mut linker).context("HTTP 0.3")?;
     environment::replace(&mut linker).context("environment")?;
     sockets::replace(&mut linker).context("sockets")?;
+    files::replace(&mut linker).context("files")?;
     registry.link(&mut linker)?;
     Ok(linker)
 }

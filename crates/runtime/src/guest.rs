@@ -13,8 +13,8 @@ use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    Body, CallError, Compiled, Ctx, EgressPolicy, GuestStats, HttpVersion, LogSink, ResponseBody,
-    TrapReason,
+    Body, CallError, Compiled, Ctx, EgressPolicy, GuestStats, HttpVersion, LogSink, Mount,
+    ResponseBody, TrapReason,
     admission::Admission,
     body::into_wasi,
     call::{Answer, Call, Seat},
@@ -53,6 +53,8 @@ pub struct GuestSpec {
     pub egress: Arc<EgressPolicy>,
     /// The network within its workload.
     pub loopback: Loopback,
+    /// The folders it has.
+    pub mounts: Vec<Mount>,
     /// Where its lines go.
     pub log: Arc<dyn LogSink>,
 }
@@ -117,6 +119,7 @@ impl Guest {
             net: Arc::new(net),
             counters: counters.clone(),
             network,
+            mounts: spec.mounts.clone(),
         });
         let inner = Arc::new(GuestInner {
             engine,

@@ -25,6 +25,7 @@ mod engine;
 mod environment;
 mod epoch;
 mod error;
+mod files;
 mod guest;
 mod imports;
 mod instance;
@@ -51,6 +52,7 @@ pub use egress::{
 };
 pub use engine::{Engine, EngineBuilder, EngineConfig};
 pub use error::{CallError, TrapReason};
+pub use files::{Folder, Mount, Quota};
 pub use guest::{CallInfo, Guest, GuestSpec};
 pub use imports::always_linked;
 pub use log::LogSink;

@@ -21,4 +21,5 @@ mod outbound;
 mod seeds;
 mod services;
 mod support;
+mod volumes;
 mod watch;

@@ -63,6 +63,8 @@ impl Rig {
             log_dir: Some(folder.path().join("logs")),
             stop_grace,
             allow_host_loopback: false,
+            volume_dir: Some(folder.path().join("volumes")),
+            host_path_roots: Vec::new(),
             control_runtime: RUNTIME.handle().clone(),
             guest_runtime: RUNTIME.handle().clone(),
         };

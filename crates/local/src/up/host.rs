@@ -80,6 +80,8 @@ pub(super) fn open(
         log_dir: Some(data_dir.join("logs")),
         stop_grace: STOP_GRACE,
         allow_host_loopback: options.allow_host_loopback,
+        volume_dir: Some(data_dir.join("volumes")),
+        host_path_roots: options.host_path_roots.clone(),
         control_runtime: Handle::current(),
         guest_runtime: guests.handle()?,
     };

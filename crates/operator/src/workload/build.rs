@@ -11,6 +11,7 @@ use waft_ir::{
 };
 
 use super::validate::{Checked, CheckedComponent, CheckedService};
+use super::volumes;
 use crate::{
     config_layers::{Layers, Sources, missing_secret},
     problem::Problem,
@@ -85,7 +86,7 @@ pub(crate) fn build(
         components,
         service,
         grants,
-        volumes: Vec::new(),
+        volumes: volumes::build(&checked.volumes, &inputs.sources)?,
     })
 }
 
@@ -171,6 +172,7 @@ fn resources(
     let mut environment = BTreeMap::new();
     let mut built = waft_ir::LocalResources::default();
     if let Some(raw) = raw {
+        built.mounts = volumes::mounts(&raw.volume_mounts);
         built.allowed_hosts = raw.allowed_hosts.clone();
         built.allowed_name_lookups = raw.allowed_ip_name_lookups.clone();
         built.allowed_loopback_ports = raw.allowed_host_loopback_ports.clone();

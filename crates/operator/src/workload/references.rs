@@ -51,6 +51,14 @@ impl<'a> References<'a> {
         for entry in &spec.host_interfaces {
             found.layers(&Layers::of_interface(entry));
         }
+        for volume in &spec.volumes {
+            let config_map = volume.config_map.as_ref();
+            found
+                .config_maps
+                .extend(config_map.map(|v| v.name.as_str()));
+            let secret = volume.secret.as_ref();
+            found.secrets.extend(secret.map(|v| v.secret_name.as_str()));
+        }
         found
     }
 

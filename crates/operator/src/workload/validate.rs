@@ -11,6 +11,7 @@ use waft_api::{
 };
 use waft_ir::{InterfaceName, Pool, PullPolicy};
 
+use super::volumes::{self, CheckedVolume};
 use crate::{problem::Problem, unserved::unserved};
 
 /// A spec that makes sense.
@@ -20,6 +21,8 @@ pub(crate) struct Checked<'a> {
     pub components: Vec<CheckedComponent<'a>>,
     /// The service, if there is one.
     pub service: Option<CheckedService<'a>>,
+    /// The volumes, in manifest order.
+    pub volumes: Vec<CheckedVolume<'a>>,
     /// The granted interfaces, in manifest order.
     pub interfaces: Vec<CheckedInterface<'a>>,
 }
@@ -99,12 +102,14 @@ pub(crate) fn check(spec: &WorkloadSpec) -> Result<Checked<'_>, Problem> {
             service.name
         )));
     }
+    let volumes = volumes::check(spec)?;
     let interfaces = spec
         .host_interfaces
         .iter()
         .map(check_interface)
         .collect::<Result<_, _>>()?;
     Ok(Checked {
+        volumes,
         components,
         service,
         interfaces,
@@ -420,14 +425,10 @@ mod tests {
     #[test]
     fn what_is_not_served_is_said_first() {
         let problem = problem(
-            "{components: [], service: {image: i, localResources: {volumeMounts: [{name: v, mountPath: /v}]}}}",
+            "{components: [], hostInterfaces: [{namespace: cosmonic, package: kafka, interfaces: [x]}]}",
         );
         assert_eq!(problem.reason, Reason::NotSupportedYet);
-        assert!(
-            problem
-                .message
-                .contains("`service.localResources.volumeMounts`")
-        );
+        assert!(problem.message.contains("`hostInterfaces[cosmonic:kafka]`"));
     }
 
     #[test]

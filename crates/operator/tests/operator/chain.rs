@@ -193,17 +193,17 @@ async fn passing_failures_are_tried_again() {
 }
 
 #[tokio::test]
-async fn fields_that_are_not_served_yet_are_named_and_nothing_starts() {
+async fn what_is_not_served_yet_is_named_and_nothing_starts() {
     let world = World::new().await;
     let yaml = deployment("one", "").replace(
         "      hostInterfaces:",
-        "      volumes: [{name: v, ephemeral: {}}]\n      hostInterfaces:",
+        "      hostInterfaces:\n      - {namespace: cosmonic, package: kafka, interfaces: [handler]}",
     );
     world.apply::<WorkloadDeployment>(&yaml).await;
     let hello = world
         .says::<WorkloadDeployment>("hello", "Ready", "False", "NotSupportedYet")
         .await;
-    assert!(message(&hello, "Ready").contains("`volumes`"));
+    assert!(message(&hello, "Ready").contains("cosmonic:kafka"));
     assert!(world.list::<WorkloadReplicaSet>().await.is_empty());
 }
 

@@ -51,6 +51,7 @@ pub(crate) fn spec() -> (GuestSpec, Arc<Lines>) {
         grants: Vec::new(),
         egress: Arc::default(),
         loopback: Loopback::default(),
+        mounts: Vec::new(),
         log: lines.clone(),
     };
     (spec, lines)

@@ -1,0 +1,223 @@
+//! The volumes of workloads: folders that are made for them and go with them, and folders of the
+//! machine that they may share.
+//!
+//! What a guest may do within a folder is the runtime's business.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use tempfile::TempDir;
+use waft_ir::{Failure, FailureReason, LocalResources, Volume, VolumeSource, Workload};
+use waft_runtime::{Folder, Mount, Quota};
+
+/// Begins the names of folders with fixed files; the process id follows.
+const PREFIX: &str = "waft-files-";
+
+/// Where volumes come from.
+#[derive(Debug)]
+pub(crate) struct Volumes {
+    /// Folder of the ephemeral ones.
+    folder: PathBuf,
+    /// Folders below which `hostPath` volumes may lie.
+    roots: Vec<PathBuf>,
+}
+
+/// The volumes of one workload. With the last of them, what was made for them is deleted.
+#[derive(Debug, Default)]
+pub(crate) struct WorkloadVolumes {
+    by_name: HashMap<String, Prepared>,
+    _made: Vec<TempDir>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    folder: Arc<Folder>,
+    quota: Option<Arc<Quota>>,
+    /// Whether nobody may write, whatever the mount says.
+    is_fixed: bool,
+}
+
+impl Volumes {
+    /// Takes over a folder for ephemeral volumes: whatever an earlier process left there goes.
+    pub(crate) fn new(folder: PathBuf, roots: Vec<PathBuf>) -> io::Result<Self> {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::create_dir_all(&folder)?,
+        }
+        if let Some(memory) = memory_folder() {
+            remove_left_files(&memory);
+        }
+        Ok(Self { folder, roots })
+    }
+
+    /// Makes a workload's volumes ready.
+    pub(crate) fn prepare(&self, workload: &Workload) -> Result<WorkloadVolumes, Failure> {
+        let mut volumes = WorkloadVolumes::default();
+        for volume in &workload.volumes {
+            let prepared = self.prepare_one(volume, &mut volumes)?;
+            volumes.by_name.insert(volume.name.clone(), prepared);
+        }
+        Ok(volumes)
+    }
+
+    fn prepare_one(
+        &self,
+        volume: &Volume,
+        volumes: &mut WorkloadVolumes,
+    ) -> Result<Prepared, Failure> {
+        let name = &volume.name;
+        let unmade = |error: io::Error| {
+            Failure::new(
+                FailureReason::HostAtCapacity,
+                format!("volume `{name}` can't be made: {error}"),
+            )
+        };
+        let (folder, quota, is_fixed) = match &volume.source {
+            VolumeSource::Ephemeral { size_limit } => {
+                let made = TempDir::new_in(&self.folder).map_err(unmade)?;
+                let folder = Folder::open(made.path()).map_err(unmade)?;
+                let quota = Quota::new(made.path().to_owned(), *size_limit);
+                volumes._made.push(made);
+                (folder, Some(Arc::new(quota)), false)
+            }
+            VolumeSource::Files(files) => {
+                let made = with_files(files).map_err(unmade)?;
+                let folder = Folder::open(made.path()).map_err(unmade)?;
+                volumes._made.push(made);
+                (folder, None, true)
+            }
+            VolumeSource::HostPath(path) => (self.share(name, path)?, None, false),
+        };
+        Ok(Prepared {
+            folder: Arc::new(folder),
+            quota,
+            is_fixed,
+        })
+    }
+
+    /// A folder of the machine, if it lies where it may.
+    fn share(&self, name: &str, path: &Path) -> Result<Folder, Failure> {
+        let refuse = |reason, text: String| {
+            Failure::new(
+                reason,
+                format!("volume `{name}`: {} {text}", path.display()),
+            )
+        };
+        let is_plain =
+            |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+        if !path.is_absolute() || !path.components().all(is_plain) {
+            return Err(refuse(
+                FailureReason::PathNotAllowed,
+                "is no absolute path without `..`".into(),
+            ));
+        }
+        let not_allowed = || {
+            refuse(
+                FailureReason::PathNotAllowed,
+                "does not lie below a folder that hostPath volumes may use; start the host with \
+                 `--host-path-root DIR`"
+                    .into(),
+            )
+        };
+        // Whether a path that is not allowed exists is nobody's business.
+        let is_below = |path: &Path| {
+            let mut roots = self
+                .roots
+                .iter()
+                .filter_map(|root| root.canonicalize().ok());
+            roots.any(|root| path.starts_with(root))
+        };
+        let named_below = self.roots.iter().any(|root| path.starts_with(root));
+        if !named_below && !path.canonicalize().is_ok_and(|real| is_below(&real)) {
+            return Err(not_allowed());
+        }
+        let folder = Folder::open(path).map_err(|error| {
+            let text = format!("can't be opened as a folder: {error}");
+            refuse(FailureReason::FileNotFound, text)
+        })?;
+        // The folder that was opened is the one that is checked.
+        match folder.real_path() {
+            Ok(real) if is_below(&real) => Ok(folder),
+            _ => Err(not_allowed()),
+        }
+    }
+}
+
+impl WorkloadVolumes {
+    /// What one member of the workload mounts.
+    pub(crate) fn mounts(&self, resources: &LocalResources) -> Result<Vec<Mount>, Failure> {
+        let mounts = resources.mounts.iter().map(|mount| {
+            let volume = self.by_name.get(&mount.volume).ok_or_else(|| {
+                Failure::new(
+                    FailureReason::StartFailed,
+                    format!("the workload has no volume `{}`", mount.volume),
+                )
+            })?;
+            Ok(Mount {
+                folder: volume.folder.clone(),
+                path: mount.path.clone(),
+                read_only: mount.read_only || volume.is_fixed,
+                quota: volume.quota.clone(),
+            })
+        });
+        mounts.collect()
+    }
+}
+
+/// A folder in memory that holds these files: values of Secrets are never written to a disk.
+fn with_files(files: &BTreeMap<String, Vec<u8>>) -> io::Result<TempDir> {
+    let memory = memory_folder()
+        .ok_or_else(|| io::Error::other("this machine has no folder that is kept in memory"))?;
+    let made = tempfile::Builder::new()
+        .prefix(&format!("{PREFIX}{}-", std::process::id()))
+        .tempdir_in(memory)?;
+    for (path, content) in files {
+        let relative = Path::new(path);
+        let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+        if path.is_empty() || !relative.components().all(is_plain) {
+            return Err(io::Error::other(format!("`{path}` is no path below it")));
+        }
+        let file = made.path().join(relative);
+        if let Some(parent) = file.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(file, content)?;
+    }
+    Ok(made)
+}
+
+/// A folder whose files are kept in memory only.
+fn memory_folder() -> Option<PathBuf> {
+    let shared = PathBuf::from("/dev/shm");
+    let of_user = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    [Some(shared), of_user]
+        .into_iter()
+        .flatten()
+        .find(|folder| tempfile::Builder::new().tempfile_in(folder).is_ok())
+}
+
+/// Deletes what processes left behind that had no time to do it themselves.
+fn remove_left_files(memory: &Path) {
+    let Ok(entries) = fs::read_dir(memory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let pid = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next());
+        let is_left = pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        if is_left && Path::new("/proc/self").exists() {
+            // Another user's stays: deleting it is refused.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use std::os::unix::fs::symlink;
+
+use waft_ir::{VolumeMount, WorkloadId};
+
+use super::*;
+
+fn workload(source: VolumeSource) -> Workload {
+    Workload {
+        id: WorkloadId("w".into()),
+        namespace: "default".into(),
+        name: "w".into(),
+        annotations: BTreeMap::new(),
+        components: Vec::new(),
+        service: None,
+        grants: Vec::new(),
+        volumes: vec![Volume {
+            name: "v".into(),
+            source,
+        }],
+    }
+}
+
+fn resources(volume: &str) -> LocalResources {
+    LocalResources {
+        mounts: vec![VolumeMount {
+            volume: volume.into(),
+            path: "/v".into(),
+            read_only: false,
+        }],
+        ..LocalResources::default()
+    }
+}
+
+#[test]
+fn shared_folders_lie_below_a_root_however_they_are_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let base = scratch.path().canonicalize().unwrap();
+    let (root, outside) = (base.join("root"), base.join("outside"));
+    fs::create_dir_all(root.join("inner")).unwrap();
+    fs::create_dir_all(&outside).unwrap();
+    fs::write(root.join("file"), "x").unwrap();
+    symlink(&outside, root.join("way-out")).unwrap();
+    symlink(root.join("inner"), base.join("way-in")).unwrap();
+    let volumes = Volumes::new(base.join("ephemeral"), vec![root.clone()]).unwrap();
+    let reason = |path: PathBuf| {
+        let prepared = volumes.prepare(&workload(VolumeSource::HostPath(path)));
+        prepared.err().map(|failure| failure.reason)
+    };
+    use FailureReason::{FileNotFound, PathNotAllowed};
+    for (path, expected) in [
+        (root.clone(), None),
+        (root.join("inner"), None),
+        (base.join("way-in"), None),
+        (outside.clone(), Some(PathNotAllowed)),
+        (root.join("../outside"), Some(PathNotAllowed)),
+        (root.join("way-out"), Some(PathNotAllowed)),
+        (PathBuf::from("inner"), Some(PathNotAllowed)),
+        (PathBuf::from("/"), Some(PathNotAllowed)),
+        (PathBuf::from("/proc"), Some(PathNotAllowed)),
+        (base.join("root-of-another"), Some(PathNotAllowed)),
+        (root.join("file"), Some(FileNotFound)),
+        (root.join("missing"), Some(FileNotFound)),
+    ] {
+        assert_eq!(reason(path.clone()), expected, "{}", path.display());
+    }
+}
+
+#[test]
+fn what_is_made_for_a_workload_goes_with_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("ephemeral");
+    fs::create_dir_all(folder.join("left")).unwrap();
+    let volumes = Volumes::new(folder.clone(), Vec::new()).unwrap();
+    let count = || fs::read_dir(&folder).unwrap().count();
+    assert_eq!(count(), 0, "what was left is gone");
+
+    let prepared = volumes
+        .prepare(&workload(VolumeSource::Ephemeral { size_limit: 1 }))
+        .unwrap();
+    assert_eq!(count(), 1);
+    assert!(prepared.mounts(&resources("other")).is_err());
+    let mounts = prepared.mounts(&resources("v")).unwrap();
+    assert!(!mounts[0].read_only && mounts[0].quota.is_some());
+    drop(prepared);
+    assert_eq!(count(), 0);
+}
+
+#[test]
+fn fixed_files_are_read_only_and_stay_below_their_folder() {
+    let scratch = tempfile::tempdir().unwrap();
+    let volumes = Volumes::new(scratch.path().join("ephemeral"), Vec::new()).unwrap();
+    let files = |path: &str| VolumeSource::Files([(path.to_owned(), b"x".to_vec())].into());
+    let prepared = volumes.prepare(&workload(files("a/b"))).unwrap();
+    let mounts = prepared.mounts(&resources("v")).unwrap();
+    assert!(mounts[0].read_only);
+    let real = mounts[0].folder.real_path().unwrap();
+    assert_eq!(fs::read(real.join("a/b")).unwrap(), b"x");
+    drop((prepared, mounts));
+    assert!(!real.exists());
+    for path in ["../x", "/etc/x", "a/../../x", ""] {
+        assert!(volumes.prepare(&workload(files(path))).is_err(), "{path}");
+    }
+}

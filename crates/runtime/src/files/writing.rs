@@ -1,0 +1,294 @@
+//! The calls of `wasi:filesystem@0.2` that make a folder grow, in the place of wasmtime's: they ask
+//! the quota first, then do what wasmtime's do.
+
+use std::{collections::HashMap, fs::File, io, sync::Arc};
+
+use bytes::Bytes;
+use wasmtime::{
+    Result, StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::{
+    filesystem::{Descriptor, WasiFilesystemView},
+    p2::{
+        DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult,
+        bindings::filesystem::{
+            preopens,
+            types::{DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags},
+        },
+    },
+};
+
+use super::{Mount, Quota};
+use crate::Ctx;
+
+/// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
+const TYPES: &str = "wasi:filesystem/types@0.2.12";
+const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
+
+/// Which of an instance's descriptors lie below which quota, by their place in its table.
+#[derive(Default)]
+pub(crate) struct Quotas(HashMap<u32, Arc<Quota>>);
+
+type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
+
+impl Quotas {
+    fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Arc<Quota>> {
+        self.0.get(&descriptor.rep()).cloned()
+    }
+
+    /// Places are used again, so that what was there before is forgotten.
+    fn set(&mut self, descriptor: &Resource<Descriptor>, quota: Option<Arc<Quota>>) {
+        match quota {
+            Some(quota) => self.0.insert(descriptor.rep(), quota),
+            None => self.0.remove(&descriptor.rep()),
+        };
+    }
+}
+
+/// Puts these functions in the place of wasmtime's.
+pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance(PREOPENS)?.func_wrap(
+        "get-directories",
+        |mut store: StoreContextMut<'_, Ctx>, (): ()| {
+            let ctx = store.data_mut();
+            let found = preopens::Host::get_directories(&mut ctx.filesystem())?;
+            for (descriptor, path) in &found {
+                let quota = quota_of(ctx.mounts(), path);
+                ctx.quotas().set(descriptor, quota);
+            }
+            Ok((found,))
+        },
+    )?;
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap_async(
+        "[method]descriptor.open-at",
+        |store: StoreContextMut<'_, Ctx>, arguments| Box::new(open_at(store, arguments)),
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.write",
+        |mut store: StoreContextMut<'_, Ctx>,
+         (fd, bytes, offset): (Resource<Descriptor>, Vec<u8>, u64)| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                let end = offset.saturating_add(bytes.len() as u64);
+                if !may_grow(ctx, &fd, end)? {
+                    return full();
+                }
+                let mut view = ctx.filesystem();
+                answer(view.write(fd, bytes, offset).await)
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.set-size",
+        |mut store: StoreContextMut<'_, Ctx>, (fd, size): (Resource<Descriptor>, u64)| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                if !may_grow(ctx, &fd, size)? {
+                    return full();
+                }
+                answer(ctx.filesystem().set_size(fd, size).await)
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.create-directory-at",
+        |mut store: StoreContextMut<'_, Ctx>, (fd, path): (Resource<Descriptor>, String)| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                if !may_add(ctx, &fd) {
+                    return full();
+                }
+                let mut view = ctx.filesystem();
+                answer(view.create_directory_at(fd, path).await)
+            })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.symlink-at",
+        |mut store: StoreContextMut<'_, Ctx>,
+         (fd, old, new): (Resource<Descriptor>, String, String)| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                if !may_add(ctx, &fd) {
+                    return full();
+                }
+                let mut view = ctx.filesystem();
+                answer(view.symlink_at(fd, old, new).await)
+            })
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.write-via-stream",
+        |mut store: StoreContextMut<'_, Ctx>, (fd, offset): (Resource<Descriptor>, u64)| {
+            let (ctx, borrowed) = (store.data_mut(), Resource::new_borrow(fd.rep()));
+            let made = ctx.filesystem().write_via_stream(fd, offset);
+            bounded(ctx, &borrowed, Some(offset), made)
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.append-via-stream",
+        |mut store: StoreContextMut<'_, Ctx>, (fd,): (Resource<Descriptor>,)| {
+            let (ctx, borrowed) = (store.data_mut(), Resource::new_borrow(fd.rep()));
+            let made = ctx.filesystem().append_via_stream(fd);
+            bounded(ctx, &borrowed, None, made)
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+async fn open_at(
+    mut store: StoreContextMut<'_, Ctx>,
+    (fd, path_flags, path, open_flags, flags): (
+        Resource<Descriptor>,
+        PathFlags,
+        String,
+        OpenFlags,
+        DescriptorFlags,
+    ),
+) -> Fallible<Resource<Descriptor>> {
+    let ctx = store.data_mut();
+    let quota = ctx.quotas().of(&fd);
+    if open_flags.contains(OpenFlags::CREATE)
+        && let Some(quota) = &quota
+        && !quota.charge_entry()
+    {
+        return full();
+    }
+    let mut view = ctx.filesystem();
+    let opened = view.open_at(fd, path_flags, path, open_flags, flags).await;
+    if let Ok(descriptor) = &opened {
+        if let (Some(quota), Some(file)) = (&quota, file_of(ctx, descriptor)?) {
+            quota.opened(&file);
+        }
+        ctx.quotas().set(descriptor, quota);
+    }
+    answer(opened)
+}
+
+/// Whether a file may have this size.
+fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Result<bool> {
+    let Some(quota) = ctx.quotas().of(fd) else {
+        return Ok(true);
+    };
+    let file = file_of(ctx, fd)?;
+    Ok(file.is_none_or(|file| quota.charge(growth(&file, size))))
+}
+
+fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> bool {
+    ctx.quotas().of(fd).is_none_or(|quota| quota.charge_entry())
+}
+
+/// How much a file grows to have this size.
+fn growth(file: &File, size: u64) -> u64 {
+    let now = file.metadata().map_or(0, |metadata| metadata.len());
+    size.saturating_sub(now)
+}
+
+fn file_of(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Result<Option<Arc<File>>> {
+    Ok(match ctx.table().get(fd)? {
+        Descriptor::File(file) => Some(file.file.clone()),
+        Descriptor::Dir(_) => None,
+    })
+}
+
+fn quota_of(mounts: &[Mount], path: &str) -> Option<Arc<Quota>> {
+    let mount = mounts.iter().find(|mount| mount.path == path)?;
+    mount.quota.clone()
+}
+
+fn full<T>() -> Fallible<T> {
+    Ok((Err(ErrorCode::InsufficientSpace),))
+}
+
+fn answer<T>(result: FsResult<T>) -> Fallible<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+/// Puts a stream of a bounded file into one that asks the quota.
+fn bounded(
+    ctx: &mut Ctx,
+    fd: &Resource<Descriptor>,
+    position: Option<u64>,
+    made: FsResult<Resource<DynOutputStream>>,
+) -> Fallible<Resource<DynOutputStream>> {
+    let stream = match made {
+        Ok(stream) => stream,
+        Err(error) => return answer(Err(error)),
+    };
+    let (Some(quota), Some(file)) = (ctx.quotas().of(fd), file_of(ctx, fd)?) else {
+        return Ok((Ok(stream),));
+    };
+    let inner = ctx.table().delete(stream)?;
+    let bounded: DynOutputStream = Box::new(Bounded {
+        inner,
+        quota,
+        file,
+        position,
+    });
+    Ok((Ok(ctx.table().push(bounded)?),))
+}
+
+struct Bounded {
+    inner: DynOutputStream,
+    quota: Arc<Quota>,
+    file: Arc<File>,
+    /// Where the next byte goes; `None`: at the end.
+    position: Option<u64>,
+}
+
+impl Bounded {
+    fn charge(&mut self, bytes: usize) -> StreamResult<()> {
+        let bytes = bytes as u64;
+        let grows = match &mut self.position {
+            None => bytes,
+            Some(position) => {
+                *position = position.saturating_add(bytes);
+                growth(&self.file, *position)
+            }
+        };
+        if self.quota.charge(grows) {
+            return Ok(());
+        }
+        let full = io::Error::from_raw_os_error(libc::ENOSPC);
+        Err(StreamError::LastOperationFailed(full.into()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Bounded {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
+
+#[async_trait::async_trait]
+impl OutputStream for Bounded {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.charge(bytes.len())?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.inner.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.inner.check_write()
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.charge(bytes.len())?;
+        self.inner.blocking_write_and_flush(bytes).await
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}

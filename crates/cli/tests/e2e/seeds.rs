@@ -73,12 +73,12 @@ const SEEDS: &[Seed] = &[
     Seed {
         file: "cosmonic-workload.yaml",
         object: "workload/hello-world",
-        outcome: NotSupportedYet("allowedHosts"),
+        outcome: Serves("hello-world.default.localhost", GREETER),
     },
     Seed {
         file: "wasmcloud-workload.yaml",
         object: "workload/hello-world",
-        outcome: NotSupportedYet("allowedHosts"),
+        outcome: Serves("hello-world.default.localhost", GREETER),
     },
     Seed {
         file: "cosmonic-workload-deployment.yaml",

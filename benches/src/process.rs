@@ -57,7 +57,7 @@ impl Server {
     /// Starts another program that listens at `address`, and waits until it does.
     ///
     /// # Errors
-    /// If it does not listen within 30 seconds.
+    /// If it does not listen within five minutes: it may have to compile first.
     pub fn of(mut command: Command, address: SocketAddr) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
@@ -66,7 +66,7 @@ impl Server {
             .spawn()
             .with_context(|| format!("{command:?}"))?;
         let server = Self { child, address };
-        let give_up = Instant::now() + Duration::from_secs(30);
+        let give_up = Instant::now() + Duration::from_secs(300);
         while std::net::TcpStream::connect(address).is_err() {
             if Instant::now() > give_up {
                 bail!("{command:?} does not listen");

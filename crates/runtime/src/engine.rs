@@ -21,7 +21,9 @@ use crate::{
     component::CompiledInner,
     config, environment,
     epoch::Ticker,
-    files, imports,
+    files,
+    guest::Machine,
+    imports,
     instance::Pre,
     outgoing::{Network, Outside},
     room::Neighbours,
@@ -262,15 +264,18 @@ impl Engine {
             spec.egress.clone(),
             spec.limits.outbound_connections,
         );
+        let machine = Machine {
+            engine: inner.engine.clone(),
+            ticker: inner.ticker.clone(),
+            neighbours: inner.guests.clone(),
+        };
         Ok(Guest::new(
-            inner.engine.clone(),
-            inner.ticker.clone(),
+            machine,
             compiled.clone(),
             pre,
             spec,
             slots,
             Arc::new(network),
-            inner.guests.clone(),
         ))
     }
 

@@ -92,16 +92,21 @@ pub(crate) struct GuestInner {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// What all guests of an engine share.
+pub(crate) struct Machine {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) neighbours: Arc<Neighbours>,
+}
+
 impl Guest {
     pub(crate) fn new(
-        engine: wasmtime::Engine,
-        ticker: Arc<Ticker>,
+        machine: Machine,
         compiled: Compiled,
         pre: Option<Pre>,
         spec: GuestSpec,
         slots: Vec<Option<Slot>>,
         network: Arc<Network>,
-        neighbours: Arc<Neighbours>,
     ) -> Self {
         let limits = &spec.limits;
         let at_a_time = concurrency(&spec.pool, compiled.http());
@@ -122,13 +127,13 @@ impl Guest {
             mounts: spec.mounts.clone(),
         });
         let inner = Arc::new(GuestInner {
-            engine,
-            ticker,
+            engine: machine.engine,
+            ticker: machine.ticker,
             compiled,
             pre,
             spec,
             given,
-            neighbours,
+            neighbours: machine.neighbours,
             admission,
             quota,
             concurrency: at_a_time,

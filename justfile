@@ -46,6 +46,18 @@ examples:
     cp guests/target/wasm32-wasip2/release/visits_p2.wasm examples/service/visits.wasm
     cp guests/target/wasm32-wasip2/release/visitors_p2.wasm examples/service/visitors.wasm
 
+# Random and damaged input for ten minutes each
+fuzz:
+    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-runtime --test guests fuzz -- --nocapture
+    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-host --test host fuzz -- --nocapture
+
+# Requests, cold starts, density and neighbours; docs/performance.md says what they measure
+bench *ARGS:
+    cargo run --release -p waft-benches --bin http -- {{ARGS}}
+    cargo run --release -p waft-benches --bin cold-start
+    cargo run --release -p waft-benches --bin density -- {{ARGS}}
+    cargo run --release -p waft-benches --bin neighbours -- {{ARGS}}
+
 # From exec to the first 200, compiled code cached
 bench-first-response:
     cargo run --release -p waft-benches --bin first-response

@@ -216,6 +216,16 @@ pub fn prepare_update(
         };
     }
     metadata.shift_remove("selfLink");
+    if !resource.rules.kept.is_empty() && old["spec"]["type"] == new["spec"]["type"] {
+        for field in &resource.rules.kept {
+            if new["spec"].is_object()
+                && new["spec"][field].is_null()
+                && !old["spec"][field].is_null()
+            {
+                new["spec"][field] = old["spec"][field].clone();
+            }
+        }
+    }
     if resource.group.is_empty() && resource.plural == "namespaces" {
         label_with_name(new);
     }

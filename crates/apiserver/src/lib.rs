@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod addresses;
 mod admit;
 mod answer;
 mod authorize;

@@ -103,6 +103,7 @@ impl ApiServer {
             );
         }
         meta::apply_unowned(&mut object, resource);
+        self.give_address(&mut object, resource);
         definitions::settle(&mut object, resource, &self.registry());
         let name = meta::text(&object, "name").to_owned();
         let key = self.key(resource, *namespace, &name);

@@ -55,6 +55,8 @@ struct Kind {
     #[serde(default)]
     when_created: Vec<When>,
     #[serde(default)]
+    kept: Vec<String>,
+    #[serde(default)]
     keys: Vec<String>,
     #[serde(default)]
     immutable: Vec<String>,
@@ -262,6 +264,7 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             on_create: kind.on_create.clone(),
             when: kind.when.clone(),
             when_created: kind.when_created.clone(),
+            kept: kind.kept.clone(),
             keys: kind.keys.clone(),
             immutable: kind.immutable.clone(),
             copies: kind.copies.clone(),

@@ -128,6 +128,8 @@ pub struct WriteRules {
     pub when: Vec<When>,
     /// The same for new objects, owned by nobody.
     pub when_created: Vec<When>,
+    /// Fields of the spec that an update keeps when it leaves them out.
+    pub kept: Vec<String>,
     /// Maps whose keys are names of files.
     pub keys: Vec<String>,
     /// Fields that stay as they are once `immutable` is true.

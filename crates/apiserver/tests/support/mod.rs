@@ -1,6 +1,8 @@
 //! What the suites share.
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+pub(crate) mod cluster;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -36,7 +36,7 @@ test *ARGS:
 
 # What the tests of other programs need: kubectl, a registry, strace, JavaScript and Python components
 install:
-    tests/env/testenv install debian kubectl js py
+    tests/env/testenv install debian kube kubectl helm js py
 
 # Build the components of the examples again, without the paths of this machine
 examples:
@@ -57,6 +57,10 @@ bench *ARGS:
     cargo run --release -p waft-benches --bin cold-start
     cargo run --release -p waft-benches --bin density -- {{ARGS}}
     cargo run --release -p waft-benches --bin neighbours -- {{ARGS}}
+
+# Ten minutes of mixed load with starts and stops: what the process holds meanwhile and afterwards
+soak *ARGS:
+    cargo run --release -p waft-benches --bin soak -- {{ARGS}}
 
 # From exec to the first 200, compiled code cached
 bench-first-response:

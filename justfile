@@ -45,6 +45,8 @@ examples:
     cp guests/target/wasm32-wasip2/release/hello_p3.wasm examples/http-trigger/hello-p3.wasm
     cp guests/target/wasm32-wasip2/release/visits_p2.wasm examples/service/visits.wasm
     cp guests/target/wasm32-wasip2/release/visitors_p2.wasm examples/service/visitors.wasm
+    cp guests/target/wasm32-wasip2/release/greeter_p2.wasm examples/composition/greeter.wasm
+    cp guests/target/wasm32-wasip2/release/greeted_p2.wasm examples/composition/greeted.wasm
 
 # Random and damaged input for ten minutes each
 fuzz:

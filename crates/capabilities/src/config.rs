@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
-use wasmtime::component::{HasData, Linker};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, Slot, views};
+use wasmtime::component::{HasData, Linker, LinkerInstance};
 
 use crate::slots::CONFIG;
 
@@ -48,6 +48,20 @@ impl Capability for Config {
 
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         store::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx.slot(CONFIG)))
+    }
+
+    fn own_interfaces(&self) -> Vec<InterfaceName> {
+        self.interfaces()
+    }
+
+    fn link_own(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        _: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; MEMBERS] = views!(ctx => View(ctx.slot(CONFIG)));
+        store::add_to_linker_instance::<Ctx, Getter>(instance, VIEWS[place])
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

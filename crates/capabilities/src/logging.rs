@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName, LogSource};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
-use wasmtime::component::{HasData, Linker};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, Slot, views};
+use wasmtime::component::{HasData, Linker, LinkerInstance};
 
 use crate::slots::LOGGING;
 
@@ -44,6 +44,20 @@ impl Capability for Logging {
 
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         logging::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    }
+
+    fn own_interfaces(&self) -> Vec<InterfaceName> {
+        self.interfaces()
+    }
+
+    fn link_own(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        _: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; MEMBERS] = views!(ctx => View(ctx));
+        logging::add_to_linker_instance::<Ctx, Getter>(instance, VIEWS[place])
     }
 
     fn bind(&self, _: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {

@@ -6,6 +6,7 @@
 //! to `waft-runtime`, images to `waft-oci`.
 #![forbid(unsafe_code)]
 
+mod composition;
 mod event;
 mod host;
 mod http;

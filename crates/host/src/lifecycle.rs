@@ -12,6 +12,7 @@ use waft_oci::Store;
 use waft_runtime::{Command, Compiled, EgressPolicy, Engine, Guest, GuestSpec, Loopback};
 
 use crate::{
+    composition::Composition,
     log::{Sink, WorkloadLog},
     member::{Member, members},
     running::RunningWorkload,
@@ -61,6 +62,8 @@ pub(crate) struct Started {
 enum Linked {
     Guest(Guest),
     Command(Command),
+    /// It is part of another one.
+    Part,
 }
 
 /// Which member does what, by their places.
@@ -125,17 +128,38 @@ impl Starter {
                 state.http = compiled.http().map(|version| version.as_str().into());
             }
         });
-        let roles = Roles::of(&members, &compiled)?;
+        let composition = Composition::of(&members, &compiled)?;
+        let roles = Roles::of(&members, &compiled, &composition)?;
 
         let loopback = Loopback::default();
         let volumes = self.volumes.prepare(workload)?;
-        let links = members.iter().zip(&compiled).enumerate();
-        let linked = try_join_all(links.map(async |(position, (member, compiled))| {
+        let specs = members.iter().enumerate().map(|(position, member)| {
             let sink = Arc::new(Sink(log.component(position)));
-            let linked = match self.guest_spec(workload, member, &loopback, &volumes, sink) {
-                Ok(spec) => {
+            let spec = self.guest_spec(workload, member, &loopback, &volumes, sink)?;
+            let wants = composition.wants(position);
+            self.engine
+                .check_imports(&compiled[position], &spec, wants)
+                .map(|()| spec)
+                .map_err(|failure| member.about(failure))
+        });
+        let specs = specs.collect::<Result<Vec<_>, _>>()?;
+        let links = members.iter().enumerate();
+        let linked = try_join_all(links.map(async |(position, member)| {
+            let is_root = roles.http == Some(position) || roles.runs == Some(position);
+            let closure = composition.closure(position);
+            if !is_root && (closure.len() > 1 || composition.is_used(position, |_| true)) {
+                // It is part of those that need it.
+                return Ok(Linked::Part);
+            }
+            let joined = match closure.len() {
+                1 => Ok(compiled[position].clone()),
+                _ => self.join(&members, &composition, &closure).await,
+            };
+            let linked = match joined {
+                Ok(joined) => {
+                    let (spec, others) = shares(&specs, &closure);
                     let runs = roles.runs == Some(position);
-                    self.link(compiled, spec, runs).await
+                    self.link(&joined, spec, others, runs).await
                 }
                 Err(failure) => Err(failure),
             };
@@ -171,7 +195,7 @@ impl Starter {
                         members[at].limits.clone(),
                     )));
                 }
-                Linked::Guest(_) => {}
+                Linked::Guest(_) | Linked::Part => {}
             }
         }
         Ok(started)
@@ -213,21 +237,43 @@ impl Starter {
         })
     }
 
+    /// The composition of these members, the one that is called first.
+    async fn join(
+        &self,
+        members: &[Member<'_>],
+        composition: &Composition,
+        closure: &[usize],
+    ) -> Result<Compiled, Failure> {
+        let parts = try_join_all(closure.iter().map(async |at| {
+            let member = &members[*at];
+            let fetched = self.store.fetch(member.image).await;
+            let fetched = fetched.map_err(|failure| member.about(failure))?;
+            let wants = composition.wants(*at).iter().cloned().map(|mut want| {
+                let from = closure.iter().position(|known| *known == want.from);
+                want.from = from.unwrap_or_default();
+                want
+            });
+            Ok::<_, Failure>((member.name.to_owned(), fetched.bytes, wants.collect()))
+        }))
+        .await?;
+        self.engine.compose(parts).await
+    }
+
     async fn link(
         &self,
         compiled: &Compiled,
         spec: GuestSpec,
+        others: Vec<GuestSpec>,
         runs: bool,
     ) -> Result<Linked, Failure> {
         let (engine, compiled) = (self.engine.clone(), compiled.clone());
         let linking = self.guest_runtime.spawn(async move {
             if runs {
-                return engine
-                    .link_command(&compiled, spec)
-                    .await
-                    .map(Linked::Command);
+                let linked = engine.link_command(&compiled, spec, others).await;
+                return linked.map(Linked::Command);
             }
-            engine.link(&compiled, spec).await.map(Linked::Guest)
+            let linked = engine.link_composed(&compiled, spec, others).await;
+            linked.map(Linked::Guest)
         });
         linking.await.unwrap_or_else(|_| {
             Err(Failure::new(
@@ -236,6 +282,22 @@ impl Starter {
             ))
         })
     }
+}
+
+/// What the members of a composition are given, the first apart. One instance holds them all, so
+/// it may hold what they may together.
+fn shares(specs: &[GuestSpec], closure: &[usize]) -> (GuestSpec, Vec<GuestSpec>) {
+    let mut all = closure.iter().map(|at| specs[*at].clone());
+    let mut first = all.next().unwrap_or_else(|| specs[0].clone());
+    let others: Vec<_> = all.collect();
+    for other in &others {
+        let limits = &mut first.limits;
+        limits.memory_bytes = limits
+            .memory_bytes
+            .saturating_add(other.limits.memory_bytes);
+        limits.table_elements = limits.table_elements.max(other.limits.table_elements);
+    }
+    (first, others)
 }
 
 /// Whether a component may listen.
@@ -249,13 +311,24 @@ fn imports_tcp(compiled: &Compiled) -> bool {
     compiled.imports().iter().any(sockets)
 }
 
+/// Whether an interface is that of an HTTP handler.
+fn is_http(name: &str) -> bool {
+    name.starts_with("wasi:http/")
+}
+
 impl Roles {
     /// The roles, by what the members export.
-    fn of(members: &[Member<'_>], compiled: &[Compiled]) -> Result<Self, Failure> {
+    fn of(
+        members: &[Member<'_>],
+        compiled: &[Compiled],
+        composition: &Composition,
+    ) -> Result<Self, Failure> {
         let refused = |reason, text: String| Err(Failure::new(reason, text));
         let service = members.iter().position(|member| member.is_service);
         let serves: Vec<usize> = (0..compiled.len())
             .filter(|at| compiled[*at].http().is_some())
+            // One that another component hands its requests on to does not serve them itself.
+            .filter(|at| !composition.is_used(*at, is_http))
             .collect();
         let runs = service.filter(|at| compiled[*at].run().is_some());
         let names = |positions: &[usize]| {

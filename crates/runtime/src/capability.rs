@@ -4,7 +4,7 @@
 use std::{any::Any, sync::Arc};
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use wasmtime::component::Linker;
+use wasmtime::component::{Linker, LinkerInstance};
 
 use crate::{Ctx, GuestSpec};
 
@@ -26,6 +26,23 @@ pub trait Capability: Send + Sync {
 
     /// Adds its functions to the linker that all guests share.
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()>;
+
+    /// Those of its interfaces that each member of a composition has for itself, because what they
+    /// answer depends on who asks. The others are the same for all members of a workload.
+    fn own_interfaces(&self) -> Vec<InterfaceName> {
+        Vec::new()
+    }
+
+    /// Adds one of [`own_interfaces`](Self::own_interfaces) to an instance, for the member in a
+    /// place below [`MEMBERS`](crate::MEMBERS): [`views`](crate::views) makes what it takes.
+    fn link_own(
+        &self,
+        _instance: &mut LinkerInstance<'_, Ctx>,
+        _interface: &InterfaceName,
+        _place: usize,
+    ) -> wasmtime::Result<()> {
+        Ok(())
+    }
 
     /// Makes what it keeps for one guest, whose manifest has the given grants for it.
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure>;
@@ -68,6 +85,15 @@ impl Registry {
     /// The interfaces of all capabilities.
     pub fn interfaces(&self) -> Vec<InterfaceName> {
         self.0.iter().flat_map(|c| c.interfaces()).collect()
+    }
+
+    /// The interfaces that each member has for itself, with their capabilities.
+    pub(crate) fn own_interfaces(&self) -> Vec<(&dyn Capability, InterfaceName)> {
+        let own = self.0.iter().flat_map(|capability| {
+            let names = capability.own_interfaces().into_iter();
+            names.map(|name| (capability.as_ref(), name))
+        });
+        own.collect()
     }
 
     pub(crate) fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {

@@ -24,14 +24,23 @@ use crate::{
 
 /// The state of one instance.
 pub struct Ctx {
-    wasi: WasiCtx,
+    /// One for a component alone; one for each member of a composition, the one that is called
+    /// first.
+    members: Vec<Member>,
+    /// The member whose host call was the last to say so.
+    current: usize,
     http: WasiHttpCtx,
-    hooks: Hooks,
     table: ResourceTable,
     limiter: Limiter,
+    quotas: Quotas,
+}
+
+/// What one member of an instance has for itself.
+struct Member {
+    wasi: WasiCtx,
+    hooks: Hooks,
     log: Arc<InstanceLog>,
     output: [LineStream; 2],
-    quotas: Quotas,
     given: Arc<Given>,
 }
 
@@ -39,7 +48,6 @@ pub struct Ctx {
 pub(crate) struct Given {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) slots: Vec<Option<Slot>>,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) network: Arc<Network>,
     pub(crate) net: Arc<Net>,
     pub(crate) mounts: Vec<Mount>,
@@ -52,49 +60,45 @@ struct Hooks {
 }
 
 impl Ctx {
-    /// The state of a new instance: no files, no network, no arguments.
-    pub(crate) fn new(limits: &Limits, log: Arc<InstanceLog>, given: Arc<Given>) -> Self {
-        let output =
-            [LogSource::Stdout, LogSource::Stderr].map(|of| LineStream::new(log.clone(), of));
-        let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(output[0].clone())
-            .stderr(output[1].clone())
-            .max_random_size(RANDOM_BYTES_PER_CALL)
-            // Nothing could be done with a socket, and each would take a descriptor of the host.
-            .allow_tcp(false)
-            .allow_udp(false);
-        for mount in &given.mounts {
-            if let Err(error) = mount.open(&mut wasi) {
-                log.line(
-                    LogSource::Host,
-                    &format!("the volume at {} can't be opened: {error}", mount.path),
-                );
-            }
-        }
-        let wasi = wasi.build();
+    /// The state of a new instance of these members, the one that is called first.
+    pub(crate) fn new(
+        limits: &Limits,
+        counters: Arc<Counters>,
+        members: impl IntoIterator<Item = (Arc<InstanceLog>, Arc<Given>)>,
+    ) -> Self {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_MAP_BYTES);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCE_TABLE_ENTRIES);
+        let members = members.into_iter();
         Self {
-            wasi,
+            members: members
+                .map(|(log, given)| Member::new(log, given))
+                .collect(),
+            current: 0,
             http,
-            hooks: Hooks {
-                network: given.network.clone(),
-                log: log.clone(),
-            },
             table,
-            limiter: Limiter::new(limits, given.counters.clone()),
-            log,
-            output,
+            limiter: Limiter::new(limits, counters),
             quotas: Quotas::default(),
-            given,
         }
+    }
+
+    /// The same store, for a call of the member in this place of a composition.
+    pub fn of_member(&mut self, place: usize) -> &mut Self {
+        self.current = place;
+        self
+    }
+
+    fn member(&self) -> &Member {
+        // A composition has a member in each place that it names.
+        &self.members[self.current]
     }
 
     /// What a capability keeps for this guest. `None` when the guest was not granted it.
     pub fn slot<T: Send + Sync + 'static>(&self, id: CapabilityId) -> Option<&T> {
-        self.given.slots[id.index()].as_ref()?.downcast_ref()
+        self.member().given.slots[id.index()]
+            .as_ref()?
+            .downcast_ref()
     }
 
     /// The resources of this instance.
@@ -104,16 +108,16 @@ impl Ctx {
 
     /// Adds a line to the component's log, marked with the request being served.
     pub fn log_line(&self, source: LogSource, text: &str) {
-        self.log.line(source, text);
+        self.member().log.line(source, text);
     }
 
     /// The network of the instance.
     pub(crate) fn net(&self) -> &Arc<Net> {
-        &self.given.net
+        &self.member().given.net
     }
 
     pub(crate) fn mounts(&self) -> &[Mount] {
-        &self.given.mounts
+        &self.member().given.mounts
     }
 
     pub(crate) fn quotas(&mut self) -> &mut Quotas {
@@ -121,7 +125,7 @@ impl Ctx {
     }
 
     pub(crate) fn environment(&self) -> &[(String, String)] {
-        &self.given.environment
+        &self.member().given.environment
     }
 
     pub(crate) fn limiter(&mut self) -> &mut Limiter {
@@ -130,18 +134,53 @@ impl Ctx {
 
     pub(crate) fn begin_call(&mut self, request: Option<Arc<str>>) {
         self.limiter.begin_call();
-        self.log.set_request(request);
+        self.set_request(request);
     }
 
     /// Marks the lines from here on.
     pub(crate) fn set_request(&self, request: Option<Arc<str>>) {
-        self.log.set_request(request);
+        for member in &self.members {
+            member.log.set_request(request.clone());
+        }
     }
 
     /// Passes on lines that the guest began and did not end.
     pub(crate) fn end_call(&mut self) {
-        for stream in &self.output {
+        for stream in self.members.iter().flat_map(|member| &member.output) {
             stream.end_line();
+        }
+        // What the host says of the instance is said of the one that was called.
+        self.current = 0;
+    }
+}
+
+impl Member {
+    /// Its folders, and no arguments.
+    fn new(log: Arc<InstanceLog>, given: Arc<Given>) -> Self {
+        let output =
+            [LogSource::Stdout, LogSource::Stderr].map(|of| LineStream::new(log.clone(), of));
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stdout(output[0].clone())
+            .stderr(output[1].clone())
+            .max_random_size(RANDOM_BYTES_PER_CALL)
+            // `wasi:sockets` is not wasmtime's.
+            .allow_tcp(false)
+            .allow_udp(false);
+        for mount in &given.mounts {
+            if let Err(error) = mount.open(&mut wasi) {
+                let text = format!("the volume at {} can't be opened: {error}", mount.path);
+                log.line(LogSource::Host, &text);
+            }
+        }
+        Self {
+            wasi: wasi.build(),
+            hooks: Hooks {
+                network: given.network.clone(),
+                log: log.clone(),
+            },
+            log,
+            output,
+            given,
         }
     }
 }
@@ -149,7 +188,7 @@ impl Ctx {
 impl WasiView for Ctx {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: &mut self.members[self.current].wasi,
             table: &mut self.table,
         }
     }
@@ -158,7 +197,7 @@ impl WasiView for Ctx {
 impl WasiHttpView for Ctx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView {
-            hooks: &mut self.hooks,
+            hooks: &mut self.members[self.current].hooks,
             table: &mut self.table,
             ctx: &mut self.http,
         }

@@ -14,17 +14,19 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::error::Context as _;
 
 use crate::{
-    CallError, Command, Compiled, Ctx, Guest, GuestSpec, LocalRoutes, Registry, Resolve,
+    CallError, Command, Compiled, Ctx, Guest, GuestSpec, LocalRoutes, Registry, Resolve, Want,
     cache::{Cache, WasmHash},
     classify,
     compile::Workers,
     component::CompiledInner,
+    compose::{self, Part},
     config, environment,
     epoch::Ticker,
     files,
-    guest::Machine,
+    guest::{Gift, Machine},
     imports,
     instance::Pre,
+    members,
     outgoing::{Network, Outside},
     room::Neighbours,
     sockets,
@@ -210,11 +212,21 @@ impl Engine {
     /// Gives a component what a workload grants. With a pool, makes its first instance too, so that
     /// a component that fails at its start is known now.
     pub async fn link(&self, compiled: &Compiled, spec: GuestSpec) -> Result<Guest, Failure> {
+        self.link_composed(compiled, spec, Vec::new()).await
+    }
+
+    /// The same for a composition: `others` are what the members after the first are given.
+    pub async fn link_composed(
+        &self,
+        compiled: &Compiled,
+        spec: GuestSpec,
+        others: Vec<GuestSpec>,
+    ) -> Result<Guest, Failure> {
         let (engine, compiled) = (self.clone(), compiled.clone());
         let guest = self
             .0
             .workers
-            .load(move || engine.link_now(&compiled, spec))
+            .load(move || engine.link_now(&compiled, spec, others))
             .await?;
         match guest.warm_up().await {
             Ok(()) => Ok(guest),
@@ -239,10 +251,11 @@ impl Engine {
         &self,
         compiled: &Compiled,
         spec: GuestSpec,
+        others: Vec<GuestSpec>,
     ) -> Result<Command, Failure> {
         let (engine, compiled) = (self.clone(), compiled.clone());
         let link = move || {
-            let guest = engine.link_now(&compiled, spec)?;
+            let guest = engine.link_now(&compiled, spec, others)?;
             let pre = engine.0.linker.instantiate_pre(&compiled.0.component);
             pre.and_then(|pre| Command::new(guest, pre, compiled.run()))
                 .map_err(|error| unlinked(&error))
@@ -250,20 +263,29 @@ impl Engine {
         self.0.workers.load(link).await
     }
 
-    fn link_now(&self, compiled: &Compiled, spec: GuestSpec) -> Result<Guest, Failure> {
+    fn link_now(
+        &self,
+        compiled: &Compiled,
+        spec: GuestSpec,
+        others: Vec<GuestSpec>,
+    ) -> Result<Guest, Failure> {
         let inner = &self.0;
-        let offered = inner.registry.interfaces();
-        for import in &compiled.0.needs {
-            imports::check(import, &spec.grants, &offered)?;
+        if others.is_empty() {
+            self.check_imports(compiled, &spec, &[])?;
         }
-        files::check(compiled.imports(), &spec.mounts)?;
         let pre = self.resolve(compiled)?;
-        let slots = inner.registry.bind(&spec)?;
-        let network = Network::new(
-            inner.outside.clone(),
-            spec.egress.clone(),
-            spec.limits.outbound_connections,
-        );
+        let gifts = [spec.clone()].into_iter().chain(others).map(|spec| {
+            let network = Network::new(
+                inner.outside.clone(),
+                spec.egress.clone(),
+                spec.limits.outbound_connections,
+            );
+            Ok(Gift {
+                slots: inner.registry.bind(&spec)?,
+                network: Arc::new(network),
+                spec,
+            })
+        });
         let machine = Machine {
             engine: inner.engine.clone(),
             ticker: inner.ticker.clone(),
@@ -274,9 +296,67 @@ impl Engine {
             compiled.clone(),
             pre,
             spec,
-            slots,
-            Arc::new(network),
+            gifts.collect::<Result<_, Failure>>()?,
         ))
+    }
+
+    /// Checks that what a member of a workload imports is met by other members, or linked and
+    /// granted.
+    pub fn check_imports(
+        &self,
+        compiled: &Compiled,
+        spec: &GuestSpec,
+        wants: &[Want],
+    ) -> Result<(), Failure> {
+        files::check(compiled.imports(), &spec.mounts)?;
+        let offered = self.0.registry.interfaces();
+        let mut needs = compiled.0.needs.iter();
+        needs.try_for_each(|import| {
+            let linked = wants.iter().any(|want| want.import == *import);
+            if linked {
+                return Ok(());
+            }
+            imports::check(import, &spec.grants, &offered)
+        })
+    }
+
+    /// Joins members of a workload into one component, the one that is called first. Each is its
+    /// name, its bytes, and what other members give it.
+    pub async fn compose(
+        &self,
+        parts: Vec<(String, Bytes, Vec<Want>)>,
+    ) -> Result<Compiled, Failure> {
+        if parts.len() > members::MEMBERS {
+            return Err(Failure::new(
+                FailureReason::LinkFailed,
+                format!(
+                    "{} components are linked to each other; at most {} can be",
+                    parts.len(),
+                    members::MEMBERS
+                ),
+            ));
+        }
+        let names: Vec<_> = parts.iter().map(|(name, ..)| name.clone()).collect();
+        let join = move || {
+            let parts: Vec<_> = parts
+                .into_iter()
+                .map(|(name, wasm, wants)| Part {
+                    name,
+                    wasm: wasm.to_vec(),
+                    wants,
+                })
+                .collect();
+            compose::compose(&parts).map_err(|why| {
+                let text = format!("the workload's components don't fit together: {why}");
+                Failure::new(FailureReason::LinkFailed, text)
+            })
+        };
+        let wasm = self.0.workers.load(join).await?;
+        self.load(
+            wasm.into(),
+            &format!("the composition of {}", names.join(", ")),
+        )
+        .await
     }
 
     /// Resolves a component's imports, once for all workloads: what differs between them is in
@@ -339,5 +419,6 @@ fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Li
     sockets::replace(&mut linker).context("sockets")?;
     files::replace(&mut linker).context("files")?;
     registry.link(&mut linker)?;
+    members::link(&mut linker, registry).context("members of compositions")?;
     Ok(linker)
 }

@@ -3,15 +3,15 @@
 
 use wasmtime::{
     Result,
-    component::{HasData, Linker},
+    component::{HasData, Linker, LinkerInstance},
 };
 use wasmtime_wasi::{p2::bindings::cli::environment as p2, p3::bindings::cli::environment as p3};
 
 use crate::Ctx;
 
-struct View<'a>(&'a Ctx);
+pub(crate) struct View<'a>(pub(crate) &'a Ctx);
 
-struct Getter;
+pub(crate) struct Getter;
 
 impl HasData for Getter {
     type Data<'a> = View<'a>;
@@ -24,6 +24,22 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Adds the functions of 0.2 to an instance.
+pub(crate) fn link_p2(
+    instance: &mut LinkerInstance<'_, Ctx>,
+    view: fn(&mut Ctx) -> View<'_>,
+) -> Result<()> {
+    p2::add_to_linker_instance::<Ctx, Getter>(instance, view)
+}
+
+/// Adds the functions of 0.3 to an instance.
+pub(crate) fn link_p3(
+    instance: &mut LinkerInstance<'_, Ctx>,
+    view: fn(&mut Ctx) -> View<'_>,
+) -> Result<()> {
+    p3::add_to_linker_instance::<Ctx, Getter>(instance, view)
 }
 
 impl p2::Host for View<'_> {

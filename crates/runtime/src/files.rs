@@ -13,7 +13,7 @@ pub use folder::Folder;
 pub use quota::Quota;
 use waft_ir::{Failure, FailureReason, InterfaceName};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
-pub(crate) use writing::{Quotas, replace};
+pub(crate) use writing::{Quotas, link_preopens, replace};
 
 /// A folder as a guest sees it.
 #[derive(Clone, Debug)]

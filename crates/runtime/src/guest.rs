@@ -13,8 +13,8 @@ use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    Body, CallError, Compiled, Ctx, EgressPolicy, GuestStats, HttpVersion, LogSink, Mount,
-    ResponseBody, TrapReason,
+    Body, CallError, Compiled, Ctx, EgressPolicy, EgressStats, GuestStats, HttpVersion, LogSink,
+    Mount, ResponseBody, TrapReason,
     admission::Admission,
     body::into_wasi,
     call::{Answer, Call, Seat},
@@ -59,6 +59,13 @@ pub struct GuestSpec {
     pub log: Arc<dyn LogSink>,
 }
 
+/// What one member of a composition is given; that of a component alone as well.
+pub(crate) struct Gift {
+    pub(crate) spec: GuestSpec,
+    pub(crate) slots: Vec<Option<Slot>>,
+    pub(crate) network: Arc<Network>,
+}
+
 /// What comes with one request.
 #[derive(Clone, Debug)]
 pub struct CallInfo {
@@ -80,7 +87,8 @@ pub(crate) struct GuestInner {
     compiled: Compiled,
     pre: Option<Pre>,
     spec: GuestSpec,
-    given: Arc<Given>,
+    /// What its members are given, its own first.
+    members: Vec<(Arc<dyn LogSink>, Arc<Given>)>,
     neighbours: Arc<Neighbours>,
     admission: Admission,
     /// What its instances may use together.
@@ -105,8 +113,7 @@ impl Guest {
         compiled: Compiled,
         pre: Option<Pre>,
         spec: GuestSpec,
-        slots: Vec<Option<Slot>>,
-        network: Arc<Network>,
+        members: Vec<Gift>,
     ) -> Self {
         let limits = &spec.limits;
         let at_a_time = concurrency(&spec.pool, compiled.http());
@@ -117,22 +124,14 @@ impl Guest {
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
         let counters = Arc::<Counters>::default();
         let quota = limits.cpu_millis.map(|millis| Arc::new(Quota::new(millis)));
-        let net = Net::new(spec.loopback.clone(), network.clone());
-        let given = Arc::new(Given {
-            environment: spec.environment.clone().into_iter().collect(),
-            slots,
-            net: Arc::new(net),
-            counters: counters.clone(),
-            network,
-            mounts: spec.mounts.clone(),
-        });
+        let members = members.into_iter().map(Gift::for_instances).collect();
         let inner = Arc::new(GuestInner {
             engine: machine.engine,
             ticker: machine.ticker,
             compiled,
             pre,
             spec,
-            given,
+            members,
             neighbours: machine.neighbours,
             admission,
             quota,
@@ -155,7 +154,7 @@ impl Guest {
         GuestStats {
             log_lines_dropped: self.0.spec.log.dropped(),
             throttled: self.0.quota.as_ref().map_or(0, |quota| quota.waits()),
-            egress: self.0.given.network.stats(),
+            egress: self.0.egress(),
             ..self.0.counters.snapshot()
         }
     }
@@ -225,7 +224,31 @@ impl Guest {
     }
 }
 
+impl Gift {
+    fn for_instances(self) -> (Arc<dyn LogSink>, Arc<Given>) {
+        let Self {
+            spec,
+            slots,
+            network,
+        } = self;
+        let given = Given {
+            net: Arc::new(Net::new(spec.loopback, network.clone())),
+            environment: spec.environment.into_iter().collect(),
+            slots,
+            network,
+            mounts: spec.mounts,
+        };
+        (spec.log, Arc::new(given))
+    }
+}
+
 impl GuestInner {
+    /// What all its members sent out.
+    fn egress(&self) -> EgressStats {
+        let stats = self.members.iter().map(|(_, given)| given.network.stats());
+        stats.reduce(EgressStats::and).unwrap_or_default()
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.spec.limits
     }
@@ -324,8 +347,11 @@ impl GuestInner {
 
     /// A store for a new instance.
     pub(crate) fn new_cell(&self) -> Cell {
-        let log = InstanceLog::new(self.spec.log.clone());
-        let ctx = Ctx::new(&self.spec.limits, log, self.given.clone());
+        let members = self.members.iter().map(|(log, given)| {
+            let log = InstanceLog::new(log.clone());
+            (log, given.clone())
+        });
+        let ctx = Ctx::new(&self.spec.limits, self.counters.clone(), members);
         let meter = Meter::new(self.quota.clone());
         Cell::new(&self.engine, ctx, meter, self.neighbours.occupy())
     }

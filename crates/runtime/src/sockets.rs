@@ -15,7 +15,7 @@ mod stream;
 mod tcp;
 mod udp;
 
-use wasmtime::component::{HasData, Linker};
+use wasmtime::component::{HasData, Linker, LinkerInstance};
 
 pub use loopback::Loopback;
 pub(crate) use net::Net;
@@ -30,6 +30,29 @@ pub(crate) struct Getter;
 
 impl HasData for Getter {
     type Data<'a> = Sockets<'a>;
+}
+
+/// Interfaces whose functions depend on who calls.
+pub(crate) const OWN: [&str; 6] = [
+    "wasi:sockets/instance-network@0.2.12",
+    "wasi:sockets/tcp-create-socket@0.2.12",
+    "wasi:sockets/udp-create-socket@0.2.12",
+    "wasi:sockets/ip-name-lookup@0.2.12",
+    "wasi:sockets/types@0.3.0",
+    "wasi:sockets/ip-name-lookup@0.3.0",
+];
+
+/// Adds one of [`OWN`] to an instance, for the member that the view stands for.
+pub(crate) fn link_own(
+    instance: &mut LinkerInstance<'_, Ctx>,
+    name: &str,
+    view: fn(&mut Ctx) -> Sockets<'_>,
+) -> wasmtime::Result<()> {
+    if name.ends_with("@0.3.0") {
+        p3::link_own(instance, name, view)
+    } else {
+        p2::link_own(instance, name, view)
+    }
 }
 
 /// Puts these functions in the place of wasmtime's.

@@ -3,6 +3,8 @@
 
 #[path = "guests/budget.rs"]
 mod budget;
+#[path = "guests/compose.rs"]
+mod compose;
 #[path = "guests/fuzz.rs"]
 mod fuzz;
 #[path = "guests/hygiene.rs"]

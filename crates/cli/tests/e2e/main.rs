@@ -10,6 +10,7 @@
 
 mod bad_inputs;
 mod command_line;
+mod composition;
 mod documentation;
 mod durability;
 mod echo;

@@ -82,7 +82,7 @@ fn services_run_end_and_are_started_again() {
         ),
     ]);
     for name in ["sleeper", "sleeper-new"] {
-        waft.wait_for_line(&[&format!("{name}/service"), "service begins: sleep"]);
+        waft.wait_for_line(&[name, "/service ", "service begins: sleep"]);
         let pod = pod(&waft, name, |pod| pod["status"]["phase"] == "Running");
         let container = &pod["status"]["containerStatuses"][0];
         assert_eq!(container["name"], "service", "{pod}");
@@ -101,7 +101,7 @@ fn services_run_end_and_are_started_again() {
     };
     let once = pod(&waft, "once", is_exhausted);
     assert_eq!(once["status"]["containerStatuses"][0]["restartCount"], 0);
-    waft.wait_for_line(&["once/service", "this is for the log"]);
+    waft.wait_for_line(&["once", "/service ", "this is for the log"]);
     // Each start has a fresh store; the count is what happened, the pauses grow.
     let thrice = pod(&waft, "thrice", is_exhausted);
     let container = &thrice["status"]["containerStatuses"][0];
@@ -149,7 +149,7 @@ fn a_service_that_computes_starves_nobody_and_can_be_stopped() {
         manifest::deployment("hello", &hello),
     ]);
     for name in ["spinner-a", "spinner-b", "spinner-c"] {
-        waft.wait_for_line(&[&format!("{name}/service"), "service begins: spin"]);
+        waft.wait_for_line(&[name, "/service ", "service begins: spin"]);
     }
     for _ in 0..20 {
         waft.get_ok("hello.localhost", "/");
@@ -200,7 +200,7 @@ fn the_example_reaches_its_service_over_tcp_within_the_workload() {
     assert_eq!(waft.get_ok("visits.localhost", "/a"), "visit 1 of /a\n");
     assert_eq!(waft.get_ok("visits.localhost", "/b"), "visit 1 of /b\n");
     assert_eq!(waft.get_ok("visits.localhost", "/a"), "visit 2 of /a\n");
-    waft.wait_for_line(&["visits/counter", "counting visits on 127.0.0.1:7000"]);
+    waft.wait_for_line(&["visits", "/counter ", "counting visits on 127.0.0.1:7000"]);
     // The port is no port of the machine.
     assert!(std::net::TcpStream::connect("127.0.0.1:7000").is_err());
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs::File, io, sync::Arc};
 use bytes::Bytes;
 use wasmtime::{
     Result, StoreContextMut,
-    component::{Linker, Resource},
+    component::{Linker, LinkerInstance, Resource},
 };
 use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView},
@@ -46,13 +46,12 @@ impl Quotas {
     }
 }
 
-/// Puts these functions in the place of wasmtime's.
-pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
-    linker.allow_shadowing(true);
-    linker.instance(PREOPENS)?.func_wrap(
+/// Adds `wasi:filesystem/preopens@0.2` for the member in this place to an instance.
+pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize) -> Result<()> {
+    instance.func_wrap(
         "get-directories",
-        |mut store: StoreContextMut<'_, Ctx>, (): ()| {
-            let ctx = store.data_mut();
+        move |mut store: StoreContextMut<'_, Ctx>, (): ()| {
+            let ctx = store.data_mut().of_member(place);
             let found = preopens::Host::get_directories(&mut ctx.filesystem())?;
             for (descriptor, path) in &found {
                 let quota = quota_of(ctx.mounts(), path);
@@ -60,7 +59,13 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
             }
             Ok((found,))
         },
-    )?;
+    )
+}
+
+/// Puts these functions in the place of wasmtime's.
+pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+    linker.allow_shadowing(true);
+    link_preopens(&mut linker.instance(PREOPENS)?, 0)?;
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",

@@ -52,6 +52,18 @@ pub struct EgressStats {
     pub connections: u64,
 }
 
+impl EgressStats {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            denied: std::array::from_fn(|at| self.denied[at] + other.denied[at]),
+            over_limit: self.over_limit + other.over_limit,
+            connections: self.connections + other.connections,
+        }
+    }
+}
+
 impl Outside {
     pub(crate) fn new(resolver: Option<Arc<dyn Resolve>>, extra_ca: Vec<PathBuf>) -> Self {
         Self {

@@ -11,7 +11,7 @@ mod udp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Linker, LinkerInstance, Resource};
 
 use super::{
     Getter, Sockets,
@@ -64,6 +64,23 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     tcp_create_socket::add_to_linker::<Ctx, Getter>(linker, |ctx| Sockets(ctx))?;
     wit_udp::add_to_linker::<Ctx, Getter>(linker, |ctx| Sockets(ctx))?;
     udp_create_socket::add_to_linker::<Ctx, Getter>(linker, |ctx| Sockets(ctx))
+}
+
+/// Adds one of the interfaces that depend on who calls to an instance.
+pub(super) fn link_own(
+    instance: &mut LinkerInstance<'_, Ctx>,
+    name: &str,
+    view: fn(&mut Ctx) -> Sockets<'_>,
+) -> wasmtime::Result<()> {
+    if name.contains("/instance-network@") {
+        instance_network::add_to_linker_instance::<Ctx, Getter>(instance, view)
+    } else if name.contains("/tcp-create-socket@") {
+        tcp_create_socket::add_to_linker_instance::<Ctx, Getter>(instance, view)
+    } else if name.contains("/udp-create-socket@") {
+        udp_create_socket::add_to_linker_instance::<Ctx, Getter>(instance, view)
+    } else {
+        ip_name_lookup::add_to_linker_instance::<Ctx, Getter>(instance, view)
+    }
 }
 
 impl network::Host for Sockets<'_> {

@@ -6,7 +6,7 @@ mod udp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use wasmtime::component::{Accessor, Linker};
+use wasmtime::component::{Accessor, Linker, LinkerInstance};
 
 use super::{
     Getter, Sockets,
@@ -43,6 +43,19 @@ use bindings::wasi::sockets::{
 pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
     types::add_to_linker::<Ctx, Getter>(linker, |ctx| Sockets(ctx))?;
     ip_name_lookup::add_to_linker::<Ctx, Getter>(linker, |ctx| Sockets(ctx))
+}
+
+/// Adds one of the interfaces that depend on who calls to an instance.
+pub(super) fn link_own(
+    instance: &mut LinkerInstance<'_, Ctx>,
+    name: &str,
+    view: fn(&mut Ctx) -> Sockets<'_>,
+) -> wasmtime::Result<()> {
+    if name.contains("/types@") {
+        types::add_to_linker_instance::<Ctx, Getter>(instance, view)
+    } else {
+        ip_name_lookup::add_to_linker_instance::<Ctx, Getter>(instance, view)
+    }
 }
 
 impl types::Host for Sockets<'_> {

@@ -33,7 +33,10 @@ async fn service(network: &Loopback, mode: &str, address: &str) -> Running {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     let compiled = load("service-p2").await;
-    let command: Command = ENGINE.link_command(&compiled, spec).await.unwrap();
+    let command: Command = ENGINE
+        .link_command(&compiled, spec, Vec::new())
+        .await
+        .unwrap();
     let task = tokio::spawn(async move {
         let _ = command.run().await;
     });

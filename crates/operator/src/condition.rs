@@ -27,6 +27,11 @@ pub(crate) struct Verdict {
 pub(crate) type Verdicts = Vec<(&'static str, Verdict)>;
 
 impl Verdict {
+    /// Whether it is known not to be as wanted.
+    pub(crate) fn is_bad(&self) -> bool {
+        self.truth == ConditionStatus::False
+    }
+
     /// As wanted.
     pub(crate) fn good() -> Self {
         Self::new(ConditionStatus::True, Reason::Available, "")

@@ -15,6 +15,15 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
     Verdict::no(reason(failure.reason), failure.message.clone())
 }
 
+/// Whether a host refuses the workload as it is, before anything of it is started: its members don't
+/// fit each other or what hosts offer.
+pub(crate) fn is_refusal(reason: FailureReason) -> bool {
+    matches!(
+        reason,
+        FailureReason::UnsupportedImport | FailureReason::MissingExport | FailureReason::LinkFailed
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

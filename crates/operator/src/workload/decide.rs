@@ -149,8 +149,14 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
         // Started by an operator before this one: what runs is taken for what is wanted.
         memory.content = content.cloned();
     }
-    let placement = Verdict::good();
-    let ready = summary([&config, &sync]);
+    let refused =
+        matches!(&state.phase, Phase::Failed(failed) if failure::is_refusal(failed.reason));
+    let (placement, sync) = if refused && sync.is_bad() {
+        (sync, Verdict::unknown(Reason::Waiting, ""))
+    } else {
+        (Verdict::good(), sync)
+    };
+    let ready = summary([&config, &placement, &sync]);
     let mut verdicts = vec![
         (types::CONFIG, config),
         (types::HOST_SELECTION, Verdict::good()),

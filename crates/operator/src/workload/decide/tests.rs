@@ -242,3 +242,24 @@ fn warnings_are_told_beside_readiness() {
     assert_eq!(reason(&decision, types::DEGRADED), "EmbeddedBackend");
     assert_eq!(reason(&decision, types::READY), "Available");
 }
+
+#[test]
+fn what_a_host_refuses_to_link_is_a_matter_of_placement() {
+    for (why, placed) in [
+        (FailureReason::UnsupportedImport, false),
+        (FailureReason::LinkFailed, false),
+        (FailureReason::StartFailed, true),
+    ] {
+        let mut case = Case::new();
+        case.state = Some(state(Phase::Failed(Failure::new(why, "because"))));
+        let decision = case.decide();
+        let of = |type_| reason(&decision, type_);
+        assert_eq!(of(types::READY), why.as_str());
+        let told_by = if placed {
+            types::SYNC
+        } else {
+            types::PLACEMENT
+        };
+        assert_eq!(of(told_by), why.as_str());
+    }
+}

@@ -8,11 +8,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use waft_runtime::{BodyError, ResponseBody};
 
@@ -23,11 +24,18 @@ use crate::{
     running::{Counters, InFlight, RunningWorkload},
 };
 
-/// A request body of limited size.
+/// Longest wait for the next piece of a request body that a guest reads. A client that stays silent
+/// longer counts as gone: it must not hold an instance for ever. Before the response this is bounded
+/// by the request's timeout; after it, streams both ways may well be quiet for minutes.
+const STALL: Duration = Duration::from_secs(300);
+
+/// A request body of limited size, from a client that goes on sending.
 pub(super) struct LimitedBody<B> {
     inner: B,
     left: Option<u64>,
     exceeded: Arc<AtomicBool>,
+    /// Set up only when the client makes the guest wait.
+    stall: Option<Pin<Box<Sleep>>>,
 }
 
 /// The body of any answer.
@@ -78,6 +86,7 @@ impl<B> LimitedBody<B> {
             inner,
             left: limit,
             exceeded: exceeded.clone(),
+            stall: None,
         };
         (body, exceeded)
     }
@@ -91,7 +100,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for LimitedBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(STALL)));
+            std::task::ready!(stall.as_mut().poll(cx));
+            return Poll::Ready(Some(Err(BodyError::ClientGone)));
+        };
+        self.stall = None;
         let Some(frame) = frame else {
             return Poll::Ready(None);
         };
@@ -223,5 +237,51 @@ impl Drop for Finish {
             bytes: self.bytes,
             duration: took,
         })));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
+    use http_body_util::{BodyExt, StreamBody};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    type Piece = Result<Frame<Bytes>, Infallible>;
+
+    fn body() -> (
+        UnboundedSender<Piece>,
+        LimitedBody<StreamBody<UnboundedReceiver<Piece>>>,
+    ) {
+        let (sender, pieces) = mpsc::unbounded();
+        let (body, _) = LimitedBody::new(StreamBody::new(pieces), None);
+        (sender, body)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stays_silent_counts_as_gone() {
+        let (_sender, mut body) = body();
+        let began = Instant::now();
+        let ended = body.frame().await.unwrap();
+        assert_eq!(ended.err(), Some(BodyError::ClientGone));
+        let took = began.elapsed();
+        assert!((STALL..STALL * 2).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_slow_may_take_for_ever() {
+        let (sender, body) = body();
+        let slow = async move {
+            for _ in 0..10 {
+                sleep(STALL * 9 / 10).await;
+                let piece = Frame::data(Bytes::from_static(b"x"));
+                sender.unbounded_send(Ok(piece)).unwrap();
+            }
+        };
+        let (whole, ()) = tokio::join!(BodyExt::collect(body), slow);
+        assert_eq!(whole.unwrap().to_bytes(), "xxxxxxxxxx");
     }
 }

@@ -278,6 +278,7 @@ impl Engine {
             let network = Network::new(
                 inner.outside.clone(),
                 spec.egress.clone(),
+                spec.loopback.clone(),
                 spec.limits.outbound_connections,
             );
             Ok(Gift {

@@ -7,6 +7,7 @@
 //! | `sleep` | says a line and sleeps for ever |
 //! | `spin` | says a line and computes for ever |
 //! | `tcp` | upper-cases lines of TCP connections to `ADDRESS` |
+//! | `http` | answers HTTP requests to `ADDRESS` with their first line |
 //! | `udp` | answers datagrams to `ADDRESS`, upper-cased |
 
 use std::{
@@ -35,6 +36,7 @@ fn main() -> io::Result<()> {
             std::hint::black_box(0);
         },
         "tcp" => tcp(&address()),
+        "http" => http(&address()),
         "udp" => udp(&address()),
         other => Err(io::Error::other(format!("no such mode: {other}"))),
     }
@@ -68,6 +70,27 @@ fn answer(stream: TcpStream) -> io::Result<u64> {
         line.clear();
     }
     Ok(count)
+}
+
+fn http(address: &str) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    println!("listening on {}", listener.local_addr()?);
+    loop {
+        let (stream, _) = listener.accept()?;
+        let mut reader = BufReader::new(stream);
+        let mut first = String::new();
+        reader.read_line(&mut first)?;
+        let mut line = String::new();
+        while reader.read_line(&mut line)? > 2 {
+            line.clear();
+        }
+        let head = format!(
+            "content-length: {}\r\nconnection: close\r\n\r\n",
+            first.len()
+        );
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}{first}");
+        reader.get_mut().write_all(answer.as_bytes())?;
+    }
 }
 
 fn udp(address: &str) -> io::Result<()> {

@@ -62,8 +62,7 @@ pub(super) async fn connect(
             let own: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
             own.map(|ip| SocketAddr::new(ip, port)).to_vec()
         }
-        // Nothing listens within a workload that has no service.
-        Destination::Workload => return Err(Failed::Other(Error::ConnectionRefused)),
+        Destination::Workload => return within(network, key).await,
         Destination::Remote(grant) => admitted(network, key, grant).await?,
     };
     let place = place(network).await?;
@@ -76,6 +75,18 @@ pub(super) async fn connect(
     let stream = connector.connect(&key.host, stream).await?;
     let http2 = tls::is_http2(&stream);
     handshake(stream, http2, place).await
+}
+
+/// A connection to the service of the workload. It never leaves the process, and is not encrypted.
+async fn within(network: &Arc<Network>, key: &Key) -> Result<Sender, Failed> {
+    if key.tls {
+        return Err(Failed::Other(Error::ConnectionRefused));
+    }
+    let v6 = key.host.starts_with('[');
+    let stream = network.loopback().open(v6, key.port);
+    let stream = stream.ok_or(Failed::Other(Error::ConnectionRefused))?;
+    let place = place(network).await?;
+    handshake(stream, key.prior_knowledge, place).await
 }
 
 /// The addresses of the host that may be connected to.

@@ -17,7 +17,7 @@ use super::{
     pool::Pool,
     tls::{self, Roots},
 };
-use crate::{Denied, EgressPolicy};
+use crate::{Denied, EgressPolicy, Loopback};
 
 /// What all guests of an engine share.
 pub(crate) struct Outside {
@@ -30,6 +30,8 @@ pub(crate) struct Outside {
 pub(crate) struct Network {
     outside: Arc<Outside>,
     policy: Arc<EgressPolicy>,
+    /// The network within the workload.
+    loopback: Loopback,
     pool: Pool,
     places: Arc<Semaphore>,
     limit: u32,
@@ -97,10 +99,16 @@ impl Outside {
 }
 
 impl Network {
-    pub(crate) fn new(outside: Arc<Outside>, policy: Arc<EgressPolicy>, connections: u32) -> Self {
+    pub(crate) fn new(
+        outside: Arc<Outside>,
+        policy: Arc<EgressPolicy>,
+        loopback: Loopback,
+        connections: u32,
+    ) -> Self {
         Self {
             outside,
             policy,
+            loopback,
             pool: Pool::default(),
             places: Arc::new(Semaphore::new(connections as usize)),
             limit: connections,
@@ -108,6 +116,11 @@ impl Network {
             denied: Default::default(),
             refused_by_limit: AtomicU64::new(0),
         }
+    }
+
+    /// The network within the workload.
+    pub(super) fn loopback(&self) -> &Loopback {
+        &self.loopback
     }
 
     /// What may be reached.

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::{
     error::Code,
     pipe::{Reader, Wakers, Writer, pipe},
+    stream::Inside,
 };
 
 /// Connections at a time. Each holds up to twice the capacity of a pipe.
@@ -203,6 +204,17 @@ impl Loopback {
             remote,
             place,
         })
+    }
+
+    /// Connects one of the host's own clients to who listens on a port.
+    pub(crate) fn open(&self, v6: bool, port: u16) -> Option<Inside> {
+        let ip: IpAddr = if v6 {
+            Ipv6Addr::LOCALHOST.into()
+        } else {
+            Ipv4Addr::LOCALHOST.into()
+        };
+        let connection = self.connect(SocketAddr::new(ip, port), None).ok()?;
+        Some(Inside::new(connection))
     }
 
     /// Takes a port for datagrams; 0 is any.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead as _, AsyncWrite as _, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
@@ -67,6 +67,56 @@ pub(crate) fn outside(stream: TcpStream, place: OwnedSemaphorePermit) -> (Incomi
         Incoming::new(Receiving::Outside(reader), &place),
         Outgoing::new(Sending::Outside(writer), &place),
     )
+}
+
+/// Both directions of a connection within the workload, for the host's own clients.
+pub(crate) struct Inside {
+    incoming: Incoming,
+    outgoing: Option<Outgoing>,
+}
+
+impl Inside {
+    pub(super) fn new(connection: Connection) -> Self {
+        let (incoming, outgoing) = inside(connection);
+        Self {
+            incoming,
+            outgoing: Some(outgoing),
+        }
+    }
+}
+
+impl AsyncRead for Inside {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = ready!(self.incoming.poll_read(cx, into.initialize_unfilled()))?;
+        into.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Inside {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.outgoing {
+            Some(outgoing) => outgoing.poll_write(cx, bytes).map_err(io::Error::from),
+            None => Poll::Ready(Err(Code::ConnectionBroken.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outgoing = None;
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// A context for trying without waiting.

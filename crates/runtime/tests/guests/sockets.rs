@@ -100,6 +100,19 @@ async fn a_component_talks_with_the_service_of_its_workload() {
 }
 
 #[tokio::test]
+async fn a_component_sends_http_to_the_service_of_its_workload() {
+    let network = Loopback::default();
+    let _service = service(&network, "http", "127.0.0.1:7000").await;
+    for name in ["fetch-p2", "fetch-p3"] {
+        let client = client(name, &network).await;
+        let told = answer(&client, "/?http://service.wasmcloud.internal:7000/x").await;
+        assert!(told.contains("GET /x HTTP/1.1"), "{name}: {told}");
+        let told = answer(&client, "/?http://127.0.0.1:7001/").await;
+        assert!(told.contains("ConnectionRefused"), "{name}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn ipv6_and_any_address_are_loopback_too() {
     let network = Loopback::default();
     let _six = service(&network, "tcp", "[::]:7000").await;

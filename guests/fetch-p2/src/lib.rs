@@ -39,7 +39,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Fetch {
             }
             "/hold" => {
                 let all: Vec<_> = (0..count).map(|_| send(Method::Get, url, b"")).collect();
-                all.iter().filter(|answer| answer.is_ok()).count().to_string()
+                all.iter()
+                    .filter(|answer| answer.is_ok())
+                    .count()
+                    .to_string()
             }
             _ => text(send(Method::Get, url, b"")),
         };

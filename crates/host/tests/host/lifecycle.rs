@@ -217,3 +217,32 @@ pub(crate) fn in_flight(rig: &Rig) -> bool {
         "waft_guest_calls_in_flight{namespace=\"default\",workload=\"w\",component=\"main\"} 1\n";
     rig.host.metrics().contains(line)
 }
+
+#[test]
+fn a_service_that_serves_http_is_one_instance_that_is_kept() {
+    for guest in ["hello-p2", "hello-p3"] {
+        let rig = Rig::new();
+        let mut alone = workload("w", &[("main", guest)]);
+        let main = alone.components.remove(0);
+        alone.service = Some(Service {
+            name: "service".into(),
+            image: main.image,
+            max_restarts: 0,
+            resources: main.resources,
+            limits: main.limits,
+        });
+        let id = rig.run(alone);
+        rig.route("test", &[&id]);
+        for count in 1..=3 {
+            let answer = rig.get("/count");
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, &*format!("{count}\n")),
+                "{guest}"
+            );
+        }
+        assert_eq!(rig.settled(&id).components[0].name, "service");
+        rig.stop(&id);
+        rig.wait_for(&id, |state| state.is_none());
+    }
+}

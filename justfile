@@ -47,6 +47,9 @@ examples:
     cp guests/target/wasm32-wasip2/release/visitors_p2.wasm examples/service/visitors.wasm
     cp guests/target/wasm32-wasip2/release/greeter_p2.wasm examples/composition/greeter.wasm
     cp guests/target/wasm32-wasip2/release/greeted_p2.wasm examples/composition/greeted.wasm
+    cp guests/target/wasm32-wasip2/release/fetch_p2.wasm examples/outbound/fetch.wasm
+    cp guests/target/wasm32-wasip2/release/files_p2.wasm examples/volumes/files.wasm
+    cp guests/target/wasm32-wasip2/release/keyvalue_p2.wasm examples/keyvalue/keyvalue.wasm
 
 # Random and damaged input for ten minutes each
 fuzz:

@@ -6,13 +6,15 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod keyvalue;
 mod logging;
 mod slots;
 
-use waft_ir::InterfaceName;
+use waft_ir::{InterfaceName, Workload};
 use waft_runtime::{EngineBuilder, Registry, always_linked};
 
 pub use config::Config;
+pub use keyvalue::KeyValue;
 pub use logging::Logging;
 
 /// Registers every capability with an engine.
@@ -29,9 +31,28 @@ pub fn offers() -> Vec<InterfaceName> {
     offers
 }
 
+/// What a user must know of a workload's grants, as reason and message: an entry that asks for a
+/// server gets what this machine has in its place.
+pub fn warnings(workload: &Workload) -> Vec<(String, String)> {
+    let of_keyvalue = workload.grants_of("wasi", "keyvalue");
+    let elsewhere = of_keyvalue.filter_map(|grant| {
+        let backend = grant.config.get("backend")?;
+        (backend != "in-memory").then(|| {
+            let text = format!(
+                "`hostInterfaces[{}]` asks for the backend `{backend}`; its buckets are kept in this \
+                 host's memory instead, and end with it",
+                grant.package
+            );
+            ("EmbeddedBackend".to_owned(), text)
+        })
+    });
+    elsewhere.collect()
+}
+
 fn register(registry: &mut Registry) {
     registry.register(Config);
     registry.register(Logging);
+    registry.register(KeyValue::default());
 }
 
 #[cfg(test)]
@@ -50,11 +71,13 @@ mod tests {
             "wasi:config/store",
             "wasi:config/store@0.2.0-rc.1",
             "wasi:logging/logging@0.1.0-draft",
+            "wasi:keyvalue/atomics",
+            "wasi:keyvalue/store@0.2.0-draft",
         ] {
             let wanted: InterfaceName = wanted.parse().unwrap();
             assert!(offers.iter().any(|offer| wanted.accepts(offer)), "{wanted}");
         }
-        for unknown in ["wasi:keyvalue/store", "wasi:http/handler@0.4.0"] {
+        for unknown in ["wasi:keyvalue/store@0.3.0", "wasi:http/handler@0.4.0"] {
             let unknown: InterfaceName = unknown.parse().unwrap();
             assert!(
                 !offers.iter().any(|offer| unknown.accepts(offer)),

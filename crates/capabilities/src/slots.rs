@@ -6,3 +6,5 @@ use waft_runtime::CapabilityId;
 pub(crate) const CONFIG: CapabilityId = CapabilityId::new(0);
 /// `wasi:logging`.
 pub(crate) const LOGGING: CapabilityId = CapabilityId::new(1);
+/// `wasi:keyvalue`.
+pub(crate) const KEYVALUE: CapabilityId = CapabilityId::new(2);

@@ -143,3 +143,49 @@ async fn what_the_manifest_does_not_grant_is_refused_with_the_entry_to_add() {
         assert!(refused.message.contains(entry), "{}", refused.message);
     }
 }
+
+#[tokio::test]
+async fn buckets_keep_values_counters_and_batches() {
+    let engine = engine();
+    let wasm = waft_guests::bytes("keyvalue-p2");
+    let compiled = engine.load(wasm.into(), "keyvalue-p2").await.unwrap();
+    let interfaces = ["store", "atomics", "batch"];
+    let entries = |name: Option<&str>| {
+        let mut entry = grant("keyvalue", "store", &[]);
+        entry.interfaces = interfaces.map(Into::into).to_vec();
+        entry.name = name.map(Into::into);
+        vec![entry]
+    };
+    let any = spec(entries(None), Arc::default());
+    let guest = engine.link(&compiled, any.clone()).await.unwrap();
+    for (path, wanted) in [
+        ("/get?b&k", "none, exists: false"),
+        ("/set?b&k&value", "set"),
+        ("/get?b&k", "value"),
+        ("/get?other&k", "none, exists: false"),
+        ("/add?b&c", "1"),
+        ("/add?b&c", "2"),
+        ("/keys?b", "c k"),
+        ("/delete?b&k", "deleted"),
+        ("/get?b&k", "none, exists: false"),
+        ("/batch?batch", "x y found, 0 left"),
+    ] {
+        assert_eq!(get(&guest, path).await.1, wanted, "{path}");
+    }
+
+    // Another workload of the namespace shares its buckets, another namespace has none of them.
+    let mut neighbour = any.clone();
+    neighbour.workload = "default/neighbour".into();
+    let neighbour = engine.link(&compiled, neighbour).await.unwrap();
+    assert_eq!(get(&neighbour, "/add?b&c").await.1, "3");
+    let mut stranger = any;
+    stranger.workload = "elsewhere/test".into();
+    let stranger = engine.link(&compiled, stranger).await.unwrap();
+    assert_eq!(get(&stranger, "/add?b&c").await.1, "1");
+
+    // A name grants the bucket of that name.
+    let named = spec(entries(Some("b")), Arc::default());
+    let named = engine.link(&compiled, named).await.unwrap();
+    assert_eq!(get(&named, "/add?b&c").await.1, "4");
+    assert_eq!(get(&named, "/add?other&c").await.1, "Error::NoSuchStore");
+}

@@ -347,7 +347,7 @@ impl Host {
                 .iter()
                 .map(|member| component(member.name))
                 .collect(),
-            warnings: Vec::new(),
+            warnings: waft_capabilities::warnings(workload),
         }
     }
 }

@@ -6,10 +6,11 @@
 use waft_api::{HostInterface, WorkloadSpec};
 
 /// Host interface packages that can be granted.
-const SERVED_PACKAGES: [(&str, &str); 9] = [
+const SERVED_PACKAGES: [(&str, &str); 10] = [
     ("wasi", "http"),
     ("wasi", "logging"),
     ("wasi", "config"),
+    ("wasi", "keyvalue"),
     ("wasi", "io"),
     ("wasi", "clocks"),
     ("wasi", "random"),
@@ -88,13 +89,13 @@ mod tests {
         let spec = spec(
             "
             hostInterfaces:
-            - {namespace: wasi, package: keyvalue, interfaces: [store]}
+            - {namespace: wasi, package: blobstore, interfaces: [container]}
             - {namespace: wasi, package: http, interfaces: [handler]}
             - {namespace: cosmonic, package: kafka, interfaces: [handler]}
             ",
         );
         let wanted = [
-            "hostInterfaces[wasi:keyvalue]",
+            "hostInterfaces[wasi:blobstore]",
             "hostInterfaces[cosmonic:kafka]",
         ];
         assert_eq!(unserved(&spec), wanted);

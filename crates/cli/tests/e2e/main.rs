@@ -17,6 +17,7 @@ mod echo;
 mod first_response;
 mod foreign;
 mod hostile;
+mod interfaces;
 mod kubectl;
 mod outbound;
 mod seeds;

@@ -314,6 +314,7 @@ fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Proble
             names::CONFIG_HOST_ALIASES,
             names::CONFIG_ADDRESS,
         ]),
+        ("wasi", "keyvalue") => Some(&["backend"]),
         _ => Some(&[]),
     };
     let is_unknown = |key: &&String| known.is_some_and(|known| !known.contains(&key.as_str()));
@@ -326,6 +327,19 @@ fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Proble
         return Err(Problem::invalid(format!(
             "`hostInterfaces[{package}].config` has the unknown key `{key}`; {advice}"
         )));
+    }
+    let backend = entry.config.get("backend").map(String::as_str);
+    if let Some(backend) = backend
+        && package.package == "keyvalue"
+        && !["in-memory", "nats", "redis"].contains(&backend)
+    {
+        return Err(Problem::new(
+            Reason::NotSupportedYet,
+            format!(
+                "`hostInterfaces[{package}].config.backend` is `{backend}`, which is not served \
+                 yet; use `in-memory`"
+            ),
+        ));
     }
     let version = entry.version.as_deref().unwrap_or_default();
     if !version.is_empty() {

@@ -50,7 +50,7 @@ const LAYERS: &[Layer] = &[
             "async-nats",
             "reqwest",
         ],
-        never_directly: &["hyper-util"],
+        never_directly: &["axum"],
     },
     Layer {
         name: "waft-capabilities",

@@ -49,6 +49,13 @@ impl ApiServer {
         output: &Output,
     ) -> Result<Response<Body>, Status> {
         let page = self.select(resource, namespace, options).await?;
+        let size: usize = page.objects.iter().map(|stored| stored.bytes.len()).sum();
+        if size > self.list_bytes {
+            return Err(Status::too_large(format!(
+                "the list has {size} bytes, the limit is {}: ask for it in pages, with limit and continue",
+                self.list_bytes
+            )));
+        }
         let mut metadata = Map::new();
         metadata.insert("resourceVersion".into(), page.revision.to_string().into());
         if let Some(next) = &page.next {

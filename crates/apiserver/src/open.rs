@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fs4::fs_std::FileExt;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use waft_apimachinery::registry::Registry;
 use waft_apimachinery::status::Status;
@@ -33,6 +34,10 @@ pub struct Config {
     pub history_bytes: usize,
     /// The largest request body, in bytes.
     pub body_bytes: usize,
+    /// How many watches may be open at a time; those of this process are not counted.
+    pub watches: usize,
+    /// The largest list that is answered in one piece, in bytes of stored objects.
+    pub list_bytes: usize,
 }
 
 impl Default for Config {
@@ -43,6 +48,8 @@ impl Default for Config {
             admit: Vec::new(),
             history_bytes: 32 << 20,
             body_bytes: 3 << 20,
+            watches: 4096,
+            list_bytes: 256 << 20,
         }
     }
 }
@@ -79,6 +86,8 @@ pub struct ApiServer {
     pub(crate) connect: Arc<dyn Connect>,
     pub(crate) admit: Vec<Arc<dyn Admit>>,
     pub(crate) body_bytes: usize,
+    pub(crate) list_bytes: usize,
+    pub(crate) watches: Arc<Semaphore>,
     pub(crate) tokens: Tokens,
     pub(crate) closing: CancellationToken,
     lock: Option<File>,
@@ -102,6 +111,8 @@ impl ApiServer {
             connect: config.connect,
             admit: config.admit,
             body_bytes: config.body_bytes,
+            list_bytes: config.list_bytes,
+            watches: Arc::new(Semaphore::new(config.watches.min(Semaphore::MAX_PERMITS))),
             tokens,
             closing: CancellationToken::new(),
             lock,

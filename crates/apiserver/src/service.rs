@@ -59,6 +59,8 @@ where
 pub(crate) struct Text {
     /// Who asks.
     pub(crate) user: Arc<User>,
+    /// Came from outside this process.
+    pub(crate) remote: bool,
     /// Who writes, when no field manager is named.
     pub(crate) agent: String,
     /// For the client's eyes.
@@ -69,6 +71,7 @@ impl Text {
     pub(crate) fn internal() -> Text {
         Text {
             user: User::internal(),
+            remote: false,
             agent: "waft".into(),
             warnings: Vec::new(),
         }
@@ -79,6 +82,7 @@ impl ApiServer {
     async fn answer(self: &Arc<Self>, parts: Parts, body: Body) -> Response<Body> {
         let user = parts.extensions.get::<Arc<User>>().cloned();
         let mut text = Text {
+            remote: user.is_some(),
             // What comes without a user comes from this process.
             user: user.unwrap_or_else(User::internal),
             agent: agent(&parts),
@@ -189,7 +193,9 @@ impl ApiServer {
                     options.fields = waft_apimachinery::selector::FieldSelector::parse(&only)
                         .map_err(|error| Status::bad_request(error.to_string()))?;
                 }
-                self.watch(&resource, namespace, options, output).await
+                let place = self.watch_place(text.remote)?;
+                self.watch(&resource, namespace, options, output, place)
+                    .await
             }
             Action::Create(options, format) => {
                 let body = self.read_object(body, format, &resource).await?;

@@ -12,6 +12,7 @@ use futures::stream;
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use waft_apimachinery::registry::Resource;
@@ -46,15 +47,28 @@ struct Watcher {
     closing: CancellationToken,
     defined: bool,
     ended: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl ApiServer {
+    /// One of the places for watches from outside, for as long as it is held.
+    pub(crate) fn watch_place(&self, remote: bool) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        if !remote {
+            return Ok(None);
+        }
+        let place = self.watches.clone().try_acquire_owned();
+        place.map(Some).map_err(|_| {
+            Status::too_many_requests("too many watches are open, please try again later", 5)
+        })
+    }
+
     pub(crate) async fn watch(
         self: &Arc<Self>,
         resource: &Arc<Resource>,
         namespace: Option<&str>,
         options: ListOptions,
         output: Output,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Result<Response<Body>, Status> {
         check_fields(&options, resource)?;
         let version = options.resource_version.unwrap_or(0);
@@ -75,6 +89,7 @@ impl ApiServer {
             closing: self.closing.clone(),
             defined: false,
             ended: false,
+            _place: place,
             options,
             output,
         };

@@ -712,3 +712,73 @@ async fn evictions_ask_the_budgets() {
     let (code, _) = evict("none").await;
     assert_eq!(code, 404);
 }
+
+#[tokio::test]
+async fn lists_and_watches_have_ceilings() {
+    let config = Config {
+        watches: 1,
+        list_bytes: 1000,
+        ..Config::default()
+    };
+    let server = ApiServer::open(config).await.expect("a server");
+    let maps = format!("{SPACE}/configmaps");
+    for number in 0..10 {
+        let body = json!({"metadata": {"name": format!("m{number}")}});
+        admin(&server, "POST", &maps, body).await;
+    }
+    let (code, status) = ask(&server, "", &[], "GET", &maps, Value::Null).await;
+    assert_eq!(
+        (code, &status["reason"]),
+        (413, &json!("RequestEntityTooLarge"))
+    );
+    let page = admin(&server, "GET", &format!("{maps}?limit=2"), Value::Null).await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2));
+    let account = format!("{SPACE}/serviceaccounts/default");
+    let bound = binding(
+        "all",
+        "ClusterRole",
+        "cluster-admin",
+        json!({"kind": "ServiceAccount", "name": "default", "namespace": "default"}),
+    );
+    admin(
+        &server,
+        "POST",
+        &format!("{RBAC}/clusterrolebindings"),
+        bound,
+    )
+    .await;
+    let issued = admin(&server, "POST", &format!("{account}/token"), json!({})).await;
+    let token = issued["status"]["token"].as_str().expect("a token");
+    let (client, address) = with_token(&server, token).await;
+    // Not by kube's client, which tries again for minutes.
+    let watch = || async {
+        let url = format!("https://{address}{maps}?watch=true&timeoutSeconds=1");
+        let header = format!("Authorization: Bearer {token}");
+        let output = tokio::process::Command::new("curl")
+            .args([
+                "-sk",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                "-H",
+                &header,
+                &url,
+            ])
+            .output();
+        let output = output.await.expect("curl");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let request = Request::get(format!("{maps}?watch=true")).body(Vec::new());
+    let open = client.request_stream(request.expect("a request")).await;
+    let open = open.expect("a watch");
+    assert_eq!(watch().await, "429");
+    // This process is never short of places, and one that is left is free again.
+    let own = kube::Client::new(server.service(), "default");
+    let request = Request::get(format!("{maps}?watch=true")).body(Vec::new());
+    own.request_stream(request.expect("a request"))
+        .await
+        .expect("a watch");
+    drop(open);
+    eventually("a free place", || async { watch().await == "200" }).await;
+}

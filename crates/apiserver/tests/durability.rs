@@ -207,3 +207,54 @@ async fn a_folder_in_use_is_refused_and_freed_by_shutting_down() {
         .expect("free again")
         .shut_down();
 }
+
+/// What `docs/api-server.md` tells: SQLite's own copy, made while the server writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_made_while_running_is_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = ApiServer::open(config(folder.path()))
+        .await
+        .expect("a server");
+    let api: Api<ConfigMap> = Api::default_namespaced(Client::new(server.service(), "default"));
+    let write = |number: usize| {
+        let api = api.clone();
+        let object =
+            json!({"metadata": {"name": format!("c-{number}")}, "data": {"n": "x".repeat(2000)}});
+        let object = serde_json::from_value(object).expect("a ConfigMap");
+        async move {
+            api.create(&PostParams::default(), &object)
+                .await
+                .expect("created")
+        }
+    };
+    for number in 0..50 {
+        write(number).await;
+    }
+    let writing = tokio::spawn(futures::future::join_all((50..400).map(write)));
+    let (from, to) = (
+        folder.path().join("state.db"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let copy = to.path().join("state.db");
+    tokio::task::spawn_blocking(move || {
+        let source = rusqlite::Connection::open(from).expect("the database");
+        source
+            .execute("VACUUM INTO ?1", [copy.to_str().expect("a path")])
+            .expect("copied");
+    })
+    .await
+    .expect("it ends");
+    writing.await.expect("they end");
+    let restored = ApiServer::open(config(to.path())).await.expect("a server");
+    let copied: Api<ConfigMap> =
+        Api::default_namespaced(Client::new(restored.service(), "default"));
+    let list = copied.list(&ListParams::default()).await.expect("a list");
+    assert!(list.items.len() >= 50, "{}", list.items.len());
+    // It goes on from there.
+    copied
+        .delete("c-0", &Default::default())
+        .await
+        .expect("deleted");
+    let all = api.list(&ListParams::default()).await.expect("a list");
+    assert_eq!(all.items.len(), 400, "the original is as it was");
+}

@@ -304,10 +304,15 @@ impl Host {
         }
         if failed.is_ok() {
             stop.cancelled().await;
-            self.set_phase(id, Phase::Stopping);
         }
         if let Some(running) = &started.http {
             self.serving.retire(running);
+        }
+        // Said when no request comes any more, not before.
+        if failed.is_ok() {
+            self.set_phase(id, Phase::Stopping);
+        }
+        if let Some(running) = &started.http {
             running.drain(self.config.stop_grace).await;
         }
         stop_service.cancel();

@@ -20,6 +20,10 @@ impl Random {
     fn new() -> Self {
         let given = std::env::var("WAFT_FUZZ_SEED").ok();
         let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+            // A suite of tests tries the same bytes each time; who asks for longer wants new ones.
+            if std::env::var_os("WAFT_FUZZ_SECONDS").is_none() {
+                return 1;
+            }
             let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
             now.as_nanos() as u64
         });
@@ -114,7 +118,11 @@ fn nearly_http(random: &mut Random) -> Vec<u8> {
 fn nothing_that_a_client_sends_breaks_the_host() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        PANICS.fetch_add(1, SeqCst);
+        // Other tests of this process fail on threads that bear their names.
+        let thread = std::thread::current();
+        if !thread.name().is_some_and(|name| name.contains("::")) {
+            PANICS.fetch_add(1, SeqCst);
+        }
         before(info);
     }));
     let rig = Rig::serving("echo-p2");

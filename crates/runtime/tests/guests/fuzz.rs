@@ -17,6 +17,10 @@ impl Random {
     pub(crate) fn new() -> Self {
         let given = std::env::var("WAFT_FUZZ_SEED").ok();
         let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+            // A suite of tests tries the same bytes each time; who asks for longer wants new ones.
+            if std::env::var_os("WAFT_FUZZ_SECONDS").is_none() {
+                return 1;
+            }
             let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
             now.as_nanos() as u64
         });

@@ -41,7 +41,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Files {
 fn act(action: &str, path: &str, second: &str) -> io::Result<String> {
     let bytes: u64 = second.parse().unwrap_or(0);
     match action {
-        "/read" => return Ok(fs::read_to_string(path)?),
+        "/read" => return fs::read_to_string(path),
         "/write" => fill(&File::create(path)?, bytes)?,
         "/append" => fill(&OpenOptions::new().append(true).open(path)?, bytes)?,
         "/size" => OpenOptions::new().write(true).open(path)?.set_len(bytes)?,

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::{runtime::Handle, sync::watch};
+use waft_capabilities::Capabilities;
 use waft_host::{Host, HostConfig};
 use waft_ir::{
     Backend, Component, HostId, HostLink, HostPattern, Image, Limits, LocalResources, PathMatch,
@@ -41,7 +42,8 @@ impl Rig {
             cache_dir: Some(folder.join("compiled")),
             ..EngineConfig::default()
         });
-        waft_capabilities::register_all(&mut builder);
+        let capabilities = Capabilities::default();
+        capabilities.register(&mut builder);
         let engine = builder.build()?;
         let id = HostId("bench".into());
         let config = HostConfig {
@@ -58,7 +60,7 @@ impl Rig {
             control_runtime: Handle::current(),
             guest_runtime: Handle::current(),
         };
-        let host = Host::new(config, engine, store)?;
+        let host = Host::new(config, engine, capabilities, store)?;
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let routes = watch::Sender::new(Arc::default());
@@ -145,6 +147,7 @@ pub fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
         id: WorkloadId(format!("uid-{name}")),
         namespace: "bench".into(),
         name: name.into(),
+        app: name.into(),
         annotations: BTreeMap::new(),
         components: vec![Component {
             name: "main".into(),

@@ -8,6 +8,7 @@
 mod config;
 mod keyvalue;
 mod logging;
+mod messaging;
 mod slots;
 
 use waft_ir::{InterfaceName, Workload};
@@ -16,16 +17,38 @@ use waft_runtime::{EngineBuilder, Registry, always_linked};
 pub use config::Config;
 pub use keyvalue::KeyValue;
 pub use logging::Logging;
+pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
 
-/// Registers every capability with an engine.
-pub fn register_all(engine: &mut EngineBuilder) {
-    register(engine.registry());
+/// What a host offers to guests, with the backends behind it. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Capabilities {
+    keyvalue: KeyValue,
+    messaging: Messaging,
+}
+
+impl Capabilities {
+    /// Registers every capability with an engine.
+    pub fn register(&self, engine: &mut EngineBuilder) {
+        self.register_with(engine.registry());
+    }
+
+    /// Where components take messages.
+    pub fn messaging(&self) -> &Messaging {
+        &self.messaging
+    }
+
+    fn register_with(&self, registry: &mut Registry) {
+        registry.register(Config);
+        registry.register(Logging);
+        registry.register(self.keyvalue.clone());
+        registry.register(self.messaging.clone());
+    }
 }
 
 /// Every interface a host offers: what is always linked, and the capabilities.
 pub fn offers() -> Vec<InterfaceName> {
     let mut registry = Registry::default();
-    register(&mut registry);
+    Capabilities::default().register_with(&mut registry);
     let mut offers = always_linked();
     offers.extend(registry.interfaces());
     offers
@@ -49,12 +72,6 @@ pub fn warnings(workload: &Workload) -> Vec<(String, String)> {
     elsewhere.collect()
 }
 
-fn register(registry: &mut Registry) {
-    registry.register(Config);
-    registry.register(Logging);
-    registry.register(KeyValue::default());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +90,8 @@ mod tests {
             "wasi:logging/logging@0.1.0-draft",
             "wasi:keyvalue/atomics",
             "wasi:keyvalue/store@0.2.0-draft",
+            "wasmcloud:messaging/handler@0.2.0",
+            "wasmcloud:messaging@0.3.0",
         ] {
             let wanted: InterfaceName = wanted.parse().unwrap();
             assert!(offers.iter().any(|offer| wanted.accepts(offer)), "{wanted}");

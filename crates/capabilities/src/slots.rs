@@ -8,3 +8,5 @@ pub(crate) const CONFIG: CapabilityId = CapabilityId::new(0);
 pub(crate) const LOGGING: CapabilityId = CapabilityId::new(1);
 /// `wasi:keyvalue`.
 pub(crate) const KEYVALUE: CapabilityId = CapabilityId::new(2);
+/// `wasmcloud:messaging`.
+pub(crate) const MESSAGING: CapabilityId = CapabilityId::new(3);

@@ -26,7 +26,7 @@ fn engine() -> Engine {
         max_instances: 10,
         ..EngineConfig::default()
     });
-    waft_capabilities::register_all(&mut builder);
+    waft_capabilities::Capabilities::default().register(&mut builder);
     builder.build().unwrap()
 }
 

@@ -13,13 +13,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, broadcast, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use waft_capabilities::Capabilities;
 use waft_ir::{
     ByteStream, ComponentState, Failure, FailureReason, HostId, HostInfo, HostLink, Hosts,
     LogQuery, LogStream, Phase, Routes, States, Workload, WorkloadId, WorkloadState,
@@ -76,6 +77,7 @@ pub struct HostConfig {
 pub struct Host {
     config: HostConfig,
     serving: Arc<Serving>,
+    capabilities: Capabilities,
     /// The engine does not keep it.
     #[expect(dead_code, reason = "held for the engine")]
     inside: Arc<http::Inside>,
@@ -103,7 +105,14 @@ struct Entered {
 
 impl Host {
     /// Sets up a host that runs nothing and listens nowhere yet.
-    pub fn new(config: HostConfig, engine: Engine, store: Store) -> io::Result<Arc<Self>> {
+    ///
+    /// `capabilities` are those that the engine has.
+    pub fn new(
+        config: HostConfig,
+        engine: Engine,
+        capabilities: Capabilities,
+        store: Store,
+    ) -> io::Result<Arc<Self>> {
         let events = Arc::new(Events::new());
         let logs = Logs::start(config.log_dir.clone(), events.clone())?;
         let serving = Arc::new(Serving::new(
@@ -135,6 +144,7 @@ impl Host {
             info: watch::Sender::new(Arc::new(BTreeMap::from([(config.id.clone(), first)]))),
             inside,
             serving,
+            capabilities,
             logs,
             workloads: Mutex::default(),
             connections: TaskTracker::new(),
@@ -261,6 +271,17 @@ impl Host {
         started: Started,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
+        // They wait for the service, as requests do.
+        let mut workers = Vec::new();
+        for worker in &started.workers {
+            let subscribing = worker.subscribe(&self.capabilities);
+            let subscribed = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                subscribed = subscribing => subscribed?,
+            };
+            workers.push((worker.clone(), subscribed));
+        }
         let stop_service = CancellationToken::new();
         let _stop_if_dropped = stop_service.clone().drop_guard();
         let mut service = None;
@@ -278,6 +299,11 @@ impl Host {
         if let Some(running) = &started.http {
             self.serving.admit(running);
         }
+        let workers: Vec<_> = workers
+            .into_iter()
+            .map(|(worker, subscribed)| worker.begin(subscribed))
+            .collect();
+        self.serving.add_workers(id, &workers);
         self.set_phase(id, Phase::Running);
         self.count_workloads();
 
@@ -296,7 +322,7 @@ impl Host {
                         "the host failed while it ran the service: please report this",
                     ))
                 });
-                if failed.is_ok() && started.http.is_none() {
+                if failed.is_ok() && started.http.is_none() && workers.is_empty() {
                     self.set_phase(id, Phase::Completed);
                     self.count_workloads();
                 }
@@ -315,6 +341,9 @@ impl Host {
         if let Some(running) = &started.http {
             running.drain(self.config.stop_grace).await;
         }
+        let draining = workers.into_iter();
+        join_all(draining.map(|worker| worker.drain(self.config.stop_grace))).await;
+        self.serving.remove_workers(id);
         stop_service.cancel();
         if let Some(service) = service {
             // Whatever it says now, nobody asks any more.

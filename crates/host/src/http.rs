@@ -15,6 +15,7 @@ mod wire;
 
 pub(crate) use connection::serve;
 pub(crate) use inside::Inside;
+pub(crate) use request_id::fresh as fresh_id;
 pub(crate) use router::Router;
 pub(crate) use server::{accept, places};
 pub(crate) use service::Entry;

@@ -14,6 +14,7 @@ mod info;
 mod lifecycle;
 mod log;
 mod member;
+mod messages;
 mod metrics;
 mod reason;
 mod running;

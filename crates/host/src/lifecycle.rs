@@ -15,6 +15,7 @@ use crate::{
     composition::Composition,
     log::{Sink, WorkloadLog},
     member::{Member, members},
+    messages::{Place, Worker},
     running::RunningWorkload,
     service::Service,
     states::StateBoard,
@@ -52,6 +53,8 @@ pub(crate) struct Turns {
 pub(crate) struct Started {
     /// What gets its requests, if it serves HTTP.
     pub(crate) http: Option<Arc<RunningWorkload>>,
+    /// Those of its components that take messages.
+    pub(crate) workers: Vec<Arc<Worker>>,
     /// Its service, if it is one that runs; it does not run yet.
     pub(crate) service: Option<Arc<Service>>,
     /// Held as long as it serves: they go with it.
@@ -70,6 +73,8 @@ enum Linked {
 #[derive(Debug)]
 struct Roles {
     http: Option<usize>,
+    /// Those that take messages.
+    messages: Vec<usize>,
     /// The service, if it exports `wasi:cli/run`.
     runs: Option<usize>,
 }
@@ -145,7 +150,7 @@ impl Starter {
         let specs = specs.collect::<Result<Vec<_>, _>>()?;
         let links = members.iter().enumerate();
         let linked = try_join_all(links.map(async |(position, member)| {
-            let is_root = roles.http == Some(position) || roles.runs == Some(position);
+            let is_root = roles.are_of(position);
             let closure = composition.closure(position);
             if !is_root && (closure.len() > 1 || composition.is_used(position, |_| true)) {
                 // It is part of those that need it.
@@ -186,16 +191,31 @@ impl Starter {
                         guest_runtime: self.guest_runtime.clone(),
                     }));
                 }
-                Linked::Guest(guest) if roles.http == Some(at) => {
-                    started.http = Some(Arc::new(RunningWorkload::new(
-                        workload.id.clone(),
-                        key.clone(),
-                        (at, name(at)),
-                        guest,
-                        members[at].limits.clone(),
-                    )));
+                Linked::Guest(guest) => {
+                    if roles.messages.contains(&at) {
+                        let place = Place {
+                            workload,
+                            position: at,
+                            name: name(at),
+                            resources: members[at].resources,
+                            queue: members[at].limits.queue,
+                            serves_http: roles.http == Some(at),
+                        };
+                        let (states, runtime) = (self.states.clone(), self.guest_runtime.clone());
+                        let worker = Worker::new(place, guest.clone(), states, runtime);
+                        started.workers.push(Arc::new(worker));
+                    }
+                    if roles.http == Some(at) {
+                        started.http = Some(Arc::new(RunningWorkload::new(
+                            workload.id.clone(),
+                            key.clone(),
+                            (at, name(at)),
+                            guest,
+                            members[at].limits.clone(),
+                        )));
+                    }
                 }
-                Linked::Guest(_) | Linked::Part => {}
+                Linked::Part => {}
             }
         }
         Ok(started)
@@ -316,7 +336,17 @@ fn is_http(name: &str) -> bool {
     name.starts_with("wasi:http/")
 }
 
+/// Whether an interface is that of a handler of messages.
+fn is_messaging(name: &str) -> bool {
+    name.starts_with("wasmcloud:messaging/")
+}
+
 impl Roles {
+    /// Whether a member has one.
+    fn are_of(&self, at: usize) -> bool {
+        self.http == Some(at) || self.runs == Some(at) || self.messages.contains(&at)
+    }
+
     /// The roles, by what the members export.
     fn of(
         members: &[Member<'_>],
@@ -330,6 +360,10 @@ impl Roles {
             // One that another component hands its requests on to does not serve them itself.
             .filter(|at| !composition.is_used(*at, is_http))
             .collect();
+        let messages: Vec<usize> = (0..compiled.len())
+            .filter(|at| compiled[*at].messaging().is_some())
+            .filter(|at| !composition.is_used(*at, is_messaging))
+            .collect();
         let runs = service.filter(|at| compiled[*at].run().is_some());
         let names = |positions: &[usize]| {
             let names = positions
@@ -340,37 +374,48 @@ impl Roles {
         if let Some(at) = service
             && runs.is_none()
             && compiled[at].http().is_none()
+            && compiled[at].messaging().is_none()
         {
             return refused(
                 FailureReason::MissingExport,
                 format!(
-                    "service {} exports neither `wasi:cli/run` nor an HTTP handler: a service must \
-                     export one of them",
+                    "service {} exports neither `wasi:cli/run` nor a handler of HTTP or of messages: \
+                     a service must export one of them",
+                    names(&[at])
+                ),
+            );
+        }
+        if let Some(at) = runs
+            && (serves.contains(&at) || messages.contains(&at))
+        {
+            return refused(
+                FailureReason::NotSupportedYet,
+                format!(
+                    "service {} exports both `wasi:cli/run` and a handler of HTTP or of messages, \
+                     which is not served yet: make it two components",
                     names(&[at])
                 ),
             );
         }
         match serves[..] {
-            [one] if runs == Some(one) => refused(
-                FailureReason::NotSupportedYet,
-                format!(
-                    "service {} exports both `wasi:cli/run` and an HTTP handler, which is not \
-                     served yet: make it two components",
-                    names(&[one])
-                ),
-            ),
             [one] => Ok(Self {
                 http: Some(one),
+                messages,
                 runs,
             }),
-            [] if runs.is_some() => Ok(Self { http: None, runs }),
+            [] if runs.is_some() || !messages.is_empty() => Ok(Self {
+                http: None,
+                messages,
+                runs,
+            }),
             [] => {
                 let all: Vec<usize> = (0..compiled.len()).collect();
                 refused(
                     FailureReason::MissingExport,
                     format!(
-                        "no component of the workload ({}) exports an HTTP handler: one must \
-                         export `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`",
+                        "no component of the workload ({}) exports a handler of HTTP or of messages: \
+                         one must export `wasi:http/incoming-handler@0.2`, `wasi:http/handler@0.3` \
+                         or `wasmcloud:messaging/handler`",
                         names(&all)
                     ),
                 )

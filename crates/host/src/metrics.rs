@@ -4,10 +4,13 @@
 mod process;
 mod text;
 
+use std::sync::Arc;
+
 use waft_ir::Phase;
 use waft_runtime::{Denied, GuestStats, TrapReason};
 
 use crate::{
+    messages::Worker,
     running::{BUCKETS, Counters},
     serving::Serving,
 };
@@ -124,10 +127,18 @@ pub(crate) fn text(serving: &Serving) -> String {
     let of_services = services
         .iter()
         .map(|service| (labels(&service.key, &service.name), service.command.stats()));
+    let mut workers = serving.workers();
+    workers.sort_by(|a, b| (&a.key, &a.name).cmp(&(&b.key, &b.name)));
+    let of_workers = workers
+        .iter()
+        // One that serves HTTP as well is counted there.
+        .filter(|worker| !worker.serves_http)
+        .map(|worker| (labels(&worker.key, &worker.name), worker.guest.stats()));
     let mut stats: Vec<_> = observed
         .iter()
         .filter_map(|o| Some((o.labels.clone(), o.stats.clone()?)))
         .chain(of_services)
+        .chain(of_workers)
         .collect();
     stats.sort_by(|a, b| a.0.cmp(&b.0));
 
@@ -141,6 +152,7 @@ pub(crate) fn text(serving: &Serving) -> String {
     write_phases(&mut text, serving);
     write_requests(&mut text, &observed);
     write_guests(&mut text, &stats);
+    write_messages(&mut text, &workers);
     process::write(&mut text);
     text.into_string()
 }
@@ -206,6 +218,20 @@ fn write_requests(text: &mut Text, observed: &[Observed<'_>]) {
         text.bucket(labels, None, durations.count);
         text.part("_sum", labels, seconds(durations.sum));
         text.part("_count", labels, durations.count);
+    }
+}
+
+fn write_messages(text: &mut Text, workers: &[Arc<Worker>]) {
+    text.metric(
+        "waft_messages_total",
+        Kind::Counter,
+        "Messages that a component was given, by what became of them.",
+    );
+    for worker in workers {
+        let labels = labels(&worker.key, &worker.name);
+        for (result, count) in worker.counters.all() {
+            text.value(&format!("{labels},result=\"{result}\""), count);
+        }
     }
 }
 

@@ -279,7 +279,9 @@ impl From<&CallError> for Reason {
             CallError::HostAtCapacity => Self::HostAtCapacity,
             CallError::GuestErrorCode(_) => Self::GuestErrorCode,
             // A component without a handler is never made ready.
-            CallError::NoResponse | CallError::NotHttp => Self::NoResponse,
+            CallError::NoResponse | CallError::NotHttp | CallError::NotMessaging => {
+                Self::NoResponse
+            }
             CallError::Malformed => Self::MalformedResponse,
         }
     }

@@ -2,13 +2,10 @@
 
 mod counters;
 mod map;
+mod news;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -19,10 +16,7 @@ use waft_runtime::Guest;
 use crate::reason::Reason;
 pub(crate) use counters::{BUCKETS, Counters};
 pub(crate) use map::RunningMap;
-
-/// Least time between two reports of a workload's last error: a guest that fails in turns must not
-/// keep the control plane busy.
-const ERROR_REPORTS: Duration = Duration::from_secs(5);
+pub(crate) use news::News;
 
 /// One replica that serves HTTP.
 pub(crate) struct RunningWorkload {
@@ -38,7 +32,7 @@ pub(crate) struct RunningWorkload {
     requests: TaskTracker,
     /// Ends the requests that are left when the grace period is over.
     cut_off: CancellationToken,
-    last_error: Mutex<Option<(Reason, Instant)>>,
+    news: News<Reason>,
 }
 
 /// Marks one request as in flight.
@@ -64,7 +58,7 @@ impl RunningWorkload {
             counters: Counters::default(),
             requests: TaskTracker::new(),
             cut_off: CancellationToken::new(),
-            last_error: Mutex::default(),
+            news: News::default(),
         }
     }
 
@@ -93,11 +87,6 @@ impl RunningWorkload {
 
     /// Whether an error is news, worth reporting.
     pub(crate) fn is_news(&self, reason: Reason) -> bool {
-        let mut last = self.last_error.lock();
-        let is_news = last.is_none_or(|(was, at)| was != reason && at.elapsed() > ERROR_REPORTS);
-        if is_news {
-            *last = Some((reason, Instant::now()));
-        }
-        is_news
+        self.news.is_news(reason)
     }
 }

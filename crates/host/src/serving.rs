@@ -9,6 +9,7 @@ use waft_ir::{HostId, WorkloadId};
 use crate::{
     event::Events,
     http::Router,
+    messages::{Deliveries, Worker},
     reason::Reason,
     running::{Counters, RunningMap, RunningWorkload},
     service::Service,
@@ -24,6 +25,8 @@ pub(crate) struct Serving {
     pub(crate) states: Arc<StateBoard>,
     /// Services that run, for their counters; no request looks here.
     services: Mutex<BTreeMap<WorkloadId, Arc<Service>>>,
+    /// Components that take messages, for their counters.
+    workers: Mutex<BTreeMap<WorkloadId, Vec<Arc<Worker>>>>,
 }
 
 impl Serving {
@@ -35,6 +38,7 @@ impl Serving {
             unrouted: Arc::default(),
             states: StateBoard::new(control),
             services: Mutex::default(),
+            workers: Mutex::default(),
         }
     }
 
@@ -62,6 +66,26 @@ impl Serving {
     /// The services that run.
     pub(crate) fn services(&self) -> Vec<Arc<Service>> {
         self.services.lock().values().cloned().collect()
+    }
+
+    /// Counts the components of a workload in that take messages.
+    pub(crate) fn add_workers(&self, workload: &WorkloadId, deliveries: &[Deliveries]) {
+        if !deliveries.is_empty() {
+            let workers = deliveries.iter().map(|each| each.worker().clone());
+            self.workers
+                .lock()
+                .insert(workload.clone(), workers.collect());
+        }
+    }
+
+    /// Counts them out.
+    pub(crate) fn remove_workers(&self, workload: &WorkloadId) {
+        self.workers.lock().remove(workload);
+    }
+
+    /// The components that take messages.
+    pub(crate) fn workers(&self) -> Vec<Arc<Worker>> {
+        self.workers.lock().values().flatten().cloned().collect()
     }
 
     /// Puts an error of a workload into its state.

@@ -19,6 +19,9 @@ pub struct Workload {
     pub namespace: String,
     /// Name of the Workload object.
     pub name: String,
+    /// What its replicas have in common, those of a roll-out included: the name of its
+    /// WorkloadDeployment, else of its WorkloadReplicaSet, else its own.
+    pub app: String,
     /// Annotations of the Workload object.
     pub annotations: BTreeMap<String, String>,
     /// The components, in manifest order. Names are unique.

@@ -6,11 +6,12 @@
 use waft_api::{HostInterface, WorkloadSpec};
 
 /// Host interface packages that can be granted.
-const SERVED_PACKAGES: [(&str, &str); 10] = [
+const SERVED_PACKAGES: [(&str, &str); 11] = [
     ("wasi", "http"),
     ("wasi", "logging"),
     ("wasi", "config"),
     ("wasi", "keyvalue"),
+    ("wasmcloud", "messaging"),
     ("wasi", "io"),
     ("wasi", "clocks"),
     ("wasi", "random"),

@@ -16,7 +16,10 @@ use std::sync::Arc;
 
 use kube::ResourceExt as _;
 use tokio::time::Instant;
-use waft_api::{Workload, WorkloadReplicaSet, names::FINALIZER_WORKLOAD};
+use waft_api::{
+    Workload, WorkloadReplicaSet,
+    names::{FINALIZER_WORKLOAD, LABEL_WORKLOAD_DEPLOYMENT},
+};
 use waft_ir::WorkloadId;
 
 pub(crate) use build::{Identity, Inputs, build, credentials, placement};
@@ -109,6 +112,7 @@ fn wanted(
         uid: workload.uid().unwrap_or_default(),
         namespace: workload.namespace().unwrap_or_default(),
         name: workload.name_any(),
+        app: app(workload),
         annotations: workload.annotations().clone(),
     };
     let built = build(&identity, checked, inputs)?;
@@ -123,6 +127,15 @@ fn wanted(
         credentials: credentials.template(),
     };
     Ok((Arc::new(built), content))
+}
+
+/// What the replicas of a workload have in common.
+fn app(workload: &Workload) -> String {
+    if let Some(deployment) = workload.labels().get(LABEL_WORKLOAD_DEPLOYMENT) {
+        return deployment.clone();
+    }
+    let owner = owner_of_kind::<WorkloadReplicaSet>(workload);
+    owner.map_or_else(|| workload.name_any(), |owner| owner.name.clone())
 }
 
 /// Whether a deployment replaces this workload when something changes.

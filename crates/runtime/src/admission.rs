@@ -54,6 +54,11 @@ impl Admission {
         }
     }
 
+    /// Calls that may run at a time.
+    pub(crate) fn places(&self) -> u32 {
+        self.total
+    }
+
     /// Waits until no call runs.
     pub(crate) async fn drained(&self) {
         let _ = self.places.acquire_many(self.total).await;

@@ -17,7 +17,8 @@ use crate::{
     CallError, ResponseBody,
     epoch::{Meter, Metered},
     guest::GuestInner,
-    instance::{Cell, Handler, Instance},
+    instance::{Cell, HttpHandler, Instance},
+    messages::{Handled, Message},
     p2, p3,
     shared::SharedCall,
     stats::Counters,
@@ -26,6 +27,12 @@ use crate::{
 /// What a guest answers: a response, with a channel on which the end of its body is told if the
 /// guest waits for it, or the name of an error code.
 pub(crate) type Answer = Result<(http::Response<WasiBody>, Option<oneshot::Sender<()>>), String>;
+
+/// What a call asks of a guest, and where the answer goes.
+pub(crate) enum Job {
+    Http(http::Request<WasiBody>, oneshot::Sender<Answer>),
+    Message(Message, oneshot::Sender<Handled>),
+}
 
 /// How long a guest may go on after its response has been read to the end.
 const AFTER_RESPONSE: Duration = Duration::from_secs(15);
@@ -62,19 +69,18 @@ impl Call {
     pub(crate) fn begin(
         guest: Arc<GuestInner>,
         place: OwnedSemaphorePermit,
-        request: http::Request<WasiBody>,
+        job: Job,
         request_id: Arc<str>,
-        answer: oneshot::Sender<Answer>,
     ) -> Self {
         Counters::add(&guest.counters.in_flight);
         let work = if guest.shares_instances() {
-            Work::Shared(guest.share(request, request_id, answer))
+            Work::Shared(guest.share(job, request_id))
         } else {
             let mut seat = guest.take_seat();
             let cell = seat.cell();
             cell.begin_call(Some(request_id), guest.limits().cpu_time);
             let meter = cell.meter.clone();
-            let whole = Box::pin(run(guest.clone(), seat, request, answer));
+            let whole = Box::pin(run(guest.clone(), seat, job));
             let driver = Metered::new(whole, guest.ticker().clone(), meter.clone());
             Work::Own { driver, meter }
         };
@@ -85,6 +91,28 @@ impl Call {
             counted: false,
             _place: place,
         }
+    }
+
+    /// Runs the guest until it has handled a message and is done with it.
+    pub(crate) async fn deliver(
+        mut self,
+        timeout: Option<Duration>,
+        mut handled: oneshot::Receiver<Handled>,
+    ) -> Result<Handled, CallError> {
+        let result = match timeout {
+            None => (&mut self).await,
+            Some(limit) => tokio::time::timeout(limit, &mut self)
+                .await
+                .unwrap_or(Err(CallError::Deadline)),
+        };
+        if result == Err(CallError::Deadline) {
+            self.counted = true;
+            if let Work::Shared(call) = &self.work {
+                call.end_instance();
+            }
+        }
+        result?;
+        handled.try_recv().map_err(|_| CallError::NoResponse)
     }
 
     /// Runs the guest until it answers. The rest of the call goes on as the body is read.
@@ -218,17 +246,19 @@ impl Seat {
 }
 
 /// The whole life of a call inside the guest.
-async fn run(
-    guest: Arc<GuestInner>,
-    seat: Seat,
-    request: http::Request<WasiBody>,
-    answer: oneshot::Sender<Answer>,
-) -> Result<(), CallError> {
+async fn run(guest: Arc<GuestInner>, seat: Seat, job: Job) -> Result<(), CallError> {
     let mut instance = guest.seated(seat).await?;
-    let store = &mut instance.cell.store;
-    let result = match &instance.handler {
-        Handler::P2(proxy) => p2::call(store, proxy, request, answer).await,
-        Handler::P3(service) => p3::call(store, service, request, answer).await,
+    let (store, handlers) = (&mut instance.cell.store, &instance.handlers);
+    let result = match job {
+        Job::Http(request, answer) => match &handlers.http {
+            Some(HttpHandler::P2(proxy)) => p2::call(store, proxy, request, answer).await,
+            Some(HttpHandler::P3(service)) => p3::call(store, service, request, answer).await,
+            None => return Err(CallError::NotHttp),
+        },
+        Job::Message(message, handled) => match &handlers.messages {
+            Some(handler) => handler.call(store, message, handled).await,
+            None => return Err(CallError::NotMessaging),
+        },
     };
     instance.calls += 1;
     instance.cell.store.data_mut().end_call();

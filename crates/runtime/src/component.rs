@@ -26,6 +26,15 @@ pub enum RunVersion {
     P3,
 }
 
+/// Generations of `wasmcloud:messaging/handler` that a component may export.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MessagingVersion {
+    /// `wasmcloud:messaging/handler@0.2.x`.
+    P2,
+    /// `wasmcloud:messaging/handler@0.3.x`.
+    P3,
+}
+
 /// Compiled code, shared by all workloads of the same bytes.
 #[derive(Clone)]
 pub struct Compiled(pub(crate) Arc<CompiledInner>);
@@ -38,6 +47,7 @@ pub(crate) struct CompiledInner {
     exports: Vec<InterfaceName>,
     http: Option<HttpVersion>,
     run: Option<RunVersion>,
+    messaging: Option<MessagingVersion>,
     /// Made when the first workload links it; the same for all.
     pub(crate) pre: Mutex<Option<Pre>>,
 }
@@ -75,6 +85,9 @@ impl Compiled {
         let run = [RunVersion::P3, RunVersion::P2]
             .into_iter()
             .find(|version| exports.iter().any(|name| version.is_export(name)));
+        let messaging = [MessagingVersion::P3, MessagingVersion::P2]
+            .into_iter()
+            .find(|version| exports.iter().any(|name| version.is_export(name)));
         Self(Arc::new(CompiledInner {
             component,
             needs,
@@ -82,6 +95,7 @@ impl Compiled {
             exports,
             http,
             run,
+            messaging,
             pre: Mutex::new(None),
         }))
     }
@@ -105,6 +119,11 @@ impl Compiled {
     pub fn run(&self) -> Option<RunVersion> {
         self.0.run
     }
+
+    /// The generation of `wasmcloud:messaging/handler` it exports, if any: then it takes messages.
+    pub fn messaging(&self) -> Option<MessagingVersion> {
+        self.0.messaging
+    }
 }
 
 impl HttpVersion {
@@ -113,7 +132,7 @@ impl HttpVersion {
             Self::P2 => ("incoming-handler", 2),
             Self::P3 => ("handler", 3),
         };
-        is_of_wasi(name, "http", interface, minor)
+        is_of(name, ("wasi", "http", interface), minor)
     }
 }
 
@@ -123,13 +142,27 @@ impl RunVersion {
             Self::P2 => 2,
             Self::P3 => 3,
         };
-        is_of_wasi(name, "cli", "run", minor)
+        is_of(name, ("wasi", "cli", "run"), minor)
     }
 }
 
-/// Whether a name is that of an interface of WASI 0.`minor`.
-fn is_of_wasi(name: &InterfaceName, package: &str, interface: &str, minor: u64) -> bool {
-    name.namespace == "wasi"
+impl MessagingVersion {
+    fn is_export(self, name: &InterfaceName) -> bool {
+        let minor = match self {
+            Self::P2 => 2,
+            Self::P3 => 3,
+        };
+        is_of(name, ("wasmcloud", "messaging", "handler"), minor)
+    }
+}
+
+/// Whether a name is that of this interface, in a release of 0.`minor`.
+fn is_of(
+    name: &InterfaceName,
+    (namespace, package, interface): (&str, &str, &str),
+    minor: u64,
+) -> bool {
+    name.namespace == namespace
         && name.package == package
         && name.interface.as_deref() == Some(interface)
         && name

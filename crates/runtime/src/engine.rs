@@ -364,21 +364,16 @@ impl Engine {
     /// their stores.
     fn resolve(&self, compiled: &Compiled) -> Result<Option<Pre>, Failure> {
         let mut known = compiled.0.pre.lock();
-        let Some(version) = compiled.http() else {
-            // It is never instantiated alone, but what it imports is checked all the same.
-            return match self.0.linker.instantiate_pre(&compiled.0.component) {
-                Ok(_) => Ok(None),
-                Err(error) => Err(unlinked(&error)),
-            };
-        };
         if known.is_none() {
             let pre = self
                 .0
                 .linker
                 .instantiate_pre(&compiled.0.component)
-                .and_then(|pre| Pre::new(pre, version))
+                // One that exports no handler is never instantiated alone, but what it imports is
+                // checked all the same.
+                .and_then(|pre| Pre::new(pre, compiled.http(), compiled.messaging()))
                 .map_err(|error| unlinked(&error))?;
-            *known = Some(pre);
+            *known = pre;
         }
         Ok(known.clone())
     }

@@ -42,6 +42,9 @@ pub enum CallError {
     /// The component exports no HTTP handler.
     #[error("the component serves no HTTP")]
     NotHttp,
+    /// The component exports no handler of messages.
+    #[error("the component takes no messages")]
+    NotMessaging,
 }
 
 /// What ended an instance.
@@ -80,6 +83,7 @@ impl CallError {
             Self::NoResponse => "NoResponse",
             Self::Malformed => "MalformedResponse",
             Self::NotHttp => "NotHttp",
+            Self::NotMessaging => "NotMessaging",
         }
     }
 }

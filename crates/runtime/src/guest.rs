@@ -10,19 +10,19 @@ use std::{
 use tokio::sync::oneshot;
 use waft_ir::{CapabilityGrant, Limits, LogSource, Pool};
 use wasmtime::PoolConcurrencyLimitError;
-use wasmtime_wasi_http::WasiBody;
 
 use crate::{
     Body, CallError, Compiled, Ctx, EgressPolicy, EgressStats, GuestStats, HttpVersion, LogSink,
-    Mount, ResponseBody, TrapReason,
+    MessagingVersion, Mount, ResponseBody, TrapReason,
     admission::Admission,
     body::into_wasi,
-    call::{Answer, Call, Seat},
+    call::{Call, Job, Seat},
     capability::Slot,
     ctx::Given,
     epoch::{Meter, Metered, Ticker},
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
+    messages::Message,
     outgoing::Network,
     quota::Quota,
     room::{Neighbours, Reclaimed, Search},
@@ -116,7 +116,7 @@ impl Guest {
         members: Vec<Gift>,
     ) -> Self {
         let limits = &spec.limits;
-        let at_a_time = concurrency(&spec.pool, compiled.http());
+        let at_a_time = concurrency(&spec.pool, &compiled);
         let places = match spec.pool.size {
             0 => limits.max_in_flight,
             size => limits.max_in_flight.min(size.saturating_mul(at_a_time)),
@@ -147,6 +147,21 @@ impl Guest {
     /// The version of `wasi:http` it serves, if any.
     pub fn http(&self) -> Option<HttpVersion> {
         self.0.compiled.http()
+    }
+
+    /// The version of `wasmcloud:messaging/handler` it exports, if any.
+    pub fn messaging(&self) -> Option<MessagingVersion> {
+        self.0.compiled.messaging()
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        self.0.limits()
+    }
+
+    /// Calls it takes at a time, as its pool and its limits have it.
+    pub fn places(&self) -> u32 {
+        self.0.admission.places()
     }
 
     /// Its counters.
@@ -188,7 +203,7 @@ impl Guest {
         info: CallInfo,
     ) -> Result<http::Response<ResponseBody>, CallError> {
         let inner = &self.0;
-        if inner.pre.is_none() {
+        if self.http().is_none() {
             return Err(CallError::NotHttp);
         }
         let timeout = info.timeout.unwrap_or(inner.spec.limits.request_timeout);
@@ -196,8 +211,51 @@ impl Guest {
         let method = request.method().clone();
         let (sender, answer) = oneshot::channel();
         let request = request.map(into_wasi);
-        let call = Call::begin(inner.clone(), place, request, info.request_id, sender);
+        let job = Job::Http(request, sender);
+        let call = Call::begin(inner.clone(), place, job, info.request_id);
         call.respond(method, timeout, answer).await
+    }
+
+    /// Has it handle a message. The inner error is the guest's own, in its words, which are written
+    /// to its log as well.
+    ///
+    /// The guest runs inside this future: dropping it ends the call.
+    pub async fn deliver(
+        &self,
+        message: Message,
+        info: CallInfo,
+    ) -> Result<Result<(), String>, CallError> {
+        let inner = &self.0;
+        Counters::add(&inner.counters.requests);
+        let id = info.request_id.clone();
+        let result = self.try_deliver(message, info).await;
+        match &result {
+            Ok(Ok(())) => {}
+            Ok(Err(text)) => {
+                Counters::add(&inner.counters.bad_answers);
+                let line = format!("the message was not handled: {text}");
+                inner.spec.log.line(LogSource::Host, Some(&id), &line);
+            }
+            Err(error) => inner.counters.failed(error),
+        }
+        result
+    }
+
+    async fn try_deliver(
+        &self,
+        message: Message,
+        info: CallInfo,
+    ) -> Result<Result<(), String>, CallError> {
+        let inner = &self.0;
+        if self.messaging().is_none() {
+            return Err(CallError::NotMessaging);
+        }
+        let timeout = info.timeout.unwrap_or(inner.spec.limits.request_timeout);
+        let place = inner.admission.enter(&inner.counters.queued).await?;
+        let (sender, handled) = oneshot::channel();
+        let job = Job::Message(message, sender);
+        let call = Call::begin(inner.clone(), place, job, info.request_id);
+        call.deliver(timeout, handled).await
     }
 
     pub(crate) fn inner(&self) -> &Arc<GuestInner> {
@@ -271,13 +329,8 @@ impl GuestInner {
     }
 
     /// Hands a call to an instance that serves several.
-    pub(crate) fn share(
-        self: &Arc<Self>,
-        request: http::Request<WasiBody>,
-        request_id: Arc<str>,
-        answer: oneshot::Sender<Answer>,
-    ) -> SharedCall {
-        self.shared.give(self, request, request_id, answer)
+    pub(crate) fn share(self: &Arc<Self>, job: Job, request_id: Arc<str>) -> SharedCall {
+        self.shared.give(self, job, request_id)
     }
 
     /// An instance that waits for work, or a store for a new one.
@@ -302,10 +355,10 @@ impl GuestInner {
         while search.again(&result).await {
             result = pre.instantiate(&mut cell.store).await;
         }
-        let handler = self.made(&mut cell, result)?;
+        let handlers = self.made(&mut cell, result)?;
         Ok(Instance {
             cell,
-            handler,
+            handlers,
             calls: 0,
         })
     }
@@ -419,11 +472,14 @@ impl GuestInner {
     }
 }
 
-/// Calls one instance serves at a time: more than one only where instances are kept and the
-/// interface allows for it.
-fn concurrency(pool: &Pool, http: Option<HttpVersion>) -> u32 {
-    match http {
-        Some(HttpVersion::P3) if pool.size > 0 => pool.max_concurrency.max(1),
-        _ => 1,
+/// Calls one instance serves at a time: more than one only where instances are kept and all of its
+/// handlers allow for it.
+fn concurrency(pool: &Pool, compiled: &Compiled) -> u32 {
+    let is_one_by_one = compiled.http() == Some(HttpVersion::P2)
+        || compiled.messaging() == Some(MessagingVersion::P2);
+    match pool.size {
+        0 => 1,
+        _ if is_one_by_one => 1,
+        _ => pool.max_concurrency.max(1),
     }
 }

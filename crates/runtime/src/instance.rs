@@ -2,25 +2,39 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::{
-    Ctx, HttpVersion,
+    Ctx, HttpVersion, MessagingVersion,
     epoch::Meter,
     limits::{BYTES_PER_HOST_CALL, COMPONENT_HANDLES},
+    messages::{self, MessageHandler},
     room::Occupied,
 };
 
 /// A component with its imports resolved: instances are made from it without further look-ups.
 #[derive(Clone)]
-pub(crate) enum Pre {
-    P2(p2::bindings::ProxyPre<Ctx>),
-    P3(p3::bindings::ServicePre<Ctx>),
+pub(crate) struct Pre {
+    instance: InstancePre<Ctx>,
+    http: Option<HttpIndices>,
+    messages: Option<messages::Indices>,
 }
 
-/// The exported handler of an instance.
-pub(crate) enum Handler {
+#[derive(Clone)]
+enum HttpIndices {
+    P2(p2::bindings::ProxyIndices),
+    P3(p3::bindings::ServiceIndices),
+}
+
+/// What an instance exports that is called from outside.
+pub(crate) struct Handlers {
+    pub(crate) http: Option<HttpHandler>,
+    pub(crate) messages: Option<MessageHandler>,
+}
+
+/// The exported HTTP handler of an instance.
+pub(crate) enum HttpHandler {
     P2(p2::bindings::Proxy),
     P3(p3::bindings::Service),
 }
@@ -36,27 +50,54 @@ pub(crate) struct Cell {
 /// An instance that can be called.
 pub(crate) struct Instance {
     pub(crate) cell: Cell,
-    pub(crate) handler: Handler,
+    pub(crate) handlers: Handlers,
     /// Calls it has served.
     pub(crate) calls: u32,
 }
 
 impl Pre {
+    /// `None` for a component that exports nothing that is called from outside.
     pub(crate) fn new(
-        pre: wasmtime::component::InstancePre<Ctx>,
-        version: HttpVersion,
-    ) -> wasmtime::Result<Self> {
-        Ok(match version {
-            HttpVersion::P2 => Self::P2(p2::bindings::ProxyPre::new(pre)?),
-            HttpVersion::P3 => Self::P3(p3::bindings::ServicePre::new(pre)?),
-        })
+        instance: InstancePre<Ctx>,
+        http: Option<HttpVersion>,
+        messages: Option<MessagingVersion>,
+    ) -> wasmtime::Result<Option<Self>> {
+        if http.is_none() && messages.is_none() {
+            return Ok(None);
+        }
+        let http = match http {
+            None => None,
+            Some(HttpVersion::P2) => {
+                Some(HttpIndices::P2(p2::bindings::ProxyIndices::new(&instance)?))
+            }
+            Some(HttpVersion::P3) => Some(HttpIndices::P3(p3::bindings::ServiceIndices::new(
+                &instance,
+            )?)),
+        };
+        let messages = messages.map(|version| messages::Indices::new(&instance, version));
+        Ok(Some(Self {
+            http,
+            messages: messages.transpose()?,
+            instance,
+        }))
     }
 
-    pub(crate) async fn instantiate(&self, store: &mut Store<Ctx>) -> wasmtime::Result<Handler> {
-        Ok(match self {
-            Self::P2(pre) => Handler::P2(pre.instantiate_async(store).await?),
-            Self::P3(pre) => Handler::P3(pre.instantiate_async(store).await?),
-        })
+    pub(crate) async fn instantiate(&self, store: &mut Store<Ctx>) -> wasmtime::Result<Handlers> {
+        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let http = match &self.http {
+            None => None,
+            Some(HttpIndices::P2(indices)) => {
+                Some(HttpHandler::P2(indices.load(&mut *store, &instance)?))
+            }
+            Some(HttpIndices::P3(indices)) => {
+                Some(HttpHandler::P3(indices.load(&mut *store, &instance)?))
+            }
+        };
+        let messages = match &self.messages {
+            None => None,
+            Some(indices) => Some(indices.load(store, &instance)?),
+        };
+        Ok(Handlers { http, messages })
     }
 }
 

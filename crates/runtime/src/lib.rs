@@ -1,9 +1,10 @@
 //! wasmtime: engine, compile cache, linking, instance pools, limits, epochs. Bytes in, a component
-//! that answers HTTP requests out.
+//! that answers HTTP requests and handles messages out.
 //!
 //! [`EngineBuilder`] takes the host interfaces that the `capabilities` crate registers and becomes
 //! the [`Engine`]; [`Engine::load`] compiles a component, or finds its code in the cache;
-//! [`Engine::link`] gives it what one workload grants; [`Guest::handle`] answers one request.
+//! [`Engine::link`] gives it what one workload grants; [`Guest::handle`] answers one request, [`Guest::deliver`]
+//! handles one message.
 //!
 //! Fetching images, routing, HTTP connections and where log lines go are left to others. `unsafe`
 //! stands only where wasmtime maps compiled code and where a thread lowers its own priority.
@@ -33,6 +34,7 @@ mod instance;
 mod limits;
 mod log;
 mod members;
+mod messages;
 mod outgoing;
 mod p2;
 mod p3;
@@ -46,7 +48,7 @@ mod warm;
 pub use body::{Body, BodyError, ResponseBody, request_body};
 pub use capability::{Capability, CapabilityId, Registry, Slot};
 pub use command::{Command, RunError};
-pub use component::{Compiled, HttpVersion, RunVersion};
+pub use component::{Compiled, HttpVersion, MessagingVersion, RunVersion};
 pub use compose::Want;
 pub use ctx::Ctx;
 pub use egress::{
@@ -60,6 +62,7 @@ pub use guest::{CallInfo, Guest, GuestSpec};
 pub use imports::always_linked;
 pub use log::LogSink;
 pub use members::MEMBERS;
+pub use messages::Message;
 pub use outgoing::{EgressStats, LocalRoutes, Resolve};
 pub use sockets::Loopback;
 pub use stats::GuestStats;

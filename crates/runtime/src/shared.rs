@@ -1,4 +1,5 @@
-//! Instances that serve several requests at a time (`wasi:http@0.3` with `maxConcurrency`).
+//! Instances that serve several requests or messages at a time (`wasi:http@0.3` and
+//! `wasmcloud:messaging@0.3` with `maxConcurrency`).
 //!
 //! Each runs in a task of its own, because its event loop drives all its calls at once. A call
 //! whose client leaves can't be taken out of the guest: its instance takes no more calls and ends
@@ -25,15 +26,14 @@ use futures::stream::{FuturesUnordered, Stream};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 use wasmtime::component::Accessor;
-use wasmtime_wasi_http::{WasiBody, p3::bindings::Service};
 
 use crate::{
     CallError, Ctx,
-    call::{Answer, Seat},
+    call::{Job, Seat},
     epoch::{Meter, Metered},
     error::CpuTimeExceeded,
     guest::GuestInner,
-    instance::Handler,
+    instance::{Handlers, HttpHandler},
     p3,
 };
 
@@ -54,7 +54,7 @@ type Outcome = Result<(), CallError>;
 
 /// One shared instance, seen from outside.
 struct Worker {
-    jobs: mpsc::UnboundedSender<Box<Job>>,
+    jobs: mpsc::UnboundedSender<Box<Order>>,
     load: Arc<Load>,
     /// Calls it was given.
     given: u32,
@@ -72,10 +72,9 @@ struct Load {
 }
 
 /// One call on its way into an instance.
-struct Job {
-    request: http::Request<WasiBody>,
+struct Order {
+    job: Job,
     request_id: Arc<str>,
-    answer: oneshot::Sender<Answer>,
     outcome: oneshot::Sender<Outcome>,
     unwanted: oneshot::Receiver<()>,
 }
@@ -103,7 +102,7 @@ type Outcomes = Mutex<Vec<(u64, oneshot::Sender<Outcome>)>>;
 /// The inside of a worker.
 struct Inside {
     guest: Weak<GuestInner>,
-    jobs: mpsc::UnboundedReceiver<Box<Job>>,
+    jobs: mpsc::UnboundedReceiver<Box<Order>>,
     load: Arc<Load>,
     meter: Arc<Meter>,
     cpu_time: u64,
@@ -118,16 +117,14 @@ impl SharedInstances {
     pub(crate) fn give(
         &self,
         guest: &Arc<GuestInner>,
-        request: http::Request<WasiBody>,
+        job: Job,
         request_id: Arc<str>,
-        answer: oneshot::Sender<Answer>,
     ) -> SharedCall {
         let (outcome, outcome_is_known) = oneshot::channel();
         let (wanted, unwanted) = oneshot::channel();
-        let mut job = Box::new(Job {
-            request,
+        let mut order = Box::new(Order {
+            job,
             request_id,
-            answer,
             outcome,
             unwanted,
         });
@@ -151,10 +148,10 @@ impl SharedInstances {
                 }
             };
             let load = chosen.load.clone();
-            match chosen.give(job) {
+            match chosen.give(order) {
                 Ok(()) => break load,
                 // It has just ended; the next round does without it.
-                Err(back) => job = back,
+                Err(back) => order = back,
             }
         };
         SharedCall {
@@ -263,10 +260,10 @@ impl Worker {
         !used_up && !self.load.retired.load(SeqCst) && !self.jobs.is_closed()
     }
 
-    fn give(&mut self, job: Box<Job>) -> Result<(), Box<Job>> {
+    fn give(&mut self, order: Box<Order>) -> Result<(), Box<Order>> {
         self.load.calls.fetch_add(1, SeqCst);
         self.given += 1;
-        self.jobs.send(job).map_err(|refused| refused.0)
+        self.jobs.send(order).map_err(|refused| refused.0)
     }
 }
 
@@ -283,6 +280,22 @@ impl Future for Running<'_> {
     }
 }
 
+impl Handlers {
+    /// Does one job within a running event loop.
+    async fn handle(&self, accessor: &Accessor<Ctx>, job: Job) -> wasmtime::Result<()> {
+        match (job, &self.http, &self.messages) {
+            (Job::Http(request, answer), Some(HttpHandler::P3(service)), _) => {
+                p3::handle(accessor, service, request, answer).await
+            }
+            (Job::Message(message, handled), _, Some(handler)) => {
+                handler.handle(accessor, message, handled).await
+            }
+            // Who gives a job knows what the component exports.
+            _ => Err(wasmtime::format_err!("the instance has no such handler")),
+        }
+    }
+}
+
 impl Inside {
     /// The whole life of a shared instance.
     async fn run(mut self, seat: Seat) {
@@ -296,15 +309,13 @@ impl Inside {
         };
         // An idle instance must not keep its guest.
         drop(guest);
-        let Handler::P3(service) = &instance.handler else {
-            return self.refuse_all(&CallError::NotHttp).await;
-        };
+        let handlers = &instance.handlers;
         let outcomes = self.outcomes.clone();
         let load = self.load.clone();
         let served = instance
             .cell
             .store
-            .run_concurrent(async |accessor| self.serve(accessor, service).await);
+            .run_concurrent(async |accessor| self.serve(accessor, handlers).await);
         let result = tokio::select! {
             result = served => result.flatten(),
             () = load.kill.notified() => Ok(()),
@@ -326,13 +337,17 @@ impl Inside {
     /// Tells all callers that there is no instance.
     async fn refuse_all(&mut self, error: &CallError) {
         self.jobs.close();
-        while let Some(job) = self.jobs.recv().await {
-            let _ = job.outcome.send(Err(error.clone()));
+        while let Some(order) = self.jobs.recv().await {
+            let _ = order.outcome.send(Err(error.clone()));
         }
     }
 
     /// Serves calls until no more can come and none is left.
-    async fn serve(&mut self, accessor: &Accessor<Ctx>, service: &Service) -> wasmtime::Result<()> {
+    async fn serve(
+        &mut self,
+        accessor: &Accessor<Ctx>,
+        handlers: &Handlers,
+    ) -> wasmtime::Result<()> {
         let mut running = FuturesUnordered::<Running<'_>>::new();
         let mut number = 0;
         let mut retired = false;
@@ -364,24 +379,19 @@ impl Inside {
                     self.jobs.close();
                 }
                 match self.jobs.poll_recv(cx) {
-                    Poll::Ready(Some(mut job)) => {
+                    Poll::Ready(Some(mut order)) => {
                         idle = None;
-                        if job.unwanted.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+                        if order.unwanted.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
                             // Its client left while it was on its way.
                             self.call_ended();
                             continue;
                         }
                         number += 1;
-                        self.outcomes.lock().push((number, job.outcome));
+                        self.outcomes.lock().push((number, order.outcome));
                         running.push(Running {
-                            future: Box::pin(p3::handle(
-                                accessor,
-                                service,
-                                job.request,
-                                job.answer,
-                            )),
-                            unwanted: job.unwanted,
-                            request_id: job.request_id,
+                            future: Box::pin(handlers.handle(accessor, order.job)),
+                            unwanted: order.unwanted,
+                            request_id: order.request_id,
                             number,
                             cpu: 0,
                         });

@@ -93,7 +93,8 @@ impl Counters {
             CallError::GuestErrorCode(_)
             | CallError::NoResponse
             | CallError::Malformed
-            | CallError::NotHttp => &self.bad_answers,
+            | CallError::NotHttp
+            | CallError::NotMessaging => &self.bad_answers,
         };
         Self::add(counter);
     }

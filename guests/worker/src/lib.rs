@@ -1,23 +1,34 @@
-//! Answers each message with its own body, on its `reply-to` subject.
+//! Answers each message with its text in capitals, on its `reply-to` subject, and writes a line.
+//! Three texts are special: `panic`, `spin`, which never ends, and `refuse`.
 
 use crate::{
     exports::wasmcloud::messaging::handler::Guest,
     wasmcloud::messaging::{consumer, types::BrokerMessage},
 };
 
-wit_bindgen::generate!({ path: "../wit/messaging.wit" });
+wit_bindgen::generate!({ path: "../wit/messaging.wit", world: "worker" });
 export!(Worker);
 
 struct Worker;
 
 impl Guest for Worker {
     fn handle_message(message: BrokerMessage) -> Result<(), String> {
+        let text = String::from_utf8_lossy(&message.body);
+        match &*text {
+            "panic" => panic!("as told"),
+            "spin" => loop {
+                std::hint::black_box(());
+            },
+            "refuse" => return Err("refused, as told".into()),
+            _ => {}
+        }
+        println!("{}: {} bytes", message.subject, message.body.len());
         let Some(subject) = message.reply_to else {
             return Ok(());
         };
         consumer::publish(&BrokerMessage {
             subject,
-            body: message.body,
+            body: text.to_uppercase().into_bytes(),
             reply_to: None,
         })
     }

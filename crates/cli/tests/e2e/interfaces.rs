@@ -16,6 +16,14 @@ fn the_keyvalue_example_counts() {
 }
 
 #[test]
+fn the_messaging_example_asks_its_worker() {
+    let waft = Waft::up(["examples/messaging"]);
+    let ask = |target: &str| waft.get_ok("tasks.localhost", target);
+    assert_eq!(ask("/ask?tasks.shout&hello"), "HELLO");
+    assert_eq!(ask("/publish?tasks.shout&bye"), "published");
+}
+
+#[test]
 fn the_volumes_example_reads_and_writes() {
     let waft = Waft::up(["examples/volumes"]);
     let get = |target: &str| waft.get_ok("volumes.localhost", target);

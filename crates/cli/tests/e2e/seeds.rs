@@ -22,13 +22,11 @@ enum Outcome {
     Ready,
     /// `Ready=True`, and this host answers from the component of this image.
     Serves(&'static str, &'static str),
-    /// `Ready=False`, reason `NotSupportedYet`, and the message names this.
-    NotSupportedYet(&'static str),
     /// `Ready=False`, as no host reports for it.
     NobodyReports,
 }
 
-use Outcome::{NobodyReports, NotSupportedYet, Ready, Serves};
+use Outcome::{NobodyReports, Ready, Serves};
 
 const GREETER: &str = "wasmcloud/components/http-hello-world-rust:0.1.0";
 const DEMO: &str = "cosmonic-labs/control-demos/hello-world:0.1.2";
@@ -68,7 +66,7 @@ const SEEDS: &[Seed] = &[
     Seed {
         file: "cosmonic-task-worker.yaml",
         object: "workloaddeployment/task-worker",
-        outcome: NotSupportedYet("wasmcloud:messaging"),
+        outcome: Ready,
     },
     Seed {
         file: "cosmonic-workload.yaml",
@@ -149,11 +147,6 @@ fn every_seed_runs_unchanged() {
                 kubectl.wait_condition(seed.object, "Ready", "True");
                 let answer = waft.get_ok(host, "/image");
                 assert_eq!(answer, format!("{image}\n"), "{}", seed.file);
-            }
-            NotSupportedYet(what) => {
-                let (reason, message) = kubectl.wait_condition(seed.object, "Ready", "False");
-                assert_eq!(reason, "NotSupportedYet", "{}: {message}", seed.file);
-                assert!(message.contains(what), "{}: {message}", seed.file);
             }
             NobodyReports => {
                 kubectl.wait_condition(seed.object, "Ready", "False");

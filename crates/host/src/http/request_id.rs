@@ -33,7 +33,8 @@ fn is_sane(id: &str) -> bool {
     !id.is_empty() && id != "-" && id.len() <= LONGEST && id.bytes().all(is_sane)
 }
 
-fn fresh() -> Arc<str> {
+/// One that no request of this process has had.
+pub(crate) fn fresh() -> Arc<str> {
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
     // An odd factor maps counts one to one onto well spread numbers.
     let id = (*PROCESS).wrapping_add(count.wrapping_mul(0x9e37_79b9_7f4a_7c15));

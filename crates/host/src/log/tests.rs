@@ -12,6 +12,7 @@ fn workload(name: &str) -> Workload {
         id: WorkloadId(name.into()),
         namespace: "default".into(),
         name: name.into(),
+        app: "w".into(),
         annotations: Default::default(),
         components: vec![],
         service: None,

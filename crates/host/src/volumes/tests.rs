@@ -9,6 +9,7 @@ fn workload(source: VolumeSource) -> Workload {
         id: WorkloadId("w".into()),
         namespace: "default".into(),
         name: "w".into(),
+        app: "w".into(),
         annotations: BTreeMap::new(),
         components: Vec::new(),
         service: None,

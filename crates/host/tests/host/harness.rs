@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{runtime::Runtime, sync::watch, time::timeout};
+use waft_capabilities::Capabilities;
 use waft_host::{Host, HostConfig};
 use waft_ir::{
     Backend, Component, HostId, HostLink, HostPattern, Image, Limits, LocalResources, PathMatch,
@@ -22,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
+static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(Capabilities::default);
+
 /// Shared, so that a guest is compiled once for all tests.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
@@ -29,7 +32,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
         cache_dir: Some(cache),
         ..EngineConfig::default()
     });
-    waft_capabilities::register_all(&mut builder);
+    CAPABILITIES.register(&mut builder);
     let _guard = RUNTIME.enter();
     builder.build().unwrap()
 });
@@ -68,7 +71,7 @@ impl Rig {
             control_runtime: RUNTIME.handle().clone(),
             guest_runtime: RUNTIME.handle().clone(),
         };
-        let host = Host::new(config, ENGINE.clone(), store).unwrap();
+        let host = Host::new(config, ENGINE.clone(), CAPABILITIES.clone(), store).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let routes = watch::Sender::new(Arc::default());
@@ -215,6 +218,7 @@ pub(crate) fn workload(name: &str, components: &[(&str, &str)]) -> Workload {
         id: WorkloadId(format!("uid-{name}")),
         namespace: "default".into(),
         name: name.into(),
+        app: name.into(),
         annotations: BTreeMap::new(),
         components: components.iter().map(component).collect(),
         service: None,

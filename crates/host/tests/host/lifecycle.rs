@@ -89,7 +89,7 @@ fn one_component_must_serve_http_and_one_only() {
     assert_eq!(reason, FailureReason::LinkFailed);
     assert!(message.contains("`a`, `b`"), "{message}");
 
-    let none = workload("none", &[("only", "worker")]);
+    let none = workload("none", &[("only", "greeter-p2")]);
     let state = rig.settled(&rig.start(none));
     let (reason, message) = failure(&state);
     assert_eq!(reason, FailureReason::MissingExport);

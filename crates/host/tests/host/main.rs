@@ -8,6 +8,7 @@ mod connections;
 mod fuzz;
 mod lifecycle;
 mod logs;
+mod messages;
 mod smuggling;
 mod statuses;
 mod streaming;

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 use waft_api::names::LABEL_HOSTGROUP;
+use waft_capabilities::Capabilities;
 use waft_host::{Host, HostConfig};
 use waft_ir::{Failure, HostId};
 use waft_oci::{FileRoots, Mirror, Store, StoreConfig};
@@ -66,7 +67,8 @@ pub(super) fn open(
         config.mirrors.push(mirror);
     }
     let store = Store::new(config).map_err(failed)?;
-    let engine = engine(options)?;
+    let capabilities = Capabilities::default();
+    let engine = engine(options, &capabilities)?;
     let mut labels = options.host_labels.clone();
     labels
         .entry(LABEL_HOSTGROUP.into())
@@ -85,20 +87,21 @@ pub(super) fn open(
         control_runtime: Handle::current(),
         guest_runtime: guests.handle()?,
     };
-    let host = Host::new(config, engine, store.clone()).map_err(|source| UpError::Io {
-        path: data_dir.join("logs"),
-        source,
-    })?;
+    let host =
+        Host::new(config, engine, capabilities, store.clone()).map_err(|source| UpError::Io {
+            path: data_dir.join("logs"),
+            source,
+        })?;
     Ok((host, store))
 }
 
-fn engine(options: &UpOptions) -> Result<Engine, UpError> {
+fn engine(options: &UpOptions, capabilities: &Capabilities) -> Result<Engine, UpError> {
     let mut builder = EngineBuilder::new(EngineConfig {
         cache_dir: Some(options.cache_dir.join("compiled")),
         extra_ca: options.outbound_ca.clone(),
         ..EngineConfig::default()
     });
-    waft_capabilities::register_all(&mut builder);
+    capabilities.register(&mut builder);
     builder.build().map_err(failed)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Identity {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// What its replicas have in common.
+    pub app: String,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
 }
@@ -82,6 +84,7 @@ pub(crate) fn build(
         id: WorkloadId(identity.uid.clone()),
         namespace: identity.namespace.clone(),
         name: identity.name.clone(),
+        app: identity.app.clone(),
         annotations: identity.annotations.clone(),
         components,
         service,

@@ -315,6 +315,12 @@ fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Proble
             names::CONFIG_ADDRESS,
         ]),
         ("wasi", "keyvalue") => Some(&["backend"]),
+        ("wasmcloud", "messaging") => Some(&[
+            "backend",
+            "subscriptions",
+            "consumer_group",
+            "max_in_flight",
+        ]),
         _ => Some(&[]),
     };
     let is_unknown = |key: &&String| known.is_some_and(|known| !known.contains(&key.as_str()));
@@ -330,7 +336,7 @@ fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Proble
     }
     let backend = entry.config.get("backend").map(String::as_str);
     if let Some(backend) = backend
-        && package.package == "keyvalue"
+        && ["keyvalue", "messaging"].contains(&&*package.package)
         && !["in-memory", "nats", "redis"].contains(&backend)
     {
         return Err(Problem::new(

@@ -41,6 +41,7 @@ fn translate(case: Case) -> Value {
         uid: "u-1".into(),
         namespace: "default".into(),
         name: "hello-x-y".into(),
+        app: "hello".into(),
         annotations: BTreeMap::new(),
     };
     let built = check(&case.spec).and_then(|checked| {

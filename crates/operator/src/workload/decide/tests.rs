@@ -8,6 +8,7 @@ fn workload() -> Arc<Workload> {
         id: WorkloadId("u".into()),
         namespace: "default".into(),
         name: "w".into(),
+        app: "w".into(),
         annotations: Default::default(),
         components: vec![],
         service: None,

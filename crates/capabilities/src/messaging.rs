@@ -1,0 +1,279 @@
+//! `wasmcloud:messaging`, 0.2 and 0.3: guests publish, ask, and take messages.
+//!
+//! The broker behind it is chosen here; calling the handlers of guests is the host's business.
+
+mod broker;
+mod memory;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Message, Slot};
+use wasmtime::component::{Accessor, HasData, Linker};
+
+use crate::slots::MESSAGING;
+use broker::{Broker, BrokerError, LARGEST, Reason, Settings, Subscribe};
+use memory::Memory;
+
+pub use broker::Subscription;
+
+mod p2 {
+    wasmtime::component::bindgen!({
+        path: "../runtime/wit/messaging-p2",
+        world: "wasmcloud:messaging/imports",
+        imports: { default: async | trappable },
+    });
+}
+
+mod p3 {
+    wasmtime::component::bindgen!({
+        path: "../runtime/wit/messaging-p3",
+        world: "wasmcloud:messaging/imports",
+        imports: { default: async | store | trappable },
+    });
+}
+
+use p2::wasmcloud::messaging::{consumer as consumer_p2, types as types_p2};
+use p3::wasmcloud::messaging::{consumer as consumer_p3, types as types_p3};
+
+/// How long a request waits for its answer when the guest says 0.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The `wasmcloud:messaging` capability.
+#[derive(Clone, Default)]
+pub struct Messaging {
+    memory: Arc<Memory>,
+}
+
+/// One component that takes messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber<'a> {
+    /// Namespace of its workload.
+    pub namespace: &'a str,
+    /// What its replicas have in common: the application and the component.
+    pub owner: &'a str,
+    /// Its own configuration, which goes before that of the entry.
+    pub config: &'a BTreeMap<String, String>,
+    /// The `hostInterfaces` of its workload.
+    pub grants: &'a [CapabilityGrant],
+    /// Messages that may wait.
+    pub queue: u32,
+}
+
+/// A subscription and how many of its messages are handled at a time.
+pub struct Subscribed {
+    /// The messages.
+    pub messages: Box<dyn Subscription>,
+    /// The manifest's `max_in_flight`.
+    pub max_in_flight: Option<u32>,
+}
+
+/// What one guest may do.
+struct Granted {
+    broker: Arc<dyn Broker>,
+    namespace: String,
+}
+
+/// The store as a host call sees it.
+struct View<'a>(&'a mut Ctx);
+
+struct Getter;
+
+impl HasData for Getter {
+    type Data<'a> = View<'a>;
+}
+
+impl Messaging {
+    /// Begins to take messages for a component. A subscription for each entry of the manifest that
+    /// names subjects.
+    pub async fn subscribe(&self, of: Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
+        let mut all = Vec::new();
+        let entries = of.grants.iter().filter(|grant| {
+            is_messaging(&grant.package) && grant.interfaces.iter().any(|name| name == "handler")
+        });
+        let refuse = |text: String| Failure::new(FailureReason::StartFailed, text);
+        for entry in entries {
+            let settings = Settings::read(of.config, &entry.config, of.owner, of.queue)
+                .map_err(|text| refuse(format!("`hostInterfaces[{}]`: {text}", entry.package)))?;
+            let Some(settings) = settings else {
+                continue;
+            };
+            let broker = self.broker(Some(entry));
+            let messages = broker.subscribe(of.namespace, settings.wish).await;
+            all.push(Subscribed {
+                messages: messages.map_err(|error| refuse(error.to_string()))?,
+                max_in_flight: settings.max_in_flight,
+            });
+        }
+        if all.is_empty() {
+            let text = "it exports a handler of messages and subscribes to nothing: grant \
+                        {namespace: wasmcloud, package: messaging, interfaces: [handler]} in \
+                        spec.hostInterfaces, with subjects in `config.subscriptions`";
+            return Err(refuse(text.to_owned()));
+        }
+        Ok(all)
+    }
+
+    fn broker(&self, _entry: Option<&CapabilityGrant>) -> Arc<dyn Broker> {
+        self.memory.clone()
+    }
+}
+
+fn is_messaging(package: &InterfaceName) -> bool {
+    package.namespace == "wasmcloud" && package.package == "messaging"
+}
+
+impl Capability for Messaging {
+    fn id(&self) -> CapabilityId {
+        MESSAGING
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceName> {
+        let names = ["types", "consumer", "handler"];
+        let of = |version: &str| {
+            let names = names.iter();
+            let names = names.map(move |name| format!("wasmcloud:messaging/{name}@{version}"));
+            names.filter_map(|name| name.parse().ok()).collect()
+        };
+        let all: [Vec<InterfaceName>; 2] = [of("0.2.0"), of("0.3.0")];
+        all.concat()
+    }
+
+    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+        types_p2::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+        consumer_p2::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+        types_p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+        consumer_p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    }
+
+    fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
+        let unnamed = grants.iter().find(|grant| grant.name.is_none());
+        let broker = self.broker(unnamed.or(grants.first()).copied());
+        let namespace = guest.workload.split('/').next().unwrap_or_default();
+        Ok(Arc::new(Arc::new(Granted {
+            broker,
+            namespace: namespace.into(),
+        })))
+    }
+}
+
+impl Granted {
+    async fn publish(&self, message: Message) -> Result<(), BrokerError> {
+        subject::check(&message.subject)?;
+        self.broker.publish(&self.namespace, message).await
+    }
+
+    async fn request(
+        &self,
+        subject: String,
+        body: Vec<u8>,
+        timeout_ms: u32,
+    ) -> Result<Message, BrokerError> {
+        subject::check(&subject)?;
+        let timeout = match timeout_ms {
+            0 => ANSWER_WITHIN,
+            some => Duration::from_millis(some.into()),
+        };
+        let message = Message {
+            subject,
+            body,
+            reply_to: None,
+        };
+        self.broker.request(&self.namespace, message, timeout).await
+    }
+}
+
+impl View<'_> {
+    fn granted(&self) -> wasmtime::Result<Arc<Granted>> {
+        // Linking refuses components whose import was not granted, so this is the host's mistake.
+        let granted = self.0.slot::<Arc<Granted>>(MESSAGING);
+        let missing = || wasmtime::format_err!("wasmcloud:messaging was not granted");
+        granted.cloned().ok_or_else(missing)
+    }
+}
+
+impl types_p2::Host for View<'_> {}
+
+impl consumer_p2::Host for View<'_> {
+    async fn request(
+        &mut self,
+        subject: String,
+        body: Vec<u8>,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<Result<types_p2::BrokerMessage, String>> {
+        let granted = self.granted()?;
+        let answer = granted.request(subject, body, timeout_ms).await;
+        Ok(answer
+            .map(|message| types_p2::BrokerMessage {
+                subject: message.subject,
+                body: message.body,
+                reply_to: message.reply_to,
+            })
+            .map_err(|error| error.to_string()))
+    }
+
+    async fn publish(
+        &mut self,
+        message: types_p2::BrokerMessage,
+    ) -> wasmtime::Result<Result<(), String>> {
+        let message = Message {
+            subject: message.subject,
+            body: message.body,
+            reply_to: message.reply_to,
+        };
+        let published = self.granted()?.publish(message).await;
+        Ok(published.map_err(|error| error.to_string()))
+    }
+}
+
+impl types_p3::Host for View<'_> {}
+
+impl consumer_p3::Host for View<'_> {}
+
+impl<T: Send> consumer_p3::HostWithStore<T> for Getter {
+    async fn request(
+        accessor: &Accessor<T, Self>,
+        subject: String,
+        body: Vec<u8>,
+        timeout_ms: u32,
+    ) -> wasmtime::Result<Result<types_p3::BrokerMessage, types_p3::Error>> {
+        let granted = accessor.with(|mut access| access.get().granted())?;
+        let answer = granted.request(subject, body, timeout_ms).await;
+        Ok(answer
+            .map(|message| types_p3::BrokerMessage {
+                subject: message.subject,
+                body: message.body,
+                reply_to: message.reply_to,
+            })
+            .map_err(Into::into))
+    }
+
+    async fn publish(
+        accessor: &Accessor<T, Self>,
+        message: types_p3::BrokerMessage,
+    ) -> wasmtime::Result<Result<(), types_p3::Error>> {
+        let granted = accessor.with(|mut access| access.get().granted())?;
+        let message = Message {
+            subject: message.subject,
+            body: message.body,
+            reply_to: message.reply_to,
+        };
+        Ok(granted.publish(message).await.map_err(Into::into))
+    }
+}
+
+impl From<BrokerError> for types_p3::Error {
+    fn from(error: BrokerError) -> Self {
+        match error.reason {
+            Reason::SubjectInvalid => Self::SubjectInvalid,
+            Reason::AccessDenied => Self::AccessDenied,
+            Reason::Timeout => Self::Timeout,
+            Reason::TooLarge => Self::MessageTooLarge,
+            Reason::QuotaExceeded => Self::QuotaExceeded,
+            Reason::Other => Self::Other(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A component that takes messages: what its subscriptions bring is handed to it, so many at a time,
+//! until its workload stops.
+//!
+//! A message is delivered once. One that comes while the component or the host has no room waits and
+//! is tried again; one on which the component fails is counted, told in its log and in the state of
+//! the workload, and gone.
+
+mod counters;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{runtime::Handle, task::JoinSet};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use waft_capabilities::{Capabilities, Subscribed, Subscriber};
+use waft_ir::{CapabilityGrant, Failure, LocalResources, Workload, WorkloadId};
+use waft_runtime::{CallError, CallInfo, Guest, Message};
+
+use crate::{http::fresh_id, running::News, states::StateBoard};
+pub(crate) use counters::Counters;
+
+/// The pause before a message is tried again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long a message is tried, without a `requestTimeout`.
+const TRIED_FOR: Duration = Duration::from_secs(15);
+
+/// A component that takes messages.
+pub(crate) struct Worker {
+    pub(crate) workload: WorkloadId,
+    /// `namespace/name` of the workload.
+    pub(crate) key: Arc<str>,
+    pub(crate) name: Arc<str>,
+    /// Its place among the workload's states.
+    position: usize,
+    /// Whether it serves HTTP as well.
+    pub(crate) serves_http: bool,
+    pub(crate) guest: Guest,
+    pub(crate) counters: Counters,
+    wish: Wish,
+    states: Arc<StateBoard>,
+    guest_runtime: Handle,
+    news: News<&'static str>,
+}
+
+/// What its manifest says of its subscriptions.
+struct Wish {
+    namespace: String,
+    owner: String,
+    resources: LocalResources,
+    grants: Vec<CapabilityGrant>,
+    queue: u32,
+}
+
+/// The subscriptions of a worker that runs.
+pub(crate) struct Deliveries {
+    worker: Arc<Worker>,
+    stop: CancellationToken,
+    tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+/// Whose a worker is.
+pub(crate) struct Place<'a> {
+    pub(crate) workload: &'a Workload,
+    pub(crate) position: usize,
+    pub(crate) name: Arc<str>,
+    pub(crate) resources: &'a LocalResources,
+    pub(crate) queue: u32,
+    pub(crate) serves_http: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        place: Place<'_>,
+        guest: Guest,
+        states: Arc<StateBoard>,
+        guest_runtime: Handle,
+    ) -> Self {
+        let workload = place.workload;
+        Self {
+            workload: workload.id.clone(),
+            key: workload.key().into(),
+            position: place.position,
+            serves_http: place.serves_http,
+            guest,
+            counters: Counters::default(),
+            wish: Wish {
+                namespace: workload.namespace.clone(),
+                owner: format!("{}/{}", workload.app, place.name),
+                resources: place.resources.clone(),
+                grants: workload.grants.clone(),
+                queue: place.queue,
+            },
+            name: place.name,
+            states,
+            guest_runtime,
+            news: News::default(),
+        }
+    }
+
+    /// Subscribes; what comes waits until [`begin`](Self::begin).
+    pub(crate) async fn subscribe(
+        &self,
+        capabilities: &Capabilities,
+    ) -> Result<Vec<Subscribed>, Failure> {
+        let wish = &self.wish;
+        let subscribed = capabilities.messaging().subscribe(Subscriber {
+            namespace: &wish.namespace,
+            owner: &wish.owner,
+            config: &wish.resources.config,
+            grants: &wish.grants,
+            queue: wish.queue,
+        });
+        subscribed.await.map_err(|failure| {
+            let text = format!("component `{}`: {}", self.name, failure.message);
+            Failure::new(failure.reason, text)
+        })
+    }
+
+    /// Hands messages to the component from now on.
+    pub(crate) fn begin(self: Arc<Self>, subscriptions: Vec<Subscribed>) -> Deliveries {
+        let stop = CancellationToken::new();
+        let tasks = subscriptions.into_iter().map(|subscribed| {
+            let task = self.clone().take_all(subscribed, stop.clone());
+            AbortOnDropHandle::new(self.guest_runtime.spawn(task))
+        });
+        Deliveries {
+            tasks: tasks.collect(),
+            worker: self,
+            stop,
+        }
+    }
+
+    async fn take_all(self: Arc<Self>, subscribed: Subscribed, stop: CancellationToken) {
+        let places = self.guest.places();
+        let places = subscribed
+            .max_in_flight
+            .map_or(places, |most| most.min(places)) as usize;
+        let mut messages = subscribed.messages;
+        let mut calls = JoinSet::new();
+        let mut drained = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !drained => {
+                    drained = true;
+                    messages.drain().await;
+                }
+                Some(_) = calls.join_next(), if !calls.is_empty() => {}
+                message = messages.next(), if calls.len() < places => match message {
+                    Some(message) => {
+                        calls.spawn(self.clone().handle(message));
+                    }
+                    None => break,
+                },
+            }
+        }
+        while calls.join_next().await.is_some() {}
+    }
+
+    async fn handle(self: Arc<Self>, message: Message) {
+        let limits = self.guest.limits();
+        let tried_until = Instant::now() + limits.request_timeout.unwrap_or(TRIED_FOR);
+        let info = CallInfo {
+            request_id: fresh_id(),
+            timeout: None,
+        };
+        let mut pause = FIRST_PAUSE;
+        let result = loop {
+            let result = self.guest.deliver(message.clone(), info.clone()).await;
+            let has_no_room = matches!(
+                result,
+                Err(CallError::QueueFull | CallError::QueueTimeout | CallError::HostAtCapacity)
+            );
+            if !has_no_room || Instant::now() + pause > tried_until {
+                break result;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        };
+        match result {
+            Ok(Ok(())) => self.counters.handled(),
+            // In the guest's words, which stand in its log and nowhere else.
+            Ok(Err(_)) => self.failed("Refused", "it refused a message"),
+            Err(error) => self.failed(error.reason(), &error.to_string()),
+        }
+    }
+
+    fn failed(&self, reason: &'static str, text: &str) {
+        self.counters.failed(reason);
+        if !self.news.is_news(reason) {
+            return;
+        }
+        self.states.update(&self.workload, |state| {
+            if let Some(component) = state.components.get_mut(self.position) {
+                component.last_error = Some(format!("{reason}: {text}"));
+            }
+        });
+    }
+}
+
+impl Deliveries {
+    /// Whose they are.
+    pub(crate) fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Takes no more messages, finishes those that it has within the grace period, and ends what is
+    /// left then.
+    pub(crate) async fn drain(self, grace: Duration) {
+        self.stop.cancel();
+        let finished = async {
+            for task in self.tasks {
+                // A panic of the host's code has been told already.
+                let _ = task.await;
+            }
+        };
+        let _ = tokio::time::timeout(grace, finished).await;
+    }
+}

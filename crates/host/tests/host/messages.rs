@@ -1,0 +1,181 @@
+//! Components that take messages.
+
+use std::{collections::BTreeMap, thread, time::Duration};
+
+use waft_ir::{CapabilityGrant, FailureReason, Phase, Workload};
+
+use crate::{
+    connections::wait_until,
+    harness::{Rig, workload},
+};
+
+fn grant(version: &str, subjects: &str) -> CapabilityGrant {
+    CapabilityGrant {
+        name: None,
+        package: format!("wasmcloud:messaging@{version}").parse().unwrap(),
+        interfaces: vec!["consumer".into(), "handler".into()],
+        config: BTreeMap::from([("subscriptions".into(), subjects.into())]),
+    }
+}
+
+/// A workload of one component that takes messages of one subject.
+fn worker(name: &str, guest: &str, subject: &str) -> Workload {
+    let mut worker = workload(name, &[("main", guest)]);
+    let version = if guest.ends_with("-p3") {
+        "0.3.0"
+    } else {
+        "0.2.0"
+    };
+    worker.grants.push(grant(version, subject));
+    worker
+}
+
+/// A rig with the asker behind `test`. Subjects are shared by all tests: each has its own.
+fn asking() -> Rig {
+    let rig = Rig::new();
+    let id = rig.run(worker("asker", "asker-p2", ""));
+    rig.route("test", &[&id]);
+    rig
+}
+
+impl Rig {
+    fn ask(&self, subject: &str, text: &str) -> String {
+        self.get(&format!("/ask?{subject}&{text}")).text().into()
+    }
+
+    fn publish(&self, subject: &str, text: &str) -> String {
+        self.get(&format!("/publish?{subject}&{text}"))
+            .text()
+            .into()
+    }
+
+    /// Messages of a worker with a result.
+    fn count(&self, worker: &str, result: &str) -> u64 {
+        let series = format!(
+            "waft_messages_total{{namespace=\"default\",workload=\"{worker}\",component=\"main\",\
+             result=\"{result}\"}} "
+        );
+        let metrics = self.host.metrics();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+}
+
+#[test]
+fn a_worker_without_http_answers_within_its_namespace() {
+    let rig = asking();
+    rig.run(worker("w", "worker", "plain.*"));
+    assert_eq!(rig.ask("plain.a", "hello"), "HELLO");
+    assert_eq!(rig.publish("plain.a", "x"), "published");
+    wait_until(|| rig.count("w", "Handled") == 2);
+    assert_eq!(
+        rig.ask("plain", "hello"),
+        "nobody takes messages of `plain`"
+    );
+    assert_eq!(rig.publish("$SYS.x", "x"), "`$SYS.x` is a reserved subject");
+    assert_eq!(rig.get("/large?plain.a&1048577").status, 502);
+
+    let mut elsewhere = worker("asker-2", "asker-p2", "");
+    elsewhere.namespace = "other".into();
+    let elsewhere = rig.run(elsewhere);
+    rig.route("test", &[&elsewhere]);
+    assert_eq!(
+        rig.ask("plain.a", "hello"),
+        "nobody takes messages of `plain.a`"
+    );
+}
+
+#[test]
+fn a_message_that_fails_is_counted_told_and_harms_no_other() {
+    let rig = asking();
+    let mut worker = worker("w", "worker", "fails");
+    worker.components[0].limits.cpu_time = Duration::from_millis(100);
+    let id = rig.run(worker);
+    for (text, result) in [
+        ("panic", "Trap"),
+        ("spin", "CpuTime"),
+        ("refuse", "Refused"),
+    ] {
+        assert_eq!(rig.publish("fails", text), "published");
+        wait_until(|| rig.count("w", result) == 1);
+        assert_eq!(rig.ask("fails", "still-there"), "STILL-THERE");
+    }
+    let said = rig.wait_for(&id, |state| {
+        state.is_some_and(|state| state.components[0].last_error.is_some())
+    });
+    let error = said.unwrap().components[0].last_error.clone().unwrap();
+    assert_eq!(error, "Trap: the component failed");
+    assert!(rig.host.metrics().contains("kind=\"CpuTime\"} 1"));
+}
+
+#[test]
+fn an_instance_of_0_3_handles_several_at_a_time() {
+    let rig = asking();
+    let mut worker = worker("w", "worker-p3", "several");
+    worker.components[0].pool.size = 1;
+    worker.components[0].pool.max_concurrency = 8;
+    rig.run(worker);
+    let answers = thread::scope(|scope| {
+        let asked: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| rig.ask("several", "300")))
+            .collect();
+        let mut answers: Vec<_> = asked.into_iter().map(|a| a.join().unwrap()).collect();
+        answers.sort();
+        answers
+    });
+    // Each was begun before the first was answered, or the instance would not be the same.
+    assert_eq!(answers, ["awake 1", "awake 2", "awake 3", "awake 4"]);
+    // It asks itself, which one that does one thing at a time could not.
+    assert_eq!(rig.ask("several", "ask:several:me"), "ME 6 5");
+}
+
+#[test]
+fn what_waits_is_bounded_and_the_publisher_learns_of_it() {
+    let rig = asking();
+    let mut worker = worker("w", "worker-p3", "bounded");
+    worker.components[0].limits.queue = 2;
+    worker.grants[0]
+        .config
+        .insert("max_in_flight".into(), "1".into());
+    rig.run(worker);
+    let busy = "2000";
+    let mut refused = false;
+    for _ in 0..4 {
+        let said = rig.publish("bounded", busy);
+        refused |= said.contains("2 messages wait already");
+    }
+    assert!(refused);
+}
+
+#[test]
+fn what_was_accepted_is_handled_before_the_workload_goes() {
+    let rig = asking();
+    rig.run(worker("counts", "worker", "drain.counts"));
+    let mut busy = worker("w", "worker-p3", "drain.in");
+    busy.grants[0]
+        .config
+        .insert("max_in_flight".into(), "1".into());
+    let id = rig.run(busy);
+    rig.publish("drain.in", "100");
+    for _ in 0..5 {
+        rig.publish("drain.in", "ask:drain.counts:x");
+    }
+    rig.stop(&id);
+    rig.wait_for(&id, |state| state.is_none());
+    wait_until(|| rig.count("counts", "Handled") == 5);
+}
+
+#[test]
+fn a_worker_without_subscriptions_says_what_to_add() {
+    let rig = Rig::new();
+    for (subjects, word) in [("", "`config.subscriptions`"), ("$SYS.>", "reserved")] {
+        let id = rig.start(worker("w", "worker", subjects));
+        let Phase::Failed(failure) = rig.settled(&id).phase else {
+            panic!("it runs");
+        };
+        assert_eq!(failure.reason, FailureReason::StartFailed);
+        assert!(failure.message.contains(word), "{}", failure.message);
+        rig.stop(&id);
+        rig.wait_for(&id, |state| state.is_none());
+    }
+}

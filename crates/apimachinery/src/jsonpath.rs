@@ -115,6 +115,13 @@ fn walk(steps: &[Step], at: &mut Value, change: &mut dyn FnMut(&mut Value)) {
         (Step::All, Value::Array(items)) => {
             items.iter_mut().for_each(|item| walk(rest, item, change))
         }
+        (Step::Filter { path, equal, to }, Value::Array(items)) => items
+            .iter_mut()
+            .filter(|item| {
+                path.first(item)
+                    .is_some_and(|found| (found == to) == *equal)
+            })
+            .for_each(|item| walk(rest, item, change)),
         _ => {}
     }
 }

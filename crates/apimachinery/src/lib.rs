@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod crd;
+pub mod decode;
 pub mod discovery;
 pub mod events;
 pub mod jsonpath;

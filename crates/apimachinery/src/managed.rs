@@ -133,7 +133,15 @@ pub fn track_update(old: Option<&Value>, new: &mut Value, schema: &Schema, manag
             entries::take(&mut base);
             base
         }
-        None => typed::zero(schema.root()),
+        None => {
+            let mut base = typed::zero(schema.root());
+            // A null is as good as absent: nobody owns it.
+            let nulls = new.as_object().into_iter().flatten();
+            for (name, value) in nulls.filter(|(_, value)| value.is_null()) {
+                base[name] = value.clone();
+            }
+            base
+        }
     };
     let compared = comparison::compare(schema.root(), &base, new);
     let mut taken = compared.added.clone();

@@ -10,7 +10,7 @@ mod validate;
 mod tests;
 
 pub use defaults::{apply_defaults, apply_unowned, write_only_fields};
-pub use validate::{validate_entries, validate_metadata};
+pub use validate::{validate_entries, validate_metadata, validate_scale};
 
 use serde_json::{Map, Value, json};
 
@@ -67,57 +67,6 @@ pub fn has_finalizers(object: &Value) -> bool {
         || object["spec"]["finalizers"].as_array().is_some_and(|list| {
             !list.is_empty() && object["kind"] == "Namespace" && object["apiVersion"] == "v1"
         })
-}
-
-/// Checks that a body is an object of the resource that the path names; built-in kinds may leave
-/// their kind out.
-pub fn check_type(object: &mut Value, resource: &Resource) -> Result<(), Status> {
-    let Some(map) = object.as_object_mut() else {
-        return Err(Status::bad_request("the body must be an object"));
-    };
-    let api_version = resource.api_version();
-    let given = |key: &str| match map.get(key) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(Status::bad_request(format!("{key} must be a string"))),
-    };
-    let (kind, version) = (given("kind")?, given("apiVersion")?);
-    if kind.is_empty() && !resource.builtin {
-        return Err(Status::bad_request("Object 'Kind' is missing in the body"));
-    }
-    if version.is_empty() && !resource.builtin {
-        return Err(Status::bad_request(
-            "Object 'apiVersion' is missing in the body",
-        ));
-    }
-    if !version.is_empty() && version != api_version {
-        return Err(Status::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({api_version})"
-        )));
-    }
-    if !kind.is_empty() && kind != resource.kind {
-        return Err(Status::bad_request(format!(
-            "{kind} in version \"{}\" cannot be handled as a {}",
-            resource.version, resource.kind
-        )));
-    }
-    if kind.is_empty() || version.is_empty() {
-        let mut whole = Map::new();
-        whole.insert("apiVersion".into(), api_version.into());
-        whole.insert("kind".into(), resource.kind.clone().into());
-        let rest = std::mem::take(map)
-            .into_iter()
-            .filter(|(key, _)| key != "kind" && key != "apiVersion");
-        whole.extend(rest);
-        *map = whole;
-    }
-    match map.get("metadata") {
-        None | Some(Value::Object(_) | Value::Null) => Ok(()),
-        Some(_) => Err(Status::bad_request(format!(
-            "{}.metadata must be an object",
-            resource.kind
-        ))),
-    }
 }
 
 /// Makes a body a new object.
@@ -199,6 +148,7 @@ pub fn prepare_update(
         ));
     }
     isolate(old, new, resource, part);
+    check_fixed(old, new, resource)?;
     let before = &old["metadata"];
     let metadata = metadata_mut(new);
     for field in [
@@ -207,11 +157,9 @@ pub fn prepare_update(
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "generation",
-        "generateName",
     ] {
         match before.get(field) {
             Some(value) => metadata.insert(field.into(), value.clone()),
-            None if field == "generateName" => None,
             None => metadata.shift_remove(field),
         };
     }
@@ -233,7 +181,30 @@ pub fn prepare_update(
         let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         metadata_mut(new).insert("generation".into(), next.into());
     }
-    no_new_finalizers(old, new, resource)
+    Ok(())
+}
+
+/// What an update may not change in the metadata, whoever writes. The real server looks twice,
+/// once for all kinds and once for each, and so finds each of these twice.
+fn check_fixed(old: &Value, new: &Value, resource: &Resource) -> Result<(), Status> {
+    let mut errors: Vec<FieldError> = new_finalizers(old, new).into_iter().collect();
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let given = &new["metadata"][field];
+        if !given.is_null() && *given != old["metadata"][field] {
+            let path = format!("metadata.{field}");
+            errors.push(FieldError::invalid(path, given, "field is immutable"));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    errors.extend(errors.clone());
+    Err(Status::invalid(
+        &resource.group,
+        &resource.kind,
+        text(new, "name"),
+        errors,
+    ))
 }
 
 /// Each part may change only itself.
@@ -249,7 +220,14 @@ fn isolate(old: &Value, new: &mut Value, resource: &Resource, part: Part) {
             new["spec"]["finalizers"] = finalizers;
         }
         Part::Status => {
-            let status = new.get("status").cloned();
+            let mut status = new.get("status").cloned();
+            for field in &resource.rules.kept_status {
+                let before = &old["status"][field];
+                let status = status.get_or_insert_with(|| json!({}));
+                if status.is_object() && status[field].is_null() && !before.is_null() {
+                    status[field] = before.clone();
+                }
+            }
             let metadata = new.get("metadata").cloned();
             *new = old.clone();
             match status {
@@ -302,9 +280,10 @@ fn changes_generation(old: &Value, new: &Value, resource: &Resource) -> bool {
     annotations || rest(old) != rest(new)
 }
 
-fn no_new_finalizers(old: &Value, new: &Value, resource: &Resource) -> Result<(), Status> {
+/// Finalizers that come to an object on its way out.
+fn new_finalizers(old: &Value, new: &Value) -> Option<FieldError> {
     if text(old, "deletionTimestamp").is_empty() {
-        return Ok(());
+        return None;
     }
     let list = |object: &Value| {
         object["metadata"]["finalizers"]
@@ -318,22 +297,35 @@ fn no_new_finalizers(old: &Value, new: &Value, resource: &Resource) -> Result<()
         .filter(|finalizer| !before.contains(finalizer))
         .map(|finalizer| format!("{finalizer}"))
         .collect();
-    if added.is_empty() {
-        return Ok(());
-    }
-    let error = FieldError::forbidden(
-        "metadata.finalizers",
-        format!(
+    (!added.is_empty()).then(|| {
+        let why = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
             added.join(", ")
-        ),
-    );
-    Err(Status::invalid(
-        &resource.group,
-        &resource.kind,
-        text(new, "name"),
-        vec![error],
-    ))
+        );
+        FieldError::forbidden("metadata.finalizers", why)
+    })
+}
+
+/// Drops owners that are there twice; the answer is the warning for the client, if there were any.
+pub fn drop_double_owners(object: &mut Value) -> Option<String> {
+    let owners = object
+        .pointer_mut("/metadata/ownerReferences")?
+        .as_array_mut()?;
+    let (mut kept, mut doubles): (Vec<Value>, Vec<String>) = (Vec::new(), Vec::new());
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            doubles.push(owner["uid"].as_str().unwrap_or_default().to_owned());
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    (!doubles.is_empty()).then(|| {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            doubles.join(", ")
+        )
+    })
 }
 
 /// Puts namespace and name of the path into the object, or finds them contradicted.
@@ -343,23 +335,6 @@ fn place(
     namespace: Option<&str>,
     name: Option<&str>,
 ) -> Result<(), Status> {
-    for field in [
-        "name",
-        "namespace",
-        "generateName",
-        "uid",
-        "resourceVersion",
-    ] {
-        if !matches!(
-            object["metadata"].get(field),
-            None | Some(Value::Null | Value::String(_))
-        ) {
-            return Err(Status::bad_request(format!(
-                "{} in version \"{}\" cannot be handled as a {}: metadata.{field} must be a string",
-                resource.kind, resource.version, resource.kind
-            )));
-        }
-    }
     let given = text(object, "namespace").to_owned();
     let wanted = namespace
         .filter(|_| resource.namespaced)
@@ -401,6 +376,11 @@ pub fn check_place(
     namespace: Option<&str>,
     name: &str,
 ) -> Result<(), Status> {
+    if text(object, "name").is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
     place(&mut object.clone(), resource, namespace, Some(name))
 }
 

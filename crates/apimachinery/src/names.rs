@@ -26,26 +26,26 @@ characters, '-', '_' or '.', and must start and end with an alphanumeric charact
 pub fn dns_subdomain(text: &str) -> Vec<String> {
     static PATTERN: LazyLock<Regex> =
         LazyLock::new(|| whole(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"));
-    check(text, 253, &PATTERN, SUBDOMAIN_MESSAGE)
+    check(text, 253, "characters", &PATTERN, SUBDOMAIN_MESSAGE)
 }
 
 /// Problems of a DNS label, the form of a namespace's name.
 pub fn dns_label(text: &str) -> Vec<String> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole("[a-z0-9]([-a-z0-9]*[a-z0-9])?"));
-    check(text, 63, &PATTERN, LABEL_MESSAGE)
+    check(text, 63, "characters", &PATTERN, LABEL_MESSAGE)
 }
 
 /// Problems of a DNS-1035 label, the form of a CRD's plural and of a Service's name.
 pub fn dns1035_label(text: &str) -> Vec<String> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole("[a-z]([-a-z0-9]*[a-z0-9])?"));
-    check(text, 63, &PATTERN, DNS1035_MESSAGE)
+    check(text, 63, "characters", &PATTERN, DNS1035_MESSAGE)
 }
 
 /// Problems of a label's value.
 pub fn label_value(text: &str) -> Vec<String> {
     static PATTERN: LazyLock<Regex> =
         LazyLock::new(|| whole("(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"));
-    check(text, 63, &PATTERN, VALUE_MESSAGE)
+    check(text, 63, "bytes", &PATTERN, VALUE_MESSAGE)
 }
 
 /// Problems of a label or annotation key: `[prefix/]name`.
@@ -58,7 +58,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         Some((_, name)) if name.contains('/') => {
             let form = QUALIFIED_MESSAGE.trim_start_matches("name part must");
             return vec![format!(
-                "a qualified name must{form} with an optional DNS subdomain prefix and '/' (e.g. \
+                "a valid label key must{form} with an optional DNS subdomain prefix and '/' (e.g. \
                  'example.com/MyName')"
             )];
         }
@@ -90,10 +90,11 @@ fn whole(pattern: &str) -> Regex {
     Regex::new(&format!("^(?:{pattern})$")).expect("a constant pattern that the tests run")
 }
 
-fn check(text: &str, max: usize, pattern: &Regex, message: &str) -> Vec<String> {
+/// The real server counts bytes, and doesn't always say so.
+fn check(text: &str, max: usize, unit: &str, pattern: &Regex, message: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > max {
-        problems.push(format!("must be no more than {max} bytes"));
+        problems.push(format!("must be no more than {max} {unit}"));
     }
     if !pattern.is_match(text) {
         problems.push(message.to_owned());
@@ -105,7 +106,7 @@ fn check(text: &str, max: usize, pattern: &Regex, message: &str) -> Vec<String> 
 pub fn config_key(text: &str) -> Vec<String> {
     let mut problems = Vec::new();
     if text.len() > 253 {
-        problems.push("must be no more than 253 bytes".to_owned());
+        problems.push("must be no more than 253 characters".to_owned());
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.is_empty() || !text.chars().all(plain) {
@@ -167,7 +168,7 @@ mod tests {
         }
         assert_eq!(
             dns_label(&"a".repeat(64)),
-            ["must be no more than 63 bytes"]
+            ["must be no more than 63 characters"]
         );
     }
 }

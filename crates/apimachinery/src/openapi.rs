@@ -232,6 +232,13 @@ fn add_paths(resource: &Resource, component: &str, paths: &mut Map<String, Value
             operation(action, parameters, &kind, component),
         );
     }
+    if resource.namespaced
+        && let Some(list) = collection.get("get").cloned()
+    {
+        // Lists over all namespaces.
+        let everywhere = format!("/{}/{}", of.path(), resource.plural);
+        paths.insert(everywhere, json!({"get": list}));
+    }
     for (path, operations) in [
         (base.clone(), collection),
         (format!("{base}/{{name}}"), single),

@@ -11,11 +11,29 @@ pub use strategic::strategic_merge;
 
 use serde_json::{Map, Value};
 
+use crate::status::Status;
+
 /// Applies a JSON merge patch (RFC 7386): null removes, maps merge, everything else replaces.
-pub fn merge_patch(document: &Value, patch: &Value) -> Value {
+/// The patch itself must be a map.
+pub fn merge_patch(document: &Value, patch: &Value) -> Result<Value, Status> {
+    if patch.is_null() {
+        return Err(Status::bad_request("Invalid JSON Patch"));
+    }
+    if !patch.is_object() {
+        return Err(Status::bad_request(format!(
+            "error decoding patch: {}",
+            not_a_map(patch)
+        )));
+    }
     let mut merged = document.clone();
     merge_into(&mut merged, patch);
-    merged
+    Ok(merged)
+}
+
+/// What the real server says of a patch that is no map.
+fn not_a_map(patch: &Value) -> String {
+    let given = crate::decode::value_name(patch);
+    format!("json: cannot unmarshal {given} into Go value of type map[string]interface {{}}")
 }
 
 fn merge_into(target: &mut Value, patch: &Value) {

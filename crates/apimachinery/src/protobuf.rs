@@ -17,7 +17,6 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::status::Status;
 use wire::{Payload, Reader};
 
 const MAGIC: &[u8] = b"k8s\0";
@@ -54,9 +53,11 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 /// Why a body can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 enum DecodeError {
-    #[error("it does not start with the envelope's magic number")]
+    #[error(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+    )]
     Magic,
-    #[error("it is cut short or malformed")]
+    #[error("unexpected EOF")]
     Malformed,
     #[error("no kind {0:?} is known in protobuf form")]
     Kind(String),
@@ -66,11 +67,9 @@ enum DecodeError {
     Depth,
 }
 
-/// Decodes a body into an object with its `apiVersion` and `kind`.
-pub fn decode(body: &[u8]) -> Result<Value, Status> {
-    read_envelope(body).map_err(|error| {
-        Status::bad_request(format!("the protobuf body cannot be decoded: {error}"))
-    })
+/// Decodes a body into an object with its `apiVersion` and `kind`; the error is a sentence.
+pub fn decode(body: &[u8]) -> Result<Value, String> {
+    read_envelope(body).map_err(|error| error.to_string())
 }
 
 fn read_envelope(body: &[u8]) -> Result<Value, DecodeError> {

@@ -11,6 +11,30 @@ pub fn canonical(text: &str) -> Option<String> {
     Some(quantity.to_string())
 }
 
+/// What is wrong with a text as a quantity, in the real server's words.
+pub(crate) fn parse_error(text: &str) -> Option<String> {
+    if Quantity::parse(text).is_some() {
+        return None;
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let suffix = unsigned.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let digits = &unsigned[..unsigned.len() - suffix.len()];
+    let power = suffix.trim_start_matches(|c: char| "eEinumkKMGTP".contains(c));
+    let power = power.strip_prefix(['+', '-']).unwrap_or(power);
+    let well_formed = !text.is_empty() && power.bytes().all(|byte| byte.is_ascii_digit());
+    let why = match (
+        well_formed,
+        digits.is_empty() || digits.matches('.').count() > 1,
+    ) {
+        (false, _) => {
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        }
+        (true, true) => "unable to parse numeric part of quantity",
+        (true, false) => "unable to parse quantity's suffix",
+    };
+    Some(why.to_owned())
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Binary,

@@ -13,7 +13,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use builtin::schemas as builtin_schemas;
+pub use builtin::{
+    component_schema as builtin_schema, kind_component as builtin_kind, scale_columns,
+    schemas as builtin_schemas,
+};
 pub use custom::CustomError;
 pub use resource::{
     Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, When, WriteRules,
@@ -99,6 +102,12 @@ impl Registry {
             })
     }
 
+    /// Whether any version of a group is served.
+    pub fn has_group(&self, group: &str) -> bool {
+        let first = self.resources.range(GroupVersion::new(group, "")..).next();
+        first.is_some_and(|(of, _)| of.group == group)
+    }
+
     /// All resources, by group-version and plural.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.resources.values().flat_map(BTreeMap::values)
@@ -128,6 +137,7 @@ impl Registry {
                 None => groups.push((key.group.clone(), vec![key.version.clone()])),
             }
         }
+        groups.sort_by_key(|(group, _)| builtin::rank(group));
         for (_, versions) in &mut groups {
             versions.sort_by_key(|version| std::cmp::Reverse(version_rank(version)));
         }
@@ -145,7 +155,7 @@ impl Registry {
     /// Serves the versions of a CustomResourceDefinition, in place of what it served before.
     /// Returns the names that collide with a kind of someone else; then nothing changes.
     pub fn set_custom(&mut self, definition: &serde_json::Value) -> Result<(), CustomError> {
-        let versions = custom::resources(definition)?;
+        let mut versions = custom::resources(definition)?;
         let (group, plural) = custom::identity(definition)?;
         for resource in &versions {
             let taken = self.all().any(|other| {
@@ -164,6 +174,14 @@ impl Registry {
             .any(|other| other.builtin && other.group == group && other.plural == plural);
         if builtin {
             return Err(CustomError::NameTaken { kind: plural });
+        }
+        let written = definition["metadata"]["resourceVersion"].as_str();
+        let written = written.and_then(|revision| revision.parse().ok());
+        for resource in &mut versions {
+            // Where the schema stays, what was stored under it stays good.
+            let before = self.get(&resource.group, &resource.version, &plural);
+            let before = before.filter(|before| before.source == resource.source);
+            resource.since = before.map_or(written.unwrap_or(0), |before| before.since);
         }
         self.remove_custom(&group, &plural);
         for resource in versions {

@@ -70,6 +70,8 @@ pub enum Request {
     },
     /// `/`
     Paths,
+    /// A path that nothing is served at.
+    Missing,
     /// Something about a resource.
     Resource(Box<ResourceRequest>),
 }
@@ -142,6 +144,7 @@ pub fn parse(head: &Head<'_>, registry: &Registry) -> Result<Request, Status> {
         .map(String::as_str)
         .filter(|s| !s.is_empty())
         .collect();
+    let known = |group: &str| registry.has_group(group);
     let reading = || match head.method {
         "GET" | "HEAD" => Ok(()),
         _ => Err(Status::method_not_allowed()),
@@ -152,37 +155,37 @@ pub fn parse(head: &Head<'_>, registry: &Registry) -> Result<Request, Status> {
         ["livez" | "readyz" | "healthz", ..] => reading().map(|()| Request::Health {
             path: segments[0].to_owned(),
         }),
-        ["api"] | ["apis"] => {
-            reading()?;
+        ["apis"] | ["api"] => {
+            if segments[0] == "api" {
+                reading()?;
+            }
             let aggregated = accept::wants_aggregated(head.accept);
             Ok(Request::Discovery {
                 core: segments[0] == "api",
                 aggregated,
             })
         }
-        ["apis", group] => reading().map(|()| Request::Group(group.to_owned())),
+        // What the real server aggregates it answers whatever the method.
+        ["apis", group] if known(group) => Ok(Request::Group(group.to_owned())),
         ["api", version] => reading().map(|()| Request::Resources(GroupVersion::new("", version))),
-        ["apis", group, version] => {
+        ["apis", group, version] if known(group) => {
             reading().map(|()| Request::Resources(GroupVersion::new(group, version)))
         }
-        ["openapi", "v2"] => {
-            reading()?;
-            Ok(Request::OpenApiOld {
-                protobuf: head
-                    .accept
-                    .is_some_and(|accept| accept.contains("protobuf")),
-            })
-        }
-        ["openapi", "v3"] => reading().map(|()| Request::OpenApiIndex),
-        ["openapi", "v3", "api", version] => {
-            reading().map(|()| Request::OpenApi(GroupVersion::new("", version)))
-        }
+        ["openapi", "v2"] => Ok(Request::OpenApiOld {
+            protobuf: head
+                .accept
+                .is_some_and(|accept| accept.contains("protobuf")),
+        }),
+        ["openapi", "v3"] => Ok(Request::OpenApiIndex),
+        ["openapi", "v3", "api", version] => Ok(Request::OpenApi(GroupVersion::new("", version))),
         ["openapi", "v3", "apis", group, version] => {
-            reading().map(|()| Request::OpenApi(GroupVersion::new(group, version)))
+            Ok(Request::OpenApi(GroupVersion::new(group, version)))
         }
         ["api", version, ref rest @ ..] => resource(head, registry, "", version, rest),
-        ["apis", group, version, ref rest @ ..] => resource(head, registry, group, version, rest),
-        _ => Err(Status::unknown_resource()),
+        ["apis", group, version, ref rest @ ..] if known(group) => {
+            resource(head, registry, group, version, rest)
+        }
+        _ => Ok(Request::Missing),
     }
 }
 
@@ -228,13 +231,20 @@ fn resource(
         _ => return Err(Status::unknown_resource()),
     };
     if resource.namespaced && namespace.is_none() && name.is_some() {
-        return Err(Status::unknown_resource());
+        return match resource.builtin {
+            true => Err(Status::unknown_resource()),
+            false => Ok(Request::Missing),
+        };
+    }
+    let collects = matches!(head.method, "GET" | "HEAD");
+    if resource.namespaced && namespace.is_none() && !resource.builtin && !collects {
+        return Ok(Request::Missing);
     }
     let query = Query::parse(head.query);
     let action = match (name, part) {
         (None, _) => collection(head, &resource, namespace, &query, old_watch)?,
         (Some(_), None) => object(head, &resource, Part::Whole, &query)?,
-        (Some(_), Some(part)) => subresource(head, &resource, part, &query)?,
+        (Some(name), Some(part)) => subresource(head, &resource, name, part, &query)?,
     };
     let output = match &action {
         Action::Logs(_)
@@ -242,7 +252,11 @@ fn resource(
         | Action::Exec
         | Action::Evict(..)
         | Action::Token(..) => Output::Json,
-        _ => accept::output(head.accept, query.get("includeObject"))?,
+        _ => {
+            let reads = matches!(head.method, "GET" | "HEAD");
+            let watchable = reads && name.is_none();
+            accept::output(head.accept, query.get("includeObject"), watchable)?
+        }
     };
     Ok(Request::Resource(Box::new(ResourceRequest {
         resource,
@@ -289,6 +303,9 @@ fn collection(
                 DeleteOptions::parse(query)?,
                 accept::body(head.content_type)?,
             )
+        }
+        "PUT" | "PATCH" if !resource.builtin => {
+            return Err(Status::bad_request("name must be provided"));
         }
         _ => return Err(Status::method_not_allowed()),
     };
@@ -345,6 +362,7 @@ fn object(
 fn subresource(
     head: &Head<'_>,
     resource: &Resource,
+    of: &str,
     name: &str,
     query: &Query,
 ) -> Result<Action, Status> {
@@ -353,7 +371,24 @@ fn subresource(
         .iter()
         .any(|sub| sub["subresource"] == name);
     if !served {
-        return Err(Status::unknown_resource());
+        return Err(match resource.builtin {
+            true => Status::unknown_resource(),
+            false => Status::not_found(&resource.group, &resource.plural, of),
+        });
+    }
+    if !resource.builtin {
+        let verb = match head.method {
+            "DELETE" => "delete",
+            "POST" => "create",
+            _ => "",
+        };
+        if !verb.is_empty() {
+            return Err(Status::verb_not_supported(
+                &resource.group,
+                &resource.plural,
+                verb,
+            ));
+        }
     }
     match (name, head.method) {
         ("status", _) => object(head, resource, Part::Status, query),

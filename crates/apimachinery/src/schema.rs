@@ -98,6 +98,8 @@ pub(crate) struct Node {
     pub(crate) preserve_unknown: bool,
     pub(crate) embedded: bool,
     pub(crate) quantity: bool,
+    /// What the real server calls the type of a built-in kind's fields, such as `v1.PodSpec`.
+    pub(crate) go_name: Option<Arc<str>>,
     /// Whether the schema is a Go type's, where a field may be there without being set.
     pub(crate) builtin: bool,
     pub(crate) properties: Arc<HashMap<String, NodeId>>,
@@ -172,7 +174,24 @@ impl Schema {
 
     /// Checks a pruned and defaulted value; what `old` already had wrong, unchanged, is let through.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-        validation::validate(self, new, old)
+        let mut errors = self.check_structure(new, old);
+        errors.extend(self.check_rules(new, old, &errors));
+        errors
+    }
+
+    /// [`Schema::validate`] without the rules.
+    pub fn check_structure(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        validation::structure(self, new, old)
+    }
+
+    /// The rules of [`Schema::validate`]; `before` is what was found already.
+    pub fn check_rules(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+        before: &[FieldError],
+    ) -> Vec<FieldError> {
+        validation::rules(self, new, old, before)
     }
 
     /// Whether this is a custom resource's schema.

@@ -313,6 +313,29 @@ impl Status {
         Self::new(406, Some(Reason::NotAcceptable), message)
     }
 
+    /// None of the types the client takes is known here.
+    pub fn no_such_representation(known: &[&str], watchable: bool) -> Self {
+        let mut all = known.join(", ");
+        if watchable {
+            // There are no pieces of YAML.
+            for media in known.iter().filter(|media| !media.ends_with("/yaml")) {
+                all += &format!(", {media};stream=watch");
+            }
+        }
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {all}");
+        Self::new(406, Some(Reason::NotAcceptable), message).about(Details::default())
+    }
+
+    /// A verb that a custom resource, or a part of it, does not have.
+    pub fn verb_not_supported(group: &str, plural: &str, verb: &str) -> Self {
+        let message = format!(
+            "{verb} is not supported on resources of kind {}",
+            quote(&qualified(group, plural))
+        );
+        Self::new(405, Some(Reason::MethodNotAllowed), message)
+            .about(Details::object(group, plural, ""))
+    }
+
     /// The asked-for version is no longer kept.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(410, Some(Reason::Expired), message)

@@ -45,15 +45,27 @@ pub fn row(
     version: &str,
     now: i64,
 ) -> Value {
-    let cells: Vec<Value> = resource
-        .columns
+    row_of(&resource.columns, object, include, version, now)
+}
+
+/// A row with these columns; `now` in seconds since 1970.
+pub fn row_of(
+    columns: &[Column],
+    object: &Value,
+    include: IncludeObject,
+    version: &str,
+    now: i64,
+) -> Value {
+    let cells: Vec<Value> = columns
         .iter()
         .map(|column| column.cell.evaluate(object, now))
         .collect();
     let mut row = Map::new();
     row.insert("cells".into(), Value::Array(cells));
     match include {
-        IncludeObject::None => {}
+        IncludeObject::None => {
+            row.insert("object".into(), Value::Null);
+        }
         IncludeObject::Metadata => {
             row.insert("object".into(), partial(object, version));
         }

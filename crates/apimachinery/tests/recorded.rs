@@ -164,7 +164,7 @@ fn step(schema: &Schema, live: Option<&Value>, name: &str, step: &Value) -> Resu
     if !applies && let Some(live) = live {
         let mut patch = step["body"].clone();
         patch["metadata"] = metadata;
-        let mut new = waft_apimachinery::patch::merge_patch(live, &patch);
+        let mut new = waft_apimachinery::patch::merge_patch(live, &patch).expect("a merge patch");
         schema.default(&mut new);
         managed::track_update(Some(live), &mut new, schema, &manager);
         return Ok(new);

@@ -34,9 +34,9 @@ pub(crate) fn typed(media: &'static str, value: &Value) -> Response<Body> {
     bytes(200, media, encode(value))
 }
 
-pub(crate) fn plain(text: &'static str) -> Response<Body> {
+pub(crate) fn plain(code: u16, text: &'static str) -> Response<Body> {
     bytes(
-        200,
+        code,
         "text/plain; charset=utf-8",
         Bytes::from_static(text.as_bytes()),
     )

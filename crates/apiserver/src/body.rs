@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
-use waft_apimachinery::registry::Resource;
+use waft_apimachinery::decode::{self, Target};
 use waft_apimachinery::request::{BodyFormat, DeleteOptions};
 use waft_apimachinery::status::Status;
 
@@ -30,17 +30,10 @@ impl ApiServer {
         &self,
         body: Body,
         format: BodyFormat,
-        resource: &Resource,
-    ) -> Result<Value, Status> {
+        target: &Target<'_>,
+    ) -> Result<decode::Body, Status> {
         let bytes = self.read_bytes(body).await?;
-        let value = decode(&bytes, format)?;
-        match value {
-            Value::Object(_) => Ok(value),
-            _ => Err(Status::bad_request(format!(
-                "the body must be a {}",
-                resource.kind
-            ))),
-        }
+        target.read(&bytes, format)
     }
 
     /// Reads `DeleteOptions`, when there is a body.
@@ -54,32 +47,19 @@ impl ApiServer {
         if bytes.is_empty() {
             return Ok(());
         }
-        options.merge_body(&decode(&bytes, format)?)
+        options.merge_body(&delete_options(&bytes, format)?)
     }
 }
 
-pub(crate) fn decode(bytes: &[u8], format: BodyFormat) -> Result<Value, Status> {
-    let broken = |error: String| {
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {format:?}): {error}"
-        ))
-    };
+fn delete_options(bytes: &[u8], format: BodyFormat) -> Result<Value, Status> {
+    let broken = |why: String| decode::unrecognized("DeleteOptions", &why, bytes);
     match format {
-        BodyFormat::Json => {
-            serde_json::from_slice(bytes).map_err(|error| broken(error.to_string()))
-        }
-        BodyFormat::Yaml => yaml(bytes),
-        BodyFormat::Protobuf => waft_apimachinery::protobuf::decode(bytes),
+        BodyFormat::Json => decode::json(bytes).map(|body| body.value).map_err(|why| {
+            broken(format!(
+                "couldn't get version/kind; json parse error: {why}"
+            ))
+        }),
+        BodyFormat::Yaml => decode::yaml(bytes),
+        BodyFormat::Protobuf => waft_apimachinery::protobuf::decode(bytes).map_err(broken),
     }
-}
-
-/// YAML, which includes JSON.
-pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Status> {
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Ok(value);
-    }
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| Status::bad_request("the body is not UTF-8"))?;
-    waft_apimachinery::yaml::parse(text)
-        .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))
 }

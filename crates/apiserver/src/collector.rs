@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::Value;
+use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::meta;
 use waft_apimachinery::request::{DeleteOptions, Preconditions, Propagation};
 use waft_apimachinery::status::Status;
@@ -221,7 +222,7 @@ impl ApiServer {
 
     /// Deletes an object whose owners are all gone; forgets those that are, if some are not.
     async fn check_owners(&self, stored: &Stored) -> Result<bool, Status> {
-        let mut value = stored.value();
+        let value = stored.value();
         let owners = value["metadata"]["ownerReferences"]
             .as_array()
             .cloned()
@@ -243,8 +244,7 @@ impl ApiServer {
         }
         if absent > 0 {
             let kept: Vec<Value> = kept.into_iter().map(|(owner, _)| owner).collect();
-            value["metadata"]["ownerReferences"] = kept.into();
-            return self.put(stored, &value, false).await;
+            return self.put_owners(stored, value, kept).await;
         }
         Ok(true)
     }
@@ -333,17 +333,41 @@ impl ApiServer {
         }
     }
 
+    /// Gives an object these owners; who wrote the others no longer owns them as fields.
+    async fn put_owners(
+        &self,
+        stored: &Stored,
+        before: Value,
+        owners: Vec<Value>,
+    ) -> Result<bool, Status> {
+        let mut after = before.clone();
+        let metadata = meta::metadata_mut(&mut after);
+        match owners.is_empty() {
+            true => metadata.shift_remove("ownerReferences"),
+            false => metadata.insert("ownerReferences".into(), owners.into()),
+        };
+        let registry = self.registry();
+        if let Some(resource) = registry.of_storage(&stored.key.resource) {
+            let manager = Manager {
+                name: "kube-controller-manager".into(),
+                operation: Operation::Update,
+                api_version: resource.api_version(),
+                subresource: None,
+                time: crate::write::now(),
+            };
+            managed::track_update(Some(&before), &mut after, resource.schema(), &manager);
+        }
+        self.put(stored, &after, false).await
+    }
+
     /// Takes the owner out of its dependents, then lets it go.
     async fn orphan(&self, owner: &Stored, mut value: Value) -> Result<bool, Status> {
         for dependent in self.store.dependents(&owner.meta.uid) {
-            let mut changed = dependent.value();
-            if let Some(references) = changed["metadata"]["ownerReferences"].as_array_mut() {
-                references.retain(|reference| reference["uid"] != *owner.meta.uid);
-                if references.is_empty() {
-                    meta::metadata_mut(&mut changed).shift_remove("ownerReferences");
-                }
-            }
-            if !self.put(&dependent, &changed, false).await? {
+            let changed = dependent.value();
+            let owners = changed["metadata"]["ownerReferences"].as_array().cloned();
+            let mut owners = owners.unwrap_or_default();
+            owners.retain(|reference| reference["uid"] != *owner.meta.uid);
+            if !self.put_owners(&dependent, changed, owners).await? {
                 return Ok(false);
             }
         }

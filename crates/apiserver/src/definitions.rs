@@ -10,7 +10,7 @@ use waft_apimachinery::registry::{CustomError, Registry, Resource};
 use waft_apimachinery::request::WriteOptions;
 use waft_apimachinery::status::Status;
 
-use crate::open::ApiServer;
+use crate::open::{ApiServer, own_body};
 use crate::read::served;
 use crate::service::Text;
 use crate::store::{Key, Query};
@@ -174,10 +174,8 @@ impl ApiServer {
             ..WriteOptions::default()
         };
         let mut text = Text::internal();
-        match self
-            .create(resource, None, definition.clone(), &options, &mut text)
-            .await
-        {
+        let body = own_body(resource, &mut definition.clone())?;
+        match self.create(resource, None, body, &options, &mut text).await {
             Err(status) if status.code == 409 => {}
             result => return result.map(|_| ()),
         }
@@ -185,7 +183,8 @@ impl ApiServer {
         let mut wanted = served(&stored, resource);
         wanted["spec"] = definition["spec"].clone();
         let whole = waft_apimachinery::request::Part::Whole;
-        self.update(resource, None, &name, whole, wanted, &options, &mut text)
+        let body = own_body(resource, &mut wanted)?;
+        self.update(resource, None, &name, whole, body, &options, &mut text)
             .await
             .map(|_| ())
     }

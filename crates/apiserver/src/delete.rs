@@ -13,7 +13,7 @@ use crate::admit;
 use crate::answer;
 use crate::definitions;
 use crate::open::{ApiServer, NAMESPACES};
-use crate::read::{served, to_stored};
+use crate::read::served;
 use crate::service::{Body, Text};
 use crate::store::{Encoded, Expect, Stored, Write, WriteError};
 use crate::write::{Change, now, unavailable};
@@ -74,7 +74,7 @@ impl ApiServer {
             let kept = if gone {
                 stored.value()
             } else {
-                to_stored(&new, resource)
+                self.to_stored(&new, resource)
             };
             let write = Write {
                 key: stored.key.clone(),

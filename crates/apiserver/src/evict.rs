@@ -72,7 +72,31 @@ impl ApiServer {
             };
             let status = &budget["status"];
             let number = |field: &str| status[field].as_i64().unwrap_or(0);
+            // A pod that isn't ready is none of the healthy ones that the budget protects.
+            let healthy = number("currentHealthy") >= number("desiredHealthy")
+                && number("desiredHealthy") > 0;
+            let always = budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow";
+            if !is_ready(pod) && (always || healthy) {
+                return Ok(());
+            }
+            let generation = budget["metadata"]["generation"].as_i64().unwrap_or(0);
+            if number("observedGeneration") < generation {
+                let why = "is still being processed by the server.";
+                return Err(refused(format!(
+                    "The disruption budget {} {why}",
+                    stored.key.name
+                )));
+            }
             let allowed = number("disruptionsAllowed");
+            if allowed < 0 {
+                let why = "pdb disruptions allowed is negative";
+                return Err(Status::forbidden(
+                    "policy",
+                    "poddisruptionbudgets",
+                    &stored.key.name,
+                    why,
+                ));
+            }
             if allowed <= 0 {
                 return Err(exhausted(
                     &stored.key.name,
@@ -113,16 +137,26 @@ impl ApiServer {
     }
 }
 
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
+
 fn exhausted(budget: &str, needed: i64, healthy: i64) -> Status {
+    refused(format!(
+        "The disruption budget {budget} needs {needed} healthy pods and has {healthy} currently"
+    ))
+}
+
+fn refused(cause: String) -> Status {
     let message = "Cannot evict pod as it would violate the pod's disruption budget.";
     let mut status = Status::too_many_requests(message, 0);
     let mut details = status.details.take().unwrap_or_default();
     details.retry_after_seconds = None;
     details.causes = vec![Cause {
         reason: "DisruptionBudget".into(),
-        message: format!(
-            "The disruption budget {budget} needs {needed} healthy pods and has {healthy} currently"
-        ),
+        message: cause,
         field: String::new(),
     }];
     status.details = Some(details);

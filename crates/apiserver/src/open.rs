@@ -10,7 +10,8 @@ use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use waft_apimachinery::registry::Registry;
+use waft_apimachinery::decode::{Body, Target};
+use waft_apimachinery::registry::{Registry, Resource};
 use waft_apimachinery::status::Status;
 
 use crate::access::AccessError;
@@ -187,7 +188,7 @@ impl ApiServer {
         group: &str,
         plural: &str,
         namespace: Option<&str>,
-        object: Value,
+        mut object: Value,
     ) -> Result<Value, Status> {
         let resource = self
             .registry()
@@ -195,9 +196,18 @@ impl ApiServer {
             .cloned()
             .ok_or_else(Status::unknown_resource)?;
         let mut text = Text::internal();
-        self.create(&resource, namespace, object, &Default::default(), &mut text)
+        let body = own_body(&resource, &mut object)?;
+        self.create(&resource, namespace, body, &Default::default(), &mut text)
             .await
     }
+}
+
+/// A body that this process made itself.
+pub(crate) fn own_body(resource: &Resource, object: &mut Value) -> Result<Body, Status> {
+    Target::of(resource)
+        .check(object, b"")
+        .map_err(|unfit| unfit.into_status(&resource.kind, b""))?;
+    Ok(Body::plain(object.take()))
 }
 
 impl Drop for ApiServer {

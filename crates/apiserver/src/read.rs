@@ -62,7 +62,10 @@ impl ApiServer {
 
 /// The object's bytes in a resource's version; those that are stored, wherever that is right.
 pub(crate) fn served_bytes(stored: &Stored, resource: &Resource) -> Bytes {
-    match resource.stores_itself() && *stored.meta.api_version == resource.storage_api_version {
+    let as_it_is = resource.stores_itself()
+        && *stored.meta.api_version == resource.storage_api_version
+        && stored.revision >= resource.since;
+    match as_it_is {
         true => stored.bytes.clone(),
         false => answer::encode(&served(stored, resource)),
     }
@@ -75,7 +78,7 @@ pub(crate) fn served(stored: &Stored, resource: &Resource) -> Value {
         return events::from_core(&value);
     }
     let version = resource.api_version();
-    if value["apiVersion"] != *version {
+    if value["apiVersion"] != *version || stored.revision < resource.since {
         value["apiVersion"] = version.into();
         resource.schema().prune(&mut value);
         resource.schema().default(&mut value);
@@ -83,14 +86,20 @@ pub(crate) fn served(stored: &Stored, resource: &Resource) -> Value {
     value
 }
 
-/// The object in the version in which it is stored.
-pub(crate) fn to_stored(value: &Value, resource: &Resource) -> Value {
-    match resource.conversion {
-        Conversion::Events => events::to_core(value),
-        Conversion::None => {
-            let mut value = value.clone();
-            value["apiVersion"] = resource.storage_api_version.clone().into();
-            value
+impl ApiServer {
+    /// The object in the version in which it is stored, complete as that version has it.
+    pub(crate) fn to_stored(&self, value: &Value, resource: &Resource) -> Value {
+        if resource.conversion == Conversion::Events {
+            return events::to_core(value);
         }
+        let mut value = value.clone();
+        if !resource.stores_itself() {
+            value["apiVersion"] = resource.storage_api_version.clone().into();
+            if let Some(storage) = self.registry().of_storage(&resource.storage) {
+                storage.schema().prune(&mut value);
+                storage.schema().default(&mut value);
+            }
+        }
+        value
     }
 }

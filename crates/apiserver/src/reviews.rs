@@ -1,14 +1,16 @@
 //! Questions about access and identity. They are answered and never stored.
 
 use serde_json::{Value, json};
+use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::meta;
-use waft_apimachinery::registry::Resource;
-use waft_apimachinery::request::Info;
+use waft_apimachinery::registry::{Resource, builtin_kind, builtin_schema};
+use waft_apimachinery::request::{Info, WriteOptions};
 use waft_apimachinery::status::{FieldError, Status};
 
 use crate::authorize::{Decision, rules};
 use crate::identity::User;
 use crate::open::ApiServer;
+use crate::service::Text;
 use crate::tokens::ISSUER;
 
 impl ApiServer {
@@ -18,10 +20,12 @@ impl ApiServer {
         resource: &Resource,
         namespace: Option<&str>,
         mut body: Value,
-        user: &User,
+        options: &WriteOptions,
+        text: &Text,
     ) -> Result<Value, Status> {
-        meta::check_type(&mut body, resource)?;
+        let user = &*text.user;
         resource.schema().prune(&mut body);
+        self.track_question(&mut body, options, text, None);
         let spec = body["spec"].clone();
         let status = match resource.plural.as_str() {
             "selfsubjectreviews" => {
@@ -49,6 +53,34 @@ impl ApiServer {
         meta::metadata_mut(&mut body);
         body["status"] = status;
         Ok(body)
+    }
+
+    /// Notes in an object that is only a question who asked it, as in one that is kept.
+    pub(crate) fn track_question(
+        &self,
+        body: &mut Value,
+        options: &WriteOptions,
+        text: &Text,
+        subresource: Option<&str>,
+    ) {
+        let api_version = body["apiVersion"].as_str().unwrap_or_default().to_owned();
+        let kind = body["kind"].as_str().unwrap_or_default();
+        let (group, version) = api_version.rsplit_once('/').unwrap_or(("", &api_version));
+        let Some(component) = builtin_kind(group, version, kind) else {
+            return;
+        };
+        let manager = Manager {
+            name: options
+                .field_manager
+                .clone()
+                .unwrap_or_else(|| text.agent.clone()),
+            operation: Operation::Update,
+            api_version: api_version.clone(),
+            subresource: subresource.map(str::to_owned),
+            time: crate::write::now(),
+        };
+        meta::metadata_mut(body).shift_remove("managedFields");
+        managed::track_update(None, body, &builtin_schema(component), &manager);
     }
 
     fn judged(&self, resource: &Resource, spec: &Value, user: &User) -> Result<Value, Status> {

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, Request, Response};
+use waft_apimachinery::decode::Target;
+use waft_apimachinery::registry::Resource;
 use waft_apimachinery::request::{self, Action, Head, Info, Part, ResourceRequest};
 use waft_apimachinery::status::Status;
 use waft_apimachinery::{discovery, openapi, request::Request as Asked};
@@ -121,8 +123,9 @@ impl ApiServer {
         };
         let found = |value: Option<serde_json::Value>| value.ok_or_else(Status::unknown_resource);
         match request::parse(&head, &registry)? {
+            Asked::Missing => Ok(answer::plain(404, "404 page not found\n")),
             Asked::Version => Ok(answer::json(200, &answer::version())),
-            Asked::Health { .. } => Ok(answer::plain("ok")),
+            Asked::Health { .. } => Ok(answer::plain(200, "ok")),
             Asked::Paths => Ok(answer::json(200, &answer::paths(&registry))),
             Asked::Discovery {
                 core,
@@ -154,10 +157,10 @@ impl ApiServer {
                 Ok(answer::json(200, &openapi::old_document()))
             }
             Asked::OpenApiIndex => Ok(answer::json(200, &openapi::index(&registry))),
-            Asked::OpenApi(of) => Ok(answer::json(
-                200,
-                &found(openapi::document(&registry, &of))?,
-            )),
+            Asked::OpenApi(of) => Ok(match openapi::document(&registry, &of) {
+                Some(document) => answer::json(200, &document),
+                None => answer::plain(404, ""),
+            }),
             Asked::Resource(request) => self.resource(*request, parts, body, text).await,
         }
     }
@@ -183,7 +186,8 @@ impl ApiServer {
         match action {
             Action::Get(Part::Scale) => {
                 let object = self.get_value(&resource, namespace, &name)?;
-                Ok(answer::json(200, &crate::scale::read(&object, &resource)?))
+                let scale = crate::scale::read(&object, &resource)?;
+                Ok(crate::scale::answer(&scale, &resource, &output))
             }
             Action::Get(_) => self.get(&resource, namespace, &name, &output),
             Action::List(options) => self.list(&resource, namespace, &options, &output).await,
@@ -198,9 +202,11 @@ impl ApiServer {
                     .await
             }
             Action::Create(options, format) => {
-                let body = self.read_object(body, format, &resource).await?;
+                let body = self
+                    .read_object(body, format, &Target::of(&resource))
+                    .await?;
                 if resource.review {
-                    let answer = self.review(&resource, namespace, body, &text.user)?;
+                    let answer = self.review(&resource, namespace, body.value, &options, text)?;
                     return Ok(answer::json(201, &answer));
                 }
                 let value = self
@@ -209,12 +215,14 @@ impl ApiServer {
                 one(value, 201)
             }
             Action::Update(part, options, format) => {
-                let body = self.read_object(body, format, &resource).await?;
+                let body = self
+                    .read_object(body, format, &target(&resource, part.as_str()))
+                    .await?;
                 let (value, created) = self
                     .update(&resource, namespace, &name, part, body, &options, text)
                     .await?;
                 match part {
-                    Part::Scale => Ok(answer::json(200, &value)),
+                    Part::Scale => Ok(crate::scale::answer(&value, &resource, &output)),
                     _ => one(value, if created { 201 } else { 200 }),
                 }
             }
@@ -226,7 +234,7 @@ impl ApiServer {
                     )
                     .await?;
                 match part {
-                    Part::Scale => Ok(answer::json(200, &value)),
+                    Part::Scale => Ok(crate::scale::answer(&value, &resource, &output)),
                     _ => one(value, if created { 201 } else { 200 }),
                 }
             }
@@ -246,15 +254,21 @@ impl ApiServer {
                     .await
             }
             Action::Token(options, format) => {
-                let body = self.read_object(body, format, &resource).await?;
+                let body = self
+                    .read_object(body, format, &target(&resource, "token"))
+                    .await?;
                 let namespace = namespace.unwrap_or_default();
-                let token = self.issue_token(namespace, &name, body, &options)?;
+                let token = self.issue_token(namespace, &name, body.value, &options, text)?;
                 Ok(answer::json(201, &token))
             }
             Action::Evict(options, format) => {
-                let body = self.read_object(body, format, &resource).await?;
+                let body = self
+                    .read_object(body, format, &target(&resource, "eviction"))
+                    .await?;
                 let namespace = namespace.unwrap_or_default();
-                let done = self.evict(namespace, &name, &body, &options, text).await?;
+                let done = self
+                    .evict(namespace, &name, &body.value, &options, text)
+                    .await?;
                 Ok(answer::json(201, &done))
             }
             Action::Logs(options) => {
@@ -278,6 +292,11 @@ impl ApiServer {
             }
         }
     }
+}
+
+/// What a body sent to a part of an object must be.
+fn target<'a>(resource: &'a Resource, part: &str) -> Target<'a> {
+    Target::of_part(resource, part).unwrap_or_else(|| Target::of(resource))
 }
 
 fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {

@@ -9,6 +9,7 @@ use crate::answer;
 use crate::identity::User;
 use crate::open::ApiServer;
 use crate::reviews::audiences;
+use crate::service::Text;
 use crate::store::Key;
 use crate::tokens::ISSUER;
 
@@ -61,6 +62,7 @@ impl ApiServer {
         name: &str,
         mut body: Value,
         options: &WriteOptions,
+        text: &Text,
     ) -> Result<Value, Status> {
         let key = Key::new(&STORAGE.into(), namespace, name);
         let account = self.store.get(&key);
@@ -72,6 +74,8 @@ impl ApiServer {
             )));
         }
         let lifetime = lifetime(&body["spec"])?;
+        body["spec"]["expirationSeconds"] = lifetime.into();
+        self.track_question(&mut body, options, text, Some("token"));
         let (audiences, now) = (audiences(&body["spec"]), answer::now());
         let id = uuid::Uuid::new_v4().to_string();
         let mut about = json!({
@@ -87,21 +91,16 @@ impl ApiServer {
             "aud": audiences, "exp": now + lifetime, "iat": now, "iss": ISSUER, "jti": id,
             "kubernetes.io": about, "nbf": now, "sub": format!("system:serviceaccount:{namespace}:{name}"),
         });
-        let token = match options.dry_run {
-            true => String::new(),
-            false => self
-                .tokens
-                .sign(&claims)
-                .ok_or_else(|| Status::internal("the system gives no random numbers"))?,
-        };
-        body["apiVersion"] = "authentication.k8s.io/v1".into();
-        body["kind"] = "TokenRequest".into();
+        let token = self
+            .tokens
+            .sign(&claims)
+            .ok_or_else(|| Status::internal("the system gives no random numbers"))?;
         let metadata = meta::metadata_mut(&mut body);
         metadata.insert("name".into(), name.into());
         metadata.insert("namespace".into(), namespace.into());
+        metadata.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
         metadata.insert("creationTimestamp".into(), crate::write::now().into());
         body["spec"]["audiences"] = audiences.into();
-        body["spec"]["expirationSeconds"] = lifetime.into();
         if body["spec"].get("boundObjectRef").is_none() {
             body["spec"]["boundObjectRef"] = Value::Null;
         }
@@ -118,8 +117,10 @@ impl ApiServer {
             "Secret" => ("secret", "secrets"),
             "Node" => ("node", "nodes"),
             kind => {
+                let version = reference["apiVersion"].as_str().unwrap_or_default();
+                let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
                 return Err(Status::bad_request(format!(
-                    "cannot bind token for serviceaccount to object with kind {kind:?}"
+                    "cannot bind token to object of type {group}/{version}, Kind={kind}"
                 )));
             }
         };

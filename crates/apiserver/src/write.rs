@@ -7,6 +7,7 @@ mod patch;
 use std::sync::Arc;
 
 use serde_json::Value;
+use waft_apimachinery::decode::{self, Body};
 use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::meta::{self, Birth};
 use waft_apimachinery::registry::Resource;
@@ -16,7 +17,7 @@ use waft_apimachinery::status::{Cause, FieldError, Status};
 use crate::admit;
 use crate::definitions;
 use crate::open::ApiServer;
-use crate::read::{served, to_stored};
+use crate::read::served;
 use crate::scale;
 use crate::service::Text;
 use crate::store::{Encoded, Expect, Key, Stored, Write, WriteError};
@@ -47,12 +48,11 @@ impl ApiServer {
         &self,
         resource: &Arc<Resource>,
         namespace: Option<&str>,
-        mut object: Value,
+        body: Body,
         options: &WriteOptions,
         text: &mut Text,
     ) -> Result<Value, Status> {
-        meta::check_type(&mut object, resource)?;
-        unknown_fields(&mut object, resource, options, text)?;
+        let mut object = known_fields(body, resource, options, text)?;
         meta::metadata_mut(&mut object).shift_remove("managedFields");
         let change = Change {
             resource,
@@ -88,6 +88,7 @@ impl ApiServer {
             suffix: &suffix(),
         };
         meta::prepare_create(&mut object, resource, &birth)?;
+        text.warnings.extend(meta::drop_double_owners(&mut object));
         self.check_namespace(resource, *namespace, meta::text(&object, "name"))?;
         complete::fill(&mut object, resource);
         definitions::complete(&mut object, resource);
@@ -115,7 +116,7 @@ impl ApiServer {
             key: key.clone(),
             expect: Expect::Absent,
             delete: false,
-            object: Encoded::new(&to_stored(&object, resource)),
+            object: Encoded::new(&self.to_stored(&object, resource)),
         };
         match self.store.write(write).await {
             Ok(stored) => {
@@ -164,7 +165,7 @@ impl ApiServer {
         namespace: Option<&str>,
         name: &str,
         part: Part,
-        mut body: Value,
+        body: Body,
         options: &WriteOptions,
         text: &mut Text,
     ) -> Result<(Value, bool), Status> {
@@ -175,10 +176,10 @@ impl ApiServer {
             part,
             options,
         };
-        if part != Part::Scale {
-            meta::check_type(&mut body, resource)?;
-            unknown_fields(&mut body, resource, options, text)?;
-        }
+        let mut body = match part {
+            Part::Scale => body.value,
+            _ => known_fields(body, resource, options, text)?,
+        };
         let version = meta::text(&body, "resourceVersion").to_owned();
         if !version.is_empty() && version.parse::<u64>().is_err() {
             let why = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
@@ -255,6 +256,7 @@ impl ApiServer {
         } = change;
         complete::fill(&mut new, resource);
         meta::prepare_update(&old, &mut new, resource, *part)?;
+        text.warnings.extend(meta::drop_double_owners(&mut new));
         definitions::complete(&mut new, resource);
         self.ask_admission(admit::Operation::Update, change, &mut new, Some(&old), text)
             .await?;
@@ -277,7 +279,7 @@ impl ApiServer {
         let kept = if gone {
             stored.value()
         } else {
-            to_stored(&new, resource)
+            self.to_stored(&new, resource)
         };
         let write = Write {
             key: stored.key.clone(),
@@ -358,7 +360,12 @@ impl ApiServer {
             text.warnings
                 .extend(hook.admit(operation, &id, new, old).await?);
         }
-        Ok(())
+        if operation == admit::Operation::Delete {
+            return Ok(());
+        }
+        // What hooks make of an object must be one of its kind as well.
+        let made = decode::Target::of(change.resource).check(new, b"");
+        made.map_err(|unfit| unfit.into_status(&change.resource.kind, b""))
     }
 
     /// Whoever updates or applies an object that is not there must be allowed to create it.
@@ -389,32 +396,37 @@ impl ApiServer {
     }
 }
 
-/// Drops fields that the schema doesn't know, and says so as the client wished.
-pub(crate) fn unknown_fields(
-    object: &mut Value,
+/// The object of a body without the fields that its schema doesn't know; the client is told of
+/// these, and of those that were there twice, as it wished.
+fn known_fields(
+    body: Body,
     resource: &Resource,
     options: &WriteOptions,
     text: &mut Text,
-) -> Result<(), Status> {
-    meta::write_only_fields(object, resource);
-    let unknown = resource.schema().prune(object);
-    if unknown.is_empty() {
-        return Ok(());
+) -> Result<Value, Status> {
+    let Body {
+        value: mut object,
+        duplicates: mut doubtful,
+    } = body;
+    meta::write_only_fields(&mut object, resource);
+    doubtful.extend(resource.schema().prune(&mut object));
+    if doubtful.is_empty() {
+        return Ok(object);
     }
     match options.field_validation {
-        FieldValidation::Ignore => Ok(()),
-        FieldValidation::Warn => {
-            text.warnings.extend(unknown);
-            Ok(())
+        FieldValidation::Ignore => {}
+        FieldValidation::Warn => text.warnings.extend(doubtful),
+        FieldValidation::Strict => {
+            let why = format!("strict decoding error: {}", doubtful.join(", "));
+            return Err(decode::unfit(
+                &resource.kind,
+                &resource.version,
+                &resource.kind,
+                &why,
+            ));
         }
-        FieldValidation::Strict => Err(Status::bad_request(format!(
-            "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-            resource.kind,
-            resource.version,
-            resource.kind,
-            unknown.join(", ")
-        ))),
     }
+    Ok(object)
 }
 
 pub(crate) fn manager(change: &Change<'_>, operation: Operation, text: &Text) -> Manager {

@@ -671,13 +671,14 @@ async fn evictions_ask_the_budgets() {
     for name in ["a", "b"] {
         let mut made = admin(&server, "POST", &pods, pod(name)).await;
         made["status"]["phase"] = "Running".into();
+        made["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
         admin(&server, "PUT", &format!("{pods}/{name}/status"), made).await;
     }
     let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
     let budget = json!({"metadata": {"name": "x"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
     let mut budget = admin(&server, "POST", budgets, budget).await;
     budget["status"] = json!({"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2});
-    admin(&server, "PUT", &format!("{budgets}/x/status"), budget).await;
+    let mut budget = admin(&server, "PUT", &format!("{budgets}/x/status"), budget).await;
     let evict = |name: &'static str| {
         let server = server.clone();
         let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}});
@@ -693,6 +694,17 @@ async fn evictions_ask_the_budgets() {
             .await
         }
     };
+    let (code, answer) = evict("a").await;
+    let cause = &answer["details"]["causes"][0]["message"];
+    assert_eq!(
+        (code, cause),
+        (
+            429,
+            &json!("The disruption budget x is still being processed by the server.")
+        )
+    );
+    budget["status"]["observedGeneration"] = 1.into();
+    admin(&server, "PUT", &format!("{budgets}/x/status"), budget).await;
     let (code, answer) = evict("a").await;
     assert_eq!(
         (code, answer["status"].clone()),
@@ -711,6 +723,13 @@ async fn evictions_ask_the_budgets() {
     assert!(budget["status"]["disruptedPods"]["a"].is_string());
     let (code, _) = evict("none").await;
     assert_eq!(code, 404);
+    // A pod that isn't ready is none of those that the budget counts on.
+    let path = format!("{pods}/b/status");
+    let mut unready = admin(&server, "GET", &path, Value::Null).await;
+    unready["status"]["conditions"] = Value::Null;
+    admin(&server, "PUT", &path, unready).await;
+    let (code, answer) = evict("b").await;
+    assert_eq!(code, 201, "{answer}");
 }
 
 #[tokio::test]

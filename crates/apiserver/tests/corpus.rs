@@ -75,7 +75,7 @@ async fn send(
     server: &Arc<ApiServer>,
     step: &Value,
     names: &BTreeMap<String, String>,
-) -> (u16, Value) {
+) -> (u16, Value, Vec<String>) {
     let text = |key: &str| step[key].as_str();
     let path = filled(text("p").expect("a path"), names);
     let mut request = Request::builder()
@@ -94,6 +94,9 @@ async fn send(
         .expect("a request");
     let response = server.service().oneshot(request).await.expect("an answer");
     let code = response.status().as_u16();
+    let warnings = response.headers().get_all("warning").iter();
+    let warnings = warnings.map(|text| text.to_str().expect("a text").to_owned());
+    let warnings = warnings.collect();
     let bytes = response.into_body().collect().await.expect("a body");
     let bytes = bytes.to_bytes();
     let answer = match step["watch"] == true && code == 200 {
@@ -107,12 +110,12 @@ async fn send(
         false => serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into()),
     };
-    (code, answer)
+    (code, answer, warnings)
 }
 
 /// As `record-corpus` does it: what varies stands in brackets, what controllers add is gone.
 fn normal(value: &Value, key: &str) -> Value {
-    static PATTERNS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+    static PATTERNS: LazyLock<[(Regex, &str); 5]> = LazyLock::new(|| {
         let pattern = |text: &str| Regex::new(text).expect("a pattern");
         [
             (pattern("x{1000,}"), "<big>"),
@@ -130,6 +133,8 @@ fn normal(value: &Value, key: &str) -> Value {
                 ),
                 "${1}<version>",
             ),
+            // A line of the real server's source, as its build named it.
+            (pattern(r#"in scheme "[^"]+""#), r#"in scheme "<place>""#),
         ]
     });
     static AGE: LazyLock<Regex> =
@@ -145,7 +150,7 @@ fn normal(value: &Value, key: &str) -> Value {
             "<varies>".into()
         }
         Value::String(text) => {
-            let mut text = text.clone();
+            let mut text = sorted_within(text);
             for (pattern, replacement) in PATTERNS.iter() {
                 text = pattern.replace_all(&text, *replacement).into_owned();
             }
@@ -174,7 +179,7 @@ fn normal(value: &Value, key: &str) -> Value {
             })
             .collect(),
         Value::Object(map) => {
-            let mut out: Map<String, Value> = map
+            let out: Map<String, Value> = map
                 .iter()
                 .filter(|(key, _)| *key != "storageVersionHash")
                 .map(|(key, item)| {
@@ -186,18 +191,53 @@ fn normal(value: &Value, key: &str) -> Value {
                     )
                 })
                 .collect();
-            let made = out.get("generateName").and_then(Value::as_str);
-            let name = out.get("name").and_then(Value::as_str);
-            if let (Some(made), Some(name)) = (made, name) {
-                let made: String = made.chars().take(58).collect();
-                if name.starts_with(&made) && name.len() == made.len() + 5 {
-                    out.insert("name".into(), format!("{made}<suffix>").into());
-                }
-            }
             out.into()
         }
         other => other.clone(),
     }
+}
+
+/// A sentence whose quoted JSON has its keys in order, and no resource version.
+fn sorted_within(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("Invalid value: \"{") else {
+        return text.to_owned();
+    };
+    let quoted = format!("\"{{{rest}");
+    let mut reader = serde_json::Deserializer::from_str(&quoted).into_iter::<String>();
+    let Some(Ok(inner)) = reader.next() else {
+        return text.to_owned();
+    };
+    let after = &quoted[reader.byte_offset()..];
+    let Ok(mut value) = serde_json::from_str::<Value>(&inner) else {
+        return text.to_owned();
+    };
+    if let Some(version) = value.pointer_mut("/metadata/resourceVersion") {
+        *version = "<version>".into();
+    }
+    value.sort_all_objects();
+    let value = Value::String(value.to_string());
+    format!("{before}Invalid value: {value}{after}")
+}
+
+/// Replaces names that were made of a prefix that the request sent.
+fn without_suffixes(value: &Value, step: &Value) -> Value {
+    let Some(prefix) = step["b"]["metadata"]["generateName"].as_str() else {
+        return value.clone();
+    };
+    if prefix.is_empty() {
+        return value.clone();
+    }
+    let prefix: String = prefix.chars().take(58).collect();
+    let made = format!(
+        "{}[bcdfghjklmnpqrstvwxz2456789]{{5}}",
+        regex::escape(&prefix)
+    );
+    let made = Regex::new(&made).expect("a pattern");
+    let replacement = format!("{prefix}<suffix>");
+    let replaced = made
+        .replace_all(&value.to_string(), regex::NoExpand(&replacement))
+        .into_owned();
+    serde_json::from_str(&replaced).expect("JSON")
 }
 
 fn foreign(item: &Value) -> bool {
@@ -234,7 +274,7 @@ async fn replay(server: Arc<ApiServer>, scenario: Value) -> Vec<(String, String)
         ("id".to_owned(), number.clone()),
     ]);
     let create = json!({"m": "POST", "p": "/api/v1/namespaces", "ct": "application/json", "b": {"metadata": {"name": space}}});
-    let (code, answer) = send(&server, &create, &names).await;
+    let (code, answer, _) = send(&server, &create, &names).await;
     assert_eq!(code, 201, "{answer}");
     let account =
         json!({"m": "GET", "p": format!("/api/v1/namespaces/{space}/serviceaccounts/default")});
@@ -250,13 +290,13 @@ async fn replay(server: Arc<ApiServer>, scenario: Value) -> Vec<(String, String)
         .enumerate()
     {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        let (code, answer) = loop {
-            let (code, answer) = send(&server, step, &names).await;
+        let (code, answer, warnings) = loop {
+            let (code, answer, warnings) = send(&server, step, &names).await;
             let waited_for = step["until"]
                 .as_u64()
                 .is_none_or(|until| until == u64::from(code));
             if waited_for || tokio::time::Instant::now() > deadline {
-                break (code, answer);
+                break (code, answer, warnings);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
@@ -267,16 +307,18 @@ async fn replay(server: Arc<ApiServer>, scenario: Value) -> Vec<(String, String)
                 }
             }
         }
-        let ours = normal(&kept(answer, step["keep"].as_str()), "");
-        let theirs = normal(&step["answer"], "");
-        if json!(code) != step["code"] || ours != theirs {
+        let ours = without_suffixes(&normal(&kept(answer, step["keep"].as_str()), ""), step);
+        let theirs = without_suffixes(&normal(&step["answer"], ""), step);
+        let expected = step.get("warnings").cloned().unwrap_or_else(|| json!([]));
+        let warned = json!(warnings) != expected;
+        if json!(code) != step["code"] || ours != theirs || warned {
             let what = format!(
                 "{} {}",
                 step["m"].as_str().unwrap_or_default(),
                 step["p"].as_str().unwrap_or_default()
             );
             let both = format!(
-                "{what}\n  sent   {}\n  theirs {} {theirs}\n  ours   {code} {ours}",
+                "{what}\n  sent   {}\n  theirs {} {theirs}\n  ours   {code} {ours}\n  warned {expected}\n  we     {warnings:?}",
                 step.get("b").unwrap_or(&Value::Null),
                 step["code"]
             );

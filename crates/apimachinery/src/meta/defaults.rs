@@ -20,6 +20,9 @@ pub fn apply_defaults(object: &mut Value, resource: &Resource) {
     for (path, from) in &resource.rules.copies {
         fill(object, path, |beside| beside.get(from).cloned());
     }
+    for (path, from) in &resource.rules.fills {
+        fill_map(object, path, from);
+    }
 }
 
 /// Fills in what a new object has before anyone has set it.
@@ -40,7 +43,10 @@ fn apply_when(object: &mut Value, rules: &[When]) {
             path.each_mut(object, &mut |at| {
                 let given = at.as_object_mut().filter(|at| {
                     let mut wanted = when.is.iter();
-                    wanted.all(|(field, value)| at.get(field).unwrap_or(&Value::Null) == value)
+                    let is =
+                        wanted.all(|(field, value)| at.get(field).unwrap_or(&Value::Null) == value);
+                    let mut only = when.only.iter();
+                    is && only.all(|only| at.keys().all(|field| only.contains(field)))
                 });
                 if let Some(at) = given {
                     add_absent(at, &when.fields);
@@ -114,6 +120,27 @@ fn fill(object: &mut Value, path: &str, value: impl Fn(&Value) -> Option<Value>)
             && let Some(value) = value(at)
         {
             at[field] = value;
+        }
+    });
+}
+
+/// Gives a map the entries that it lacks of the map beside it.
+fn fill_map(object: &mut Value, path: &str, from: &str) {
+    let Some(path) = JsonPath::parse(path) else {
+        return;
+    };
+    let Some((parent, field)) = path.split_last() else {
+        return;
+    };
+    parent.each_mut(object, &mut |at| {
+        let Some(entries) = at.get(from).and_then(Value::as_object).cloned() else {
+            return;
+        };
+        if at[field].is_null() {
+            at[field] = Value::Object(Map::new());
+        }
+        if let Some(map) = at[field].as_object_mut() {
+            add_absent(map, &entries);
         }
     });
 }

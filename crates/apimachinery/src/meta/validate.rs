@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::text;
 use crate::names;
 use crate::registry::{Names, Resource};
-use crate::status::FieldError;
+use crate::status::{FieldError, go};
 
 const ANNOTATIONS_LIMIT: u64 = 256 * 1024;
 
@@ -21,8 +21,8 @@ pub fn validate_metadata(
     }
     labels(object, &mut errors);
     annotations(object, &mut errors);
-    finalizers(object, &mut errors);
     owners(object, &mut errors);
+    finalizers(object, resource, &mut errors);
     errors
 }
 
@@ -78,6 +78,55 @@ pub fn validate_entries(
         errors.extend(changed.map(|field| FieldError::forbidden(field, problem)));
     }
     errors
+}
+
+/// Problems of the numbers that the scale subresource of a custom resource finds.
+pub fn validate_scale(object: &Value, resource: &Resource) -> Vec<FieldError> {
+    let Some(scale) = resource.scale.as_ref().filter(|_| !resource.builtin) else {
+        return Vec::new();
+    };
+    let paths = [&scale.spec, &scale.status];
+    let errors = paths.into_iter().filter_map(|path| {
+        let (value, problem) = match number_at(object, path) {
+            Err(problem) => (0, problem),
+            Ok(number) if number < 0 => (number, "should be a non-negative integer".to_owned()),
+            Ok(number) if number > i64::from(i32::MAX) => (
+                number,
+                format!("should be less than or equal to {}", i32::MAX),
+            ),
+            Ok(_) => return None,
+        };
+        Some(FieldError::invalid(path, &value.into(), problem))
+    });
+    errors.collect()
+}
+
+/// The whole number at a path of plain fields; none where one of them is absent.
+fn number_at(object: &Value, path: &str) -> Result<i64, String> {
+    let wrong = |at: &Value, wanted: &str| {
+        let kind = match at {
+            Value::Null => "<nil>",
+            Value::Bool(_) => "bool",
+            Value::Number(number) if number.is_f64() => "float64",
+            Value::Number(_) => "int64",
+            Value::String(_) => "string",
+            Value::Array(_) => "[]interface {}",
+            Value::Object(_) => "map[string]interface {}",
+        };
+        let shown = go::format(at);
+        format!("{path} accessor error: {shown} is of the type {kind}, expected {wanted}")
+    };
+    let mut at = object;
+    for field in path.trim_start_matches('.').split('.') {
+        let Value::Object(map) = at else {
+            return Err(wrong(at, "map[string]interface{}"));
+        };
+        match map.get(field) {
+            Some(next) => at = next,
+            None => return Ok(0),
+        }
+    }
+    at.as_i64().ok_or_else(|| wrong(at, "int64"))
 }
 
 fn name(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
@@ -157,28 +206,47 @@ fn annotations(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizers(object: &Value, errors: &mut Vec<FieldError>) {
-    for (index, finalizer) in object["metadata"]["finalizers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let given = finalizer.as_str().unwrap_or_default();
-        let path = format!("metadata.finalizers[{index}]");
-        for problem in names::qualified_name(given) {
-            errors.push(FieldError::invalid(&path, finalizer, problem));
+fn finalizers(object: &Value, resource: &Resource, errors: &mut Vec<FieldError>) {
+    let given = || {
+        object["metadata"]["finalizers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+    };
+    let path = "metadata.finalizers";
+    for finalizer in given() {
+        for problem in names::qualified_name(finalizer.as_str().unwrap_or_default()) {
+            errors.push(FieldError::invalid(path, finalizer, problem));
         }
-        let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&given);
-        if !standard && !given.contains('/') {
+    }
+    let has = |name: &str| given().any(|finalizer| finalizer == name);
+    if has("orphan") && has("foregroundDeletion") {
+        let problem = "finalizer orphan and foregroundDeletion cannot be both set";
+        let shown = go::format(&object["metadata"]["finalizers"]);
+        errors.push(FieldError::invalid(path, &shown.into(), problem));
+    }
+    if !resource.builtin {
+        return;
+    }
+    for (index, finalizer) in given().enumerate() {
+        if unqualified(finalizer) {
             let problem = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(&path, finalizer, problem));
+            errors.push(FieldError::invalid(
+                format!("{path}[{index}]"),
+                finalizer,
+                problem,
+            ));
         }
     }
 }
 
+fn unqualified(finalizer: &Value) -> bool {
+    let given = finalizer.as_str().unwrap_or_default();
+    !["orphan", "foregroundDeletion", "kubernetes"].contains(&given) && !given.contains('/')
+}
+
 fn owners(object: &Value, errors: &mut Vec<FieldError>) {
-    let mut controllers = 0;
+    let mut first_controller: Option<String> = None;
     for owner in object["metadata"]["ownerReferences"]
         .as_array()
         .into_iter()
@@ -215,15 +283,24 @@ fn owners(object: &Value, errors: &mut Vec<FieldError>) {
                 problem,
             ));
         }
-        controllers += usize::from(owner["controller"] == true);
-    }
-    if controllers > 1 {
-        let given = &object["metadata"]["ownerReferences"];
-        let problem = "Only one reference can have Controller set to true";
-        errors.push(FieldError::invalid(
-            "metadata.ownerReferences",
-            given,
-            problem,
-        ));
+        if owner["controller"] != true {
+            continue;
+        }
+        let text = |field: &str| owner[field].as_str().unwrap_or_default();
+        let this = format!("{}/{}", text("kind"), text("name"));
+        match &first_controller {
+            None => first_controller = Some(this),
+            Some(first) => {
+                let given = &object["metadata"]["ownerReferences"];
+                let problem = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {this}"
+                );
+                errors.push(FieldError::invalid(
+                    "metadata.ownerReferences",
+                    given,
+                    problem,
+                ));
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::decode::value_name;
 use crate::status::{Reason, Status};
 
 /// More operations than this in one patch are refused.
@@ -25,9 +26,10 @@ struct Operation {
 /// Applies every operation in turn, or none.
 pub fn json_patch(document: &Value, patch: &Value) -> Result<Value, Status> {
     let Some(list) = patch.as_array() else {
-        return Err(Status::bad_request(
-            "error decoding patch: the patch is not a list",
-        ));
+        return Err(Status::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+            value_name(patch)
+        )));
     };
     if list.len() > MAX_OPERATIONS {
         return Err(Status::too_large(format_args!(

@@ -15,7 +15,7 @@ type Object = Map<String, Value>;
 /// Merges a patch into a document by the merge keys of a built-in kind's schema.
 pub fn strategic_merge(document: &Value, patch: &Value, schema: &Schema) -> Result<Value, Status> {
     let (Value::Object(document), Value::Object(patch)) = (document, patch) else {
-        return Err(Status::bad_request("invalid JSON document"));
+        return Err(Status::bad_request(super::not_a_map(patch)));
     };
     let merged = merge_map(document.clone(), patch, Some(schema.root()))?;
     Ok(Value::Object(merged))

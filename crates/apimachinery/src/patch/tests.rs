@@ -187,14 +187,19 @@ fn merge_patches_follow_the_rfc() {
             json!({"a": {"bb": {"ccc": null}}}),
             json!({"a": {"bb": {}}}),
         ),
-        (json!({"a": 1}), json!(null), json!(null)),
     ];
     for (document, patch, expected) in cases {
-        assert_eq!(merge_patch(&document, &patch), expected, "{patch}");
+        let merged = merge_patch(&document, &patch).expect("a merge patch");
+        assert_eq!(merged, expected, "{patch}");
     }
     let order = merge_patch(
         &json!({"a": 1, "b": 2, "c": 3}),
         &json!({"b": null, "d": 4}),
     );
+    let order = order.expect("a merge patch");
     assert_eq!(order.to_string(), r#"{"a":1,"c":3,"d":4}"#);
+    for patch in [json!(null), json!([]), json!(5)] {
+        let refused = merge_patch(&json!({"a": 1}), &patch).expect_err("refused");
+        assert_eq!(refused.code, 400, "{patch}");
+    }
 }

@@ -69,10 +69,10 @@ fn inlined_sources_and_either_or_values() {
 fn what_is_not_protobuf_is_refused() {
     let cut = &envelope("v1", "Secret", &field(1, b"x"))[..20];
     for body in [&b""[..], b"{}", b"k8s\0\xff\xff", cut] {
-        assert_eq!(decode(body).expect_err("a refusal").code, 400);
+        decode(body).expect_err("a refusal");
     }
     let unknown = decode(&envelope("v1", "Gadget", b"")).expect_err("a refusal");
-    assert!(unknown.message.contains("v1 Gadget"), "{}", unknown.message);
+    assert!(unknown.contains("v1 Gadget"), "{unknown}");
 }
 
 #[test]

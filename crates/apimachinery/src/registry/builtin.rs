@@ -1,11 +1,11 @@
 //! The built-in kinds: what `tests/env/dump-openapi` took from a real server, and `kinds.json`,
 //! which says what no document of that server does.
 
-use std::collections::BTreeMap;
-use std::sync::{LazyLock, OnceLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::resource::{
     Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, When, WriteRules,
@@ -64,6 +64,11 @@ struct Kind {
     copies: BTreeMap<String, String>,
     #[serde(default)]
     write_only: BTreeMap<String, String>,
+    #[serde(default)]
+    kept_status: Vec<String>,
+    #[serde(default)]
+    fills: Vec<(String, String)>,
+    deprecation: Option<String>,
     storage: Option<String>,
     #[serde(default)]
     conversion: ConversionText,
@@ -147,6 +152,36 @@ pub fn schemas() -> &'static Map<String, Value> {
     &PARSED
 }
 
+/// The component that describes a built-in kind, served or not.
+pub fn kind_component(group: &str, version: &str, kind: &str) -> Option<&'static str> {
+    type Kinds = HashMap<(String, String, String), &'static str>;
+    static KNOWN: LazyLock<Kinds> = LazyLock::new(|| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let entries = schemas().iter().flat_map(|(component, schema)| {
+            let claims = schema["x-kubernetes-group-version-kind"].as_array();
+            claims.into_iter().flatten().map(move |of| {
+                let key = (text(&of["group"]), text(&of["version"]), text(&of["kind"]));
+                (key, component.as_str())
+            })
+        });
+        entries.collect()
+    });
+    KNOWN
+        .get(&(group.to_owned(), version.to_owned(), kind.to_owned()))
+        .copied()
+}
+
+/// The schema of a component; compiled at the first call.
+pub fn component_schema(name: &'static str) -> Schema {
+    static COMPILED: LazyLock<Mutex<HashMap<&'static str, Schema>>> = LazyLock::new(Mutex::default);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    // Components are the committed ones, and a test compiles them.
+    let schema = compiled
+        .entry(name)
+        .or_insert_with(|| compile(name).unwrap_or_else(|_| Schema::untyped()));
+    schema.clone()
+}
+
 pub(super) fn compile(name: &str) -> Result<Schema, Vec<FieldError>> {
     let Some(schema) = schemas().get(name) else {
         return Ok(Schema::untyped());
@@ -158,10 +193,18 @@ pub(super) fn compile(name: &str) -> Result<Schema, Vec<FieldError>> {
     })
 }
 
+static DISCOVERED: LazyLock<Vec<Discovered>> =
+    LazyLock::new(|| serde_json::from_str(DISCOVERY).expect("the committed discovery is JSON"));
+
+/// The place of a group among the others: the real server's for built-in ones, then all others.
+pub(super) fn rank(group: &str) -> usize {
+    let place = DISCOVERED.iter().position(|found| found.group == group);
+    place.unwrap_or(usize::MAX)
+}
+
 pub(super) fn resources() -> Vec<Resource> {
     let kinds: Vec<Kind> = serde_json::from_str(KINDS).expect("the committed kinds are JSON");
-    let discovered: Vec<Discovered> =
-        serde_json::from_str(DISCOVERY).expect("the committed discovery is JSON");
+    let discovered = &*DISCOVERED;
     let columns: Vec<Columns> =
         serde_json::from_str(COLUMNS).expect("the committed columns are JSON");
     kinds
@@ -269,28 +312,78 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
             immutable: kind.immutable.clone(),
             copies: kind.copies.clone(),
             write_only: kind.write_only.clone(),
+            kept_status: kind.kept_status.clone(),
+            fills: kind.fills.clone(),
         },
-        deprecation: None,
+        deprecation: kind.deprecation.clone(),
+        since: 0,
         source: SchemaSource::Builtin(component(kind, &found.response_kind.kind)),
         schema: OnceLock::new(),
     }
 }
 
+/// The Table's columns of a Scale. Those of custom resources name their types, as their own do.
+pub fn scale_columns(builtin: bool) -> Vec<Column> {
+    let text = |component: &str, field: &str| {
+        schemas()[component]["properties"][field]["description"].clone()
+    };
+    let meta = |field: &str| text("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", field);
+    let number = |part: &str, plain: &str| match builtin {
+        true => text(
+            &format!("io.k8s.api.autoscaling.v1.Scale{part}"),
+            "replicas",
+        ),
+        false => plain.into(),
+    };
+    let (name_format, age_type) = if builtin {
+        ("", "string")
+    } else {
+        ("name", "date")
+    };
+    let (desired, actual) = ("Number of desired replicas", "Number of actual replicas");
+    [
+        (
+            "Name",
+            "string",
+            name_format,
+            meta("name"),
+            ".metadata.name",
+        ),
+        (
+            "Desired",
+            "integer",
+            "",
+            number("Spec", desired),
+            "count(.spec.replicas)",
+        ),
+        (
+            "Available",
+            "integer",
+            "",
+            number("Status", actual),
+            "count(.status.replicas)",
+        ),
+        (
+            "Age",
+            age_type,
+            "",
+            meta("creationTimestamp"),
+            "age(.metadata.creationTimestamp)",
+        ),
+    ]
+    .into_iter()
+    .map(|(name, kind, format, description, cell)| Column {
+        definition: json!({
+            "name": name, "type": kind, "format": format, "description": description, "priority": 0,
+        }),
+        cell: Cell::parse(cell),
+    })
+    .collect()
+}
+
 /// The component that describes a kind, by the group, version and kind it claims.
 fn component(kind: &Kind, name: &str) -> String {
-    schemas()
-        .iter()
-        .find(|(_, schema)| {
-            schema["x-kubernetes-group-version-kind"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|gvk| {
-                    gvk["group"] == *kind.group
-                        && gvk["version"] == *kind.version
-                        && gvk["kind"] == name
-                })
-        })
-        .map(|(component, _)| component.clone())
+    kind_component(&kind.group, &kind.version, name)
         .unwrap_or_default()
+        .to_owned()
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::resource::{
     Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules,
 };
+use super::version_rank;
 use crate::table::Cell;
 
 /// Why a definition can't be served.
@@ -95,14 +96,32 @@ pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, CustomError
             },
             deprecation: (version["deprecated"] == true).then(|| {
                 version["deprecationWarning"].as_str().map_or_else(
-                    || format!("{group}/{} {kind} is deprecated", name(version)),
+                    || deprecation(&group, &name(version), &kind, definition),
                     str::to_owned,
                 )
             }),
+            since: 0,
             source: SchemaSource::Custom(version["schema"]["openAPIV3Schema"].clone()),
             schema: OnceLock::new(),
         })
         .collect())
+}
+
+/// The warning about a version that is deprecated, with what to use instead.
+fn deprecation(group: &str, version: &str, kind: &str, definition: &Value) -> String {
+    let better = definition["spec"]["versions"].as_array();
+    let better = better
+        .into_iter()
+        .flatten()
+        .filter(|other| other["served"] == true && other["deprecated"] != true)
+        .filter_map(|other| other["name"].as_str())
+        .filter(|other| version_rank(other) > version_rank(version))
+        .max_by_key(|other| version_rank(other));
+    let instead = better.map(|better| format!("; use {group}/{better} {kind}"));
+    format!(
+        "{group}/{version} {kind} is deprecated{}",
+        instead.unwrap_or_default()
+    )
 }
 
 fn subresources(group: &str, kind: &str, version: &Value) -> Vec<Value> {

@@ -136,6 +136,10 @@ pub struct WriteRules {
     pub immutable: Vec<String>,
     /// Values of absent fields that repeat a field beside them.
     pub copies: BTreeMap<String, String>,
+    /// Maps that get the entries that they lack from a map beside them, in this order.
+    pub fills: Vec<(String, String)>,
+    /// Fields of the status that an update of the status keeps when it leaves them out.
+    pub kept_status: Vec<String>,
     /// Fields that are only written: their (text) entries go into another field, as base64.
     pub write_only: BTreeMap<String, String>,
 }
@@ -148,12 +152,14 @@ pub struct When {
     pub at: String,
     /// The values that its fields must have; null: absent.
     pub is: serde_json::Map<String, Value>,
+    /// When given: the only fields that it may have.
+    pub only: Option<Vec<String>>,
     /// What its absent fields become; also within objects that are there.
     pub fields: serde_json::Map<String, Value>,
 }
 
 /// Where a schema comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SchemaSource {
     /// A component of the built-in schemas.
     Builtin(String),
@@ -210,6 +216,9 @@ pub struct Resource {
     pub rules: WriteRules,
     /// A warning that every request gets.
     pub deprecation: Option<String>,
+    /// Objects stored before this revision were written under another schema: they are pruned and
+    /// defaulted when they are read.
+    pub since: u64,
     /// The schema's text.
     pub source: SchemaSource,
     pub(super) schema: OnceLock<Schema>,

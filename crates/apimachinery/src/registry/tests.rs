@@ -92,7 +92,7 @@ fn definitions_come_and_go() {
     assert!(!old.stores_itself());
     assert_eq!(
         old.deprecation.as_deref(),
-        Some("example.io/v1alpha1 Example is deprecated")
+        Some("example.io/v1alpha1 Example is deprecated; use example.io/v1 Example")
     );
     assert!(
         registry.get("example.io", "v2", "examples").is_none(),

@@ -76,21 +76,26 @@ pub(super) fn wants_aggregated(header: Option<&str>) -> bool {
 }
 
 /// The first acceptable form. Protobuf isn't written, so it is passed over.
-pub(super) fn output(header: Option<&str>, include: Option<&str>) -> Result<Output, Status> {
-    let include = match include {
-        None | Some("" | "Metadata") => IncludeObject::Metadata,
-        Some("None") => IncludeObject::None,
-        Some("Object") => IncludeObject::Object,
-        Some(other) => {
-            return Err(Status::bad_request(format!(
-                "unrecognized includeObject value: {other:?}"
-            )));
-        }
+/// `watchable`: what is asked for could be watched.
+pub(super) fn output(
+    header: Option<&str>,
+    include: Option<&str>,
+    watchable: bool,
+) -> Result<Output, Status> {
+    let included = || match include {
+        None | Some("" | "Metadata") => Ok(IncludeObject::Metadata),
+        Some("None") => Ok(IncludeObject::None),
+        Some("Object") => Ok(IncludeObject::Object),
+        Some(other) => Err(Status::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"
+        ))),
     };
     let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
         return Ok(Output::Json);
     };
+    let mut known = false;
     for range in ranges(header) {
+        known |= ANSWERS.contains(&range.media);
         if !matches!(range.media, "application/json" | "*/*") {
             continue;
         }
@@ -100,7 +105,7 @@ pub(super) fn output(header: Option<&str>, include: Option<&str>) -> Result<Outp
         match (range.get("as"), range.get("g"), version) {
             (None, ..) => return Ok(Output::Json),
             (Some("Table"), Some("meta.k8s.io"), Some(version)) => {
-                return Ok(Output::Table(version.to_owned(), include));
+                return Ok(Output::Table(version.to_owned(), included()?));
             }
             (
                 Some("PartialObjectMetadata" | "PartialObjectMetadataList"),
@@ -112,7 +117,11 @@ pub(super) fn output(header: Option<&str>, include: Option<&str>) -> Result<Outp
             _ => {}
         }
     }
-    Err(Status::not_acceptable(&ANSWERS))
+    // Types that nobody knows are refused before what is wanted of the known ones is looked at.
+    Err(match known {
+        true => Status::not_acceptable(&ANSWERS),
+        false => Status::no_such_representation(&ANSWERS, watchable),
+    })
 }
 
 fn media_type(header: Option<&str>) -> &str {

@@ -129,7 +129,7 @@ impl ListOptions {
                     500,
                     None,
                     format!(
-                        "invalid resource version {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                        "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
                     ),
                 ));
             }

@@ -142,6 +142,7 @@ impl Compiler<'_> {
                 // What is referenced starts a new chain; the table above ends circles.
                 self.fill(id, &schema, path, depth + 1);
                 self.arena[id].quantity = reference.ends_with(".resource.Quantity");
+                self.arena[id].go_name = go_name(reference);
             }
             None => self
                 .errors
@@ -238,6 +239,12 @@ impl Compiler<'_> {
         self.arena[id].properties = Arc::new(properties);
         self.arena[id].order = order.into();
     }
+}
+
+/// The last two parts of a component's name, which are package and type.
+fn go_name(reference: &str) -> Option<Arc<str>> {
+    let start = reference.rmatch_indices('.').nth(1)?.0 + 1;
+    reference.get(start..).map(Arc::from)
 }
 
 /// `{"$ref": …}`, or the form built-ins use to add to one: `{"allOf": [{"$ref": …}], …}`.

@@ -19,6 +19,11 @@ pub(super) fn default(at: At<'_>, value: &mut Value) {
                             *child = default.clone();
                             true
                         }
+                        // Go reads a null entry of a map as the entry's zero value.
+                        _ if is_entry(at, name, field) => {
+                            *child = zero(field);
+                            true
+                        }
                         _ => false,
                     }
                 }
@@ -64,6 +69,22 @@ fn is_unset(at: At<'_>, name: &str, field: At<'_>, child: &Value) -> bool {
         _ => false,
     };
     empty && field.node.builtin && !at.node.required.iter().any(|required| required == name)
+}
+
+/// Whether a name is the key of a built-in map rather than a field.
+fn is_entry(at: At<'_>, name: &str, field: At<'_>) -> bool {
+    field.node.builtin
+        && !at.node.properties.contains_key(name)
+        && !matches!(field.node.kind, super::Type::Object | super::Type::Any)
+}
+
+fn zero(at: At<'_>) -> Value {
+    match at.node.kind {
+        super::Type::String => "".into(),
+        super::Type::Integer | super::Type::Number => 0.into(),
+        super::Type::Boolean => false.into(),
+        super::Type::Array | super::Type::Object | super::Type::Any => Value::Null,
+    }
 }
 
 /// Free-form values keep their nulls.

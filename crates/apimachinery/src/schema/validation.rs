@@ -14,12 +14,23 @@ use scalars::{check_number, check_range, check_text};
 use super::{At, ListType, Schema, Type, cel};
 use crate::status::{FieldError, FieldErrorKind};
 
-pub(super) fn validate(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+pub(super) fn structure(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     check(schema.root(), new, old, "", &mut errors);
     if schema.custom {
         check_list_keys(schema.root(), new, old, "", &mut errors);
     }
+    errors
+}
+
+/// What the rules say, which are looked at only where nothing before was too wrong for them.
+pub(super) fn rules(
+    schema: &Schema,
+    new: &Value,
+    old: Option<&Value>,
+    before: &[FieldError],
+) -> Vec<FieldError> {
+    let mut errors = Vec::new();
     if schema.root().node.rules_within {
         let blocking = |error: &FieldError| {
             matches!(
@@ -31,7 +42,7 @@ pub(super) fn validate(schema: &Schema, new: &Value, old: Option<&Value>) -> Vec
                     | FieldErrorKind::NotSupported
             )
         };
-        if errors.iter().any(blocking) {
+        if before.iter().any(blocking) {
             let detail = "some validation rules were not checked because the object was invalid; \
                           correct the existing errors to complete validation";
             errors.push(FieldError::invalid("", &Value::Null, detail));
@@ -61,11 +72,21 @@ pub(super) fn correlate<'a>(at: At<'_>, item: &Value, old: Option<&'a Value>) ->
 }
 
 fn check(at: At<'_>, value: &Value, old: Option<&Value>, path: &str, errors: &mut Vec<FieldError>) {
-    if old == Some(value) || (value.is_null() && at.node.nullable) {
+    // A pointer or a list of Go's may be null.
+    if old == Some(value) || (value.is_null() && (at.node.nullable || at.is_builtin())) {
         return;
     }
     if let Some(expected) = wrong_type(at, value) {
-        let actual = type_of(value);
+        let (expected, actual) = match (at.node.bounds.format.as_deref(), value) {
+            // Where a format is wanted, the real server compares formats.
+            (Some(format), Value::Number(number)) if !at.node.int_or_string => {
+                (format, if number.is_f64() { "float64" } else { "int64" })
+            }
+            (Some(format), Value::Bool(_) | Value::Object(_)) if !at.node.int_or_string => {
+                (format, "")
+            }
+            _ => (expected, type_of(value)),
+        };
         let detail = format!("{path} in body must be of type {expected}: \"{actual}\"");
         errors.push(FieldError::type_invalid(path, &Value::from(actual), detail));
         check_combinations(at, value, path, errors);

@@ -1,5 +1,7 @@
 //! Label selectors: `app=web,tier in (a, b),!old`, and `{matchLabels, matchExpressions}`.
 
+mod parse;
+
 use serde_json::Value;
 
 use super::SelectorError;
@@ -64,17 +66,7 @@ impl LabelSelector {
 
     /// Reads the query-string form, e.g. `app=web,tier in (a, b),!old`.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut requirements = Vec::new();
-        for term in split_terms(text) {
-            let term = term.trim();
-            if term.is_empty() {
-                if text.trim().is_empty() {
-                    continue;
-                }
-                return Err(unparsable("found ',', expected: identifier after ','"));
-            }
-            requirements.push(parse_label_term(term)?);
-        }
+        let requirements = parse::requirements(text)?;
         Ok(Self { requirements })
     }
 
@@ -124,100 +116,6 @@ impl LabelSelector {
     pub fn matches_object(&self, object: &Value) -> bool {
         self.is_everything() || self.matches(object.pointer("/metadata/labels"))
     }
-}
-
-fn unparsable(why: &str) -> SelectorError {
-    SelectorError(format!("unable to parse requirement: {why}"))
-}
-
-/// Splits at commas that stand outside parentheses.
-fn split_terms(text: &str) -> Vec<&str> {
-    let (mut terms, mut start, mut depth) = (Vec::new(), 0, 0_usize);
-    for (index, byte) in text.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            b',' if depth == 0 => {
-                terms.push(&text[start..index]);
-                start = index + 1;
-            }
-            _ => {}
-        }
-    }
-    terms.push(&text[start..]);
-    terms
-}
-
-fn parse_label_term(term: &str) -> Result<LabelRequirement, SelectorError> {
-    let requirement = |key: &str, operator| {
-        check_key(key)?;
-        Ok(LabelRequirement {
-            key: key.to_owned(),
-            operator,
-        })
-    };
-    if let Some(key) = term.strip_prefix('!') {
-        return requirement(key.trim(), LabelOperator::DoesNotExist);
-    }
-    let key_end = term
-        .find(|c: char| c.is_whitespace() || matches!(c, '=' | '!' | '<' | '>' | '('))
-        .unwrap_or(term.len());
-    let (key, rest) = (&term[..key_end], term[key_end..].trim());
-    if rest.is_empty() {
-        return requirement(key, LabelOperator::Exists);
-    }
-    for (sign, equals) in [("==", true), ("!=", false), ("=", true)] {
-        if let Some(value) = rest.strip_prefix(sign) {
-            let value = value.trim();
-            check_value(value)?;
-            let values = vec![value.to_owned()];
-            let operator = if equals {
-                LabelOperator::In(values)
-            } else {
-                LabelOperator::NotIn(values)
-            };
-            return requirement(key, operator);
-        }
-    }
-    if let Some(bound) = rest.strip_prefix('>') {
-        return requirement(key, LabelOperator::GreaterThan(parse_bound(bound)?));
-    }
-    if let Some(bound) = rest.strip_prefix('<') {
-        return requirement(key, LabelOperator::LessThan(parse_bound(bound)?));
-    }
-    for (word, positive) in [("notin", false), ("in", true)] {
-        let Some(list) = rest.strip_prefix(word) else {
-            continue;
-        };
-        let list = list.trim();
-        let inner = list
-            .strip_prefix('(')
-            .and_then(|list| list.strip_suffix(')'))
-            .ok_or_else(|| unparsable(&format!("found {list:?}, expected: '('")))?;
-        let mut values = Vec::new();
-        for value in inner.split(',') {
-            check_value(value.trim())?;
-            values.push(value.trim().to_owned());
-        }
-        let operator = if positive {
-            LabelOperator::In(values)
-        } else {
-            LabelOperator::NotIn(values)
-        };
-        return requirement(key, operator);
-    }
-    Err(unparsable(&format!(
-        "found {rest:?}, expected: in, notin, =, ==, !=, gt, lt, or end of string"
-    )))
-}
-
-fn parse_bound(text: &str) -> Result<i64, SelectorError> {
-    text.trim().parse().map_err(|_| {
-        SelectorError(format!(
-            "values: Invalid value: {:?}: for 'Gt', 'Lt' operators, the value must be an integer",
-            text.trim()
-        ))
-    })
 }
 
 fn parse_expression(expression: &Value) -> Result<LabelRequirement, SelectorError> {

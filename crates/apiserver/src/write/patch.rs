@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use waft_apimachinery::decode::{self, Body, Reader, Target, Unfit};
 use waft_apimachinery::managed::{self, Operation};
 use waft_apimachinery::meta;
 use waft_apimachinery::patch;
@@ -11,7 +12,6 @@ use waft_apimachinery::request::{FieldValidation, Part, PatchKind, WriteOptions}
 use waft_apimachinery::status::{FieldError, Status};
 
 use super::{ATTEMPTS, Change, Outcome, manager};
-use crate::body;
 use crate::open::ApiServer;
 use crate::read::served;
 use crate::scale;
@@ -41,16 +41,12 @@ impl ApiServer {
             part,
             options,
         };
-        let body = match kind {
-            PatchKind::Apply => body::yaml(bytes)?,
-            _ => serde_json::from_slice(bytes)
-                .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?,
-        };
+        let body = read_patch(kind, bytes)?;
         for _ in 0..ATTEMPTS {
             let stored = match self.find(resource, namespace, name) {
                 Ok(stored) => stored,
                 Err(_) if kind == PatchKind::Apply && part == Part::Whole => {
-                    return match self.apply_new(&change, &body, text).await {
+                    return match self.apply_new(&change, &body.value, text).await {
                         // Someone else was first: then it is an apply over theirs.
                         Err(status)
                             if status.code == 409
@@ -70,16 +66,10 @@ impl ApiServer {
                 return Err(Status::modified(&resource.group, &resource.plural, name));
             }
             check_identity(&old, &new, resource)?;
-            let outcome = self
+            match self
                 .replace(&change, &stored, old, new, operation, text)
-                .await;
-            match outcome.map_err(|status| match status.code {
-                // What a typed server could not read is the patch's fault.
-                400 if resource.builtin && operation == Operation::Update => {
-                    undecodable(&body, status.message)
-                }
-                _ => status,
-            })? {
+                .await?
+            {
                 Outcome::Done(value) if part == Part::Scale => {
                     return Ok((scale::read(&value, resource)?, false));
                 }
@@ -123,21 +113,43 @@ impl ApiServer {
     }
 }
 
+/// Reads a patch. What JSON it must be is for the one who applies it.
+fn read_patch(kind: PatchKind, bytes: &[u8]) -> Result<Body, Status> {
+    match kind {
+        PatchKind::Apply => decode::yaml(bytes).map(Body::plain),
+        // The real server says no more here.
+        PatchKind::Strategic => decode::json(bytes).map_err(Status::bad_request),
+        PatchKind::Json | PatchKind::Merge => {
+            let mut body = decode::json(bytes)
+                .map_err(|why| Status::bad_request(format!("error decoding patch: {why}")))?;
+            if kind == PatchKind::Json {
+                for field in &mut body.duplicates {
+                    field.insert_str(0, "json patch ");
+                }
+            }
+            Ok(body)
+        }
+    }
+}
+
 /// The state that a patch makes of an object.
 fn next(
     change: &Change<'_>,
     kind: PatchKind,
     old: &Value,
-    body: &Value,
+    body: &Body,
     text: &mut Text,
 ) -> Result<(Value, Operation), Status> {
-    let resource = change.resource;
+    let (resource, patch) = (change.resource, &body.value);
     if change.part == Part::Scale {
-        let before = scale::read(old, resource)?;
-        let wanted = match kind {
-            PatchKind::Json => patch::json_patch(&before, body)?,
-            _ => patch::merge_patch(&before, body),
+        let before = scale::read_owned(old, resource)?;
+        let mut wanted = match kind {
+            PatchKind::Json => patch::json_patch(&before, patch)?,
+            _ => patch::merge_patch(&before, patch)?,
         };
+        if let Some(target) = Target::of_part(resource, change.part.as_str()) {
+            fits(&target, kind, &mut wanted, patch)?;
+        }
         let mut new = old.clone();
         scale::write(&mut new, &wanted, resource)?;
         new["metadata"]["resourceVersion"] = wanted["metadata"]["resourceVersion"].clone();
@@ -145,7 +157,7 @@ fn next(
     }
     let mut new = match kind {
         PatchKind::Apply => {
-            let mut applied = applied(change, body)?;
+            let mut applied = applied(change, patch)?;
             let version = meta::metadata_mut(&mut applied).shift_remove("resourceVersion");
             let manager = manager(change, Operation::Apply, text);
             let force = change.options.force == Some(true);
@@ -155,52 +167,77 @@ fn next(
             }
             return Ok((new, Operation::Apply));
         }
-        PatchKind::Json => patch::json_patch(old, body)?,
-        PatchKind::Merge if !body.is_object() => {
-            return Err(Status::bad_request("a merge patch must be an object"));
-        }
-        PatchKind::Merge => patch::merge_patch(old, body),
-        PatchKind::Strategic => patch::strategic_merge(old, body, resource.schema())?,
+        PatchKind::Json => patch::json_patch(old, patch)?,
+        PatchKind::Merge => patch::merge_patch(old, patch)?,
+        PatchKind::Strategic => patch::strategic_merge(old, patch, resource.schema())?,
     };
-    meta::check_type(&mut new, resource)?;
+    fits(&Target::of(resource), kind, &mut new, patch)?;
     meta::write_only_fields(&mut new, resource);
-    report_unknown(change, &mut new, body, text)?;
+    report_doubtful(change, kind, &mut new, body, text)?;
     Ok((new, Operation::Update))
 }
 
-fn report_unknown(
+/// Finds out whether what a patch made is still an object of its kind.
+fn fits(
+    target: &Target<'_>,
+    kind: PatchKind,
+    patched: &mut Value,
+    patch: &Value,
+) -> Result<(), Status> {
+    if kind == PatchKind::Strategic
+        && let Some(why) = decode::type_error(&target.schema, target.kind, patched, Reader::Map)
+    {
+        return Err(undecodable(decode::shown(patch), why));
+    }
+    let text = patched.to_string();
+    match target.check(patched, text.as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(Unfit::Refused(status)) => Err(status),
+        Err(Unfit::Version { given, own }) if !target.builtin => {
+            let group = given.rsplit_once('/').map_or("", |(group, _)| group);
+            let name = meta::text(patched, "name");
+            let given = Value::from(given.as_str());
+            let error = FieldError::invalid("apiVersion", &given, format!("must be {own}"));
+            Err(Status::invalid(group, target.kind, name, vec![error]))
+        }
+        Err(unfit @ Unfit::Version { .. }) => Err(unfit.into_status(target.kind, b"")),
+        Err(Unfit::Unrecognized(why) | Unfit::Kind { why, .. }) => Err(undecodable(text, why)),
+    }
+}
+
+/// Drops fields that the schema doesn't know, and says so as the client wished.
+fn report_doubtful(
     change: &Change<'_>,
+    kind: PatchKind,
     new: &mut Value,
-    body: &Value,
+    body: &Body,
     text: &mut Text,
 ) -> Result<(), Status> {
-    let unknown = change.resource.schema().prune(new);
+    let patched = new.clone();
+    let mut doubtful = body.duplicates.clone();
+    doubtful.extend(change.resource.schema().prune(new));
     match change.options.field_validation {
-        _ if unknown.is_empty() => Ok(()),
+        _ if doubtful.is_empty() => Ok(()),
         FieldValidation::Ignore => Ok(()),
         FieldValidation::Warn => {
-            text.warnings.extend(unknown);
+            text.warnings.extend(doubtful);
             Ok(())
         }
         FieldValidation::Strict => {
-            let detail = format!("strict decoding error: {}", unknown.join(", "));
-            Err(undecodable(body, detail))
+            let why = format!("strict decoding error: {}", doubtful.join(", "));
+            let shown = match kind {
+                PatchKind::Strategic => decode::shown(&body.value),
+                _ => patched.to_string(),
+            };
+            Err(undecodable(shown, why))
         }
     }
 }
 
 /// What a patch makes of an object can't be read as one.
-fn undecodable(body: &Value, detail: String) -> Status {
-    Status::invalid(
-        "",
-        "",
-        "",
-        vec![FieldError::invalid(
-            "patch",
-            &Value::from(body.to_string()),
-            detail,
-        )],
-    )
+fn undecodable(made: String, why: String) -> Status {
+    let error = FieldError::invalid("patch", &Value::from(made), why);
+    Status::invalid("", "", "", vec![error])
 }
 
 /// The configuration of an apply, less what this part may not set.
@@ -212,14 +249,17 @@ fn applied(change: &Change<'_>, body: &Value) -> Result<Value, Status> {
         ));
     };
     let mut object = Value::Object(fields.clone());
-    for field in ["apiVersion", "kind"] {
-        if object[field].as_str().is_none_or(str::is_empty) {
-            return Err(Status::bad_request(format!(
-                "{field} must be set in an apply configuration"
-            )));
-        }
+    let own = resource.api_version();
+    let said = |field: &str| object[field].as_str().unwrap_or_default();
+    if (said("apiVersion"), said("kind")) != (own.as_str(), resource.kind.as_str()) {
+        let (group, version) = said("apiVersion")
+            .rsplit_once('/')
+            .unwrap_or(("", said("apiVersion")));
+        return Err(Status::bad_request(format!(
+            "invalid object type: {group}/{version}, Kind={}",
+            said("kind")
+        )));
     }
-    meta::check_type(&mut object, resource)?;
     meta::write_only_fields(&mut object, resource);
     let given = meta::text(&object, "name");
     if given.is_empty() {
@@ -244,18 +284,9 @@ fn applied(change: &Change<'_>, body: &Value) -> Result<Value, Status> {
 
 /// A patch may not make another object of this one.
 fn check_identity(old: &Value, new: &Value, resource: &Resource) -> Result<(), Status> {
-    let (name, given) = (meta::text(old, "name"), meta::text(new, "name"));
-    if !given.is_empty() && given != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({name})"
-        )));
-    }
-    let given = meta::text(new, "namespace");
-    if !given.is_empty() && given != meta::text(old, "namespace") {
-        return Err(Status::bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request",
-        ));
-    }
+    let name = meta::text(old, "name");
+    let namespace = meta::text(old, "namespace");
+    meta::check_place(new, resource, Some(namespace), name)?;
     let uid = meta::text(new, "uid");
     if uid.is_empty() || uid == meta::text(old, "uid") {
         return Ok(());
@@ -265,6 +296,6 @@ fn check_identity(old: &Value, new: &Value, resource: &Resource) -> Result<(), S
         &resource.group,
         &resource.kind,
         meta::text(old, "name"),
-        vec![error],
+        vec![error.clone(), error],
     ))
 }

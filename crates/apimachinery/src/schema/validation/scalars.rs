@@ -36,6 +36,7 @@ pub(super) fn check_text(at: At<'_>, text: &str, path: &str, errors: &mut Vec<Fi
 pub(super) fn check_number(at: At<'_>, number: &Number, path: &str, errors: &mut Vec<FieldError>) {
     let bounds = &at.node.bounds;
     let value = Value::Number(number.clone());
+    check_range(at, number, path, errors);
     let Some(float) = number.as_f64() else { return };
     let mut invalid = |detail: String| {
         errors.push(FieldError::invalid(
@@ -63,7 +64,6 @@ pub(super) fn check_number(at: At<'_>, number: &Number, path: &str, errors: &mut
             invalid(format!("should be greater than or equal to {min}"));
         }
     }
-    check_range(at, number, path, errors);
 }
 
 /// Binary fractions make `0.3 / 0.1` not quite three.

@@ -264,6 +264,22 @@ fn write_guests(text: &mut Text, stats: &[(String, GuestStats)]) {
         }
     }
     text.metric(
+        "waft_guest_growth_refused_total",
+        Kind::Counter,
+        "Growths of memories, tables and volumes that were refused, by limit.",
+    );
+    for (labels, stats) in stats {
+        for (limit, count) in [
+            ("memoryLimitMb", stats.memory_refused),
+            ("sizeLimit", stats.volume_refused),
+            ("tableElements", stats.table_refused),
+        ] {
+            if count > 0 {
+                text.value(&format!("{labels},limit=\"{limit}\""), count);
+            }
+        }
+    }
+    text.metric(
         "waft_egress_denied_total",
         Kind::Counter,
         "Requests, look-ups and connections denied, by reason.",

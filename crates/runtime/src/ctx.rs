@@ -78,8 +78,8 @@ impl Ctx {
             current: 0,
             http,
             table,
+            quotas: Quotas::new(counters.clone()),
             limiter: Limiter::new(limits, counters),
-            quotas: Quotas::default(),
         }
     }
 

@@ -69,6 +69,7 @@ impl ResourceLimiter for Limiter {
             .saturating_add(desired);
         if total > self.memory_limit {
             self.memory_refused = true;
+            Counters::add(&self.counters.memory_refused);
             return Ok(false);
         }
         // Past its own maximum the memory won't grow, so nothing is added.
@@ -86,7 +87,11 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> Result<bool> {
-        Ok(desired <= self.table_limit)
+        let fits = desired <= self.table_limit;
+        if !fits {
+            Counters::add(&self.counters.table_refused);
+        }
+        Ok(fits)
     }
 }
 
@@ -122,6 +127,7 @@ mod tests {
         assert!(!limiter.memory_refused());
         assert!(!limiter.memory_growing(30, 31, None).unwrap());
         assert!(limiter.memory_refused());
+        assert_eq!(counters.memory_refused.load(Relaxed), 1);
         limiter.begin_call();
         assert!(!limiter.memory_refused());
         drop(limiter);
@@ -140,5 +146,6 @@ mod tests {
         let mut limiter = limiter();
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.table_growing(10, 11, None).unwrap());
+        assert_eq!(limiter.counters.table_refused.load(Relaxed), 1);
     }
 }

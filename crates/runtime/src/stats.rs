@@ -23,6 +23,9 @@ pub(crate) struct Counters {
     pub(crate) cpu_nanos: AtomicU64,
     pub(crate) memory_bytes: AtomicU64,
     pub(crate) instances_reclaimed: AtomicU64,
+    pub(crate) memory_refused: AtomicU64,
+    pub(crate) table_refused: AtomicU64,
+    pub(crate) volume_refused: AtomicU64,
 }
 
 /// The counters of one guest at one moment. All but the gauges only grow.
@@ -64,6 +67,12 @@ pub struct GuestStats {
     pub throttled: u64,
     /// Idle instances that were ended to give back what they hold.
     pub instances_reclaimed: u64,
+    /// Growths of memory that `localResources.memoryLimitMb` refused.
+    pub memory_refused: u64,
+    /// Growths of tables that `limits.tableElements` refused.
+    pub table_refused: u64,
+    /// Writes that the `sizeLimit` of a volume refused.
+    pub volume_refused: u64,
     /// What it sent out.
     pub egress: EgressStats,
 }
@@ -120,6 +129,9 @@ impl Counters {
             log_lines_dropped: 0,
             throttled: 0,
             instances_reclaimed: read(&self.instances_reclaimed),
+            memory_refused: read(&self.memory_refused),
+            table_refused: read(&self.table_refused),
+            volume_refused: read(&self.volume_refused),
             egress: EgressStats::default(),
         }
     }

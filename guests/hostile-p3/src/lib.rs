@@ -9,9 +9,12 @@
 //! | `/error` | answers with an error code |
 //! | `/sleep?MS` | waits, then answers |
 //! | `/linger` | answers, and goes on for ever after its response |
+//! | `/pass?N` | passes N bytes to the host in one call |
+//! | `/handles?N` | holds N resources at a time |
+//! | `/log?N` | writes N lines |
 
 use core::arch::wasm32::{memory_grow, unreachable};
-use std::hint::black_box;
+use std::{hint::black_box, mem};
 
 use wasip3::{
     clocks::monotonic_clock,
@@ -27,6 +30,7 @@ impl wasip3::exports::http::handler::Guest for Hostile {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let target = request.get_path_with_query().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let number: u64 = query.parse().unwrap_or(0);
         match path {
             "/trap" => unreachable(),
             "/after-headers" => return Ok(respond(true)),
@@ -37,10 +41,14 @@ impl wasip3::exports::http::handler::Guest for Hostile {
             }
             "/error" => return Err(ErrorCode::LoopDetected),
             "/sleep" => {
-                let milliseconds: u64 = query.parse().unwrap_or(0);
-                monotonic_clock::wait_for(milliseconds * 1_000_000).await;
+                monotonic_clock::wait_for(number * 1_000_000).await;
             }
             "/linger" => wit_bindgen::spawn_local(monotonic_clock::wait_for(u64::MAX / 2)),
+            "/pass" => {
+                let _ = Fields::new().append("x-large", &vec![b'x'; number as usize]);
+            }
+            "/handles" => (0..number).for_each(|_| mem::forget(Fields::new())),
+            "/log" => (0..number).for_each(|at| println!("line {at}")),
             _ => {}
         }
         Ok(respond(false))

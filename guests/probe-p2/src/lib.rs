@@ -8,6 +8,8 @@
 //! | `/pass?N` | to pass N bytes to the host in one call |
 //! | `/handles?N` | N resources at a time |
 //! | `/headers?N` | one header map with N fields |
+//! | `/log?N` | N lines of log |
+//! | `/sleep?MS` | so long a rest |
 
 use std::mem;
 
@@ -46,6 +48,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
             "/pass" => pass(number as usize),
             "/handles" => handles(number),
             "/headers" => headers(number),
+            "/log" => log(number),
+            "/sleep" => sleep(number),
             _ => "ok".into(),
         };
         http_answer::text(out, 200, &answer);
@@ -136,4 +140,14 @@ fn headers(count: u64) -> String {
         }
     }
     count.to_string()
+}
+
+fn log(lines: u64) -> String {
+    (0..lines).for_each(|at| println!("line {at}"));
+    lines.to_string()
+}
+
+fn sleep(milliseconds: u64) -> String {
+    subscribe_duration(milliseconds * 1_000_000).block();
+    milliseconds.to_string()
 }

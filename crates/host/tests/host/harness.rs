@@ -150,7 +150,19 @@ impl Rig {
         backends: &[&WorkloadId],
         timeout: Option<Duration>,
     ) {
-        let route = Route {
+        self.show(host, backends, [self.route_to(host, backends, timeout)]);
+    }
+
+    /// Routes host names to one replica each, in place of the routes before. The last one is asked
+    /// until it is known.
+    pub(crate) fn routes(&self, routes: [(&str, &WorkloadId, Option<Duration>); 2]) {
+        let [_, (host, id, _)] = routes;
+        let routes = routes.map(|(host, id, timeout)| self.route_to(host, &[id], timeout));
+        self.show(host, &[id], routes);
+    }
+
+    fn route_to(&self, host: &str, backends: &[&WorkloadId], timeout: Option<Duration>) -> Route {
+        Route {
             key: RouteKey {
                 host: HostPattern::parse(host).unwrap(),
                 path: PathMatch::prefix("/"),
@@ -164,8 +176,12 @@ impl Rig {
                     workload: (*id).clone(),
                 })
                 .collect(),
-        };
-        self.routes.send_replace(Arc::new(RouteTable::new([route])));
+        }
+    }
+
+    /// Gives the host a table, and waits until it follows it, which one of its names tells.
+    fn show(&self, host: &str, backends: &[&WorkloadId], routes: impl IntoIterator<Item = Route>) {
+        self.routes.send_replace(Arc::new(RouteTable::new(routes)));
         // The host follows the table in a task of its own; its answers tell when it has it.
         let expected = if backends.is_empty() {
             "NoReadyBackend"

@@ -7,6 +7,7 @@ mod harness;
 mod connections;
 mod fuzz;
 mod lifecycle;
+mod limits;
 mod logs;
 mod messages;
 mod smuggling;

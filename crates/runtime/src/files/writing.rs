@@ -20,29 +20,69 @@ use wasmtime_wasi::{
 };
 
 use super::{Mount, Quota};
-use crate::Ctx;
+use crate::{Ctx, stats::Counters};
 
 /// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 
 /// Which of an instance's descriptors lie below which quota, by their place in its table.
-#[derive(Default)]
-pub(crate) struct Quotas(HashMap<u32, Arc<Quota>>);
+pub(crate) struct Quotas {
+    bounds: HashMap<u32, Bound>,
+    counters: Arc<Counters>,
+}
+
+/// A quota as one guest meets it: what is refused is counted.
+#[derive(Clone)]
+struct Bound {
+    quota: Arc<Quota>,
+    counters: Arc<Counters>,
+}
 
 type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
 impl Quotas {
-    fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Arc<Quota>> {
-        self.0.get(&descriptor.rep()).cloned()
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+        Self {
+            bounds: HashMap::new(),
+            counters,
+        }
+    }
+
+    fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Bound> {
+        self.bounds.get(&descriptor.rep()).cloned()
     }
 
     /// Places are used again, so that what was there before is forgotten.
-    fn set(&mut self, descriptor: &Resource<Descriptor>, quota: Option<Arc<Quota>>) {
-        match quota {
-            Some(quota) => self.0.insert(descriptor.rep(), quota),
-            None => self.0.remove(&descriptor.rep()),
+    fn set(&mut self, descriptor: &Resource<Descriptor>, bound: Option<Bound>) {
+        match bound {
+            Some(bound) => self.bounds.insert(descriptor.rep(), bound),
+            None => self.bounds.remove(&descriptor.rep()),
         };
+    }
+
+    fn bound(&self, quota: Arc<Quota>) -> Bound {
+        Bound {
+            quota,
+            counters: self.counters.clone(),
+        }
+    }
+}
+
+impl Bound {
+    fn charge(&self, bytes: u64) -> bool {
+        self.counted(self.quota.charge(bytes))
+    }
+
+    fn charge_entry(&self) -> bool {
+        self.counted(self.quota.charge_entry())
+    }
+
+    fn counted(&self, fits: bool) -> bool {
+        if !fits {
+            Counters::add(&self.counters.volume_refused);
+        }
+        fits
     }
 }
 
@@ -55,7 +95,8 @@ pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize
             let found = preopens::Host::get_directories(&mut ctx.filesystem())?;
             for (descriptor, path) in &found {
                 let quota = quota_of(ctx.mounts(), path);
-                ctx.quotas().set(descriptor, quota);
+                let bound = quota.map(|quota| ctx.quotas().bound(quota));
+                ctx.quotas().set(descriptor, bound);
             }
             Ok((found,))
         },
@@ -156,35 +197,35 @@ async fn open_at(
     ),
 ) -> Fallible<Resource<Descriptor>> {
     let ctx = store.data_mut();
-    let quota = ctx.quotas().of(&fd);
+    let bound = ctx.quotas().of(&fd);
     if open_flags.contains(OpenFlags::CREATE)
-        && let Some(quota) = &quota
-        && !quota.charge_entry()
+        && let Some(bound) = &bound
+        && !bound.charge_entry()
     {
         return full();
     }
     let mut view = ctx.filesystem();
     let opened = view.open_at(fd, path_flags, path, open_flags, flags).await;
     if let Ok(descriptor) = &opened {
-        if let (Some(quota), Some(file)) = (&quota, file_of(ctx, descriptor)?) {
-            quota.opened(&file);
+        if let (Some(bound), Some(file)) = (&bound, file_of(ctx, descriptor)?) {
+            bound.quota.opened(&file);
         }
-        ctx.quotas().set(descriptor, quota);
+        ctx.quotas().set(descriptor, bound);
     }
     answer(opened)
 }
 
 /// Whether a file may have this size.
 fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Result<bool> {
-    let Some(quota) = ctx.quotas().of(fd) else {
+    let Some(bound) = ctx.quotas().of(fd) else {
         return Ok(true);
     };
     let file = file_of(ctx, fd)?;
-    Ok(file.is_none_or(|file| quota.charge(growth(&file, size))))
+    Ok(file.is_none_or(|file| bound.charge(growth(&file, size))))
 }
 
 fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> bool {
-    ctx.quotas().of(fd).is_none_or(|quota| quota.charge_entry())
+    ctx.quotas().of(fd).is_none_or(|bound| bound.charge_entry())
 }
 
 /// How much a file grows to have this size.
@@ -227,13 +268,13 @@ fn bounded(
         Ok(stream) => stream,
         Err(error) => return answer(Err(error)),
     };
-    let (Some(quota), Some(file)) = (ctx.quotas().of(fd), file_of(ctx, fd)?) else {
+    let (Some(bound), Some(file)) = (ctx.quotas().of(fd), file_of(ctx, fd)?) else {
         return Ok((Ok(stream),));
     };
     let inner = ctx.table().delete(stream)?;
     let bounded: DynOutputStream = Box::new(Bounded {
         inner,
-        quota,
+        bound,
         file,
         position,
     });
@@ -242,7 +283,7 @@ fn bounded(
 
 struct Bounded {
     inner: DynOutputStream,
-    quota: Arc<Quota>,
+    bound: Bound,
     file: Arc<File>,
     /// Where the next byte goes; `None`: at the end.
     position: Option<u64>,
@@ -258,7 +299,7 @@ impl Bounded {
                 growth(&self.file, *position)
             }
         };
-        if self.quota.charge(grows) {
+        if self.bound.charge(grows) {
             return Ok(());
         }
         let full = io::Error::from_raw_os_error(libc::ENOSPC);

@@ -1,23 +1,27 @@
 //! What one tenant leaves behind, another never sees.
 
-use waft_runtime::{EngineBuilder, EngineConfig, Guest};
+use waft_runtime::{CallError, EngineBuilder, EngineConfig, Guest, TrapReason};
 
 use crate::support::{get, spec};
 
+async fn tenants(size: u32) -> [Guest; 2] {
+    tenants_of("grow-p2", waft_guests::bytes("grow-p2"), size).await
+}
+
 /// Two tenants of one component, on an engine with room for one instance at a time: they take the
 /// same slots in turns.
-async fn tenants(size: u32) -> [Guest; 2] {
+async fn tenants_of(name: &str, wasm: Vec<u8>, size: u32) -> [Guest; 2] {
     let config = EngineConfig {
         max_instances: 1,
         ..EngineConfig::default()
     };
     let engine = EngineBuilder::new(config).build().unwrap();
-    let wasm = waft_guests::bytes("grow-p2");
-    let compiled = engine.load(wasm.into(), "grow-p2").await.unwrap();
+    let compiled = engine.load(wasm.into(), name).await.unwrap();
     let mut tenants = Vec::new();
     for _ in 0..2 {
         let (mut spec, _) = spec();
         spec.pool.size = size;
+        spec.limits.table_elements = 2500;
         tenants.push(engine.link(&compiled, spec).await.unwrap());
     }
     tenants.try_into().ok().unwrap()
@@ -62,4 +66,30 @@ async fn the_scan_finds_what_is_there() {
         .parse()
         .unwrap();
     assert!(found >= 1 << 15, "{found}");
+}
+
+#[tokio::test]
+async fn tables_and_globals_of_one_tenant_are_new_for_the_next() {
+    let wasm = wat::parse_str(include_str!("tables.wat")).unwrap();
+    for pool in [0, 1] {
+        let [fills, scans] = tenants_of("tables", wasm.clone(), pool).await;
+        for tenant in [&fills, &scans] {
+            let answer = get(tenant, "/").await;
+            assert_eq!(answer, Err(CallError::NoResponse), "pool of {pool}");
+            // It takes a thousand elements twice, and has room for one time.
+            assert_eq!(tenant.stats().table_refused, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pooled_instance_keeps_its_tables() {
+    // So the scan of the test above finds what is there.
+    let wasm = wat::parse_str(include_str!("tables.wat")).unwrap();
+    let [tenant, _] = tenants_of("tables", wasm, 1).await;
+    let found = CallError::Trap {
+        reason: TrapReason::Unreachable,
+    };
+    assert_eq!(get(&tenant, "/").await, Err(CallError::NoResponse));
+    assert_eq!(get(&tenant, "/").await, Err(found));
 }

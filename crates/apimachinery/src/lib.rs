@@ -2,11 +2,12 @@
 //!
 //! One half says what an object may be and become ([`schema`], [`patch`], [`managed`], [`crd`],
 //! [`selector`]), the other what a request means and how it is answered ([`registry`], [`request`],
-//! [`meta`], [`table`], [`discovery`]). Both are generic: kinds are data, and none of ours is known
+//! [`meta`], [`admission`], [`table`], [`discovery`]). Both are generic: kinds are data, and none of ours is known
 //! here. Storing, watching and serving are the business of `waft-apiserver`.
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod crd;
 pub mod decode;
 pub mod discovery;

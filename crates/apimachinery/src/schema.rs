@@ -3,7 +3,7 @@
 //! One form serves custom resources (a CRD version's `openAPIV3Schema`) and built-in kinds (their
 //! OpenAPI documents, with references). Which schema belongs to which request is for the caller.
 
-mod cel;
+pub(crate) mod cel;
 mod compile;
 mod defaulting;
 mod formats;

@@ -73,6 +73,8 @@ pub struct Status {
     pub code: u16,
     /// Absent where the real server gives none.
     pub reason: Option<Reason>,
+    /// A reason that a webhook gave, which may be any text; then there is no other.
+    pub given_reason: Option<Box<str>>,
     /// One sentence for people.
     pub message: String,
     /// What it was about; boxed, so that results that carry a status stay small.
@@ -170,9 +172,41 @@ impl Status {
         Self {
             code,
             reason,
+            given_reason: None,
             message: message.into(),
             details: None,
         }
+    }
+
+    /// What a webhook said, with its own code, reason and details.
+    pub(crate) fn of_webhook(
+        code: u16,
+        reason: Option<&str>,
+        message: String,
+        details: &Value,
+    ) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut status = Self::new(code, None, message);
+        status.given_reason = reason.map(Box::from);
+        if details.is_object() {
+            let causes = details["causes"].as_array().into_iter().flatten();
+            let causes = causes.map(|cause| Cause {
+                reason: text(&cause["reason"]),
+                message: text(&cause["message"]),
+                field: text(&cause["field"]),
+            });
+            status.details = Some(Box::new(Details {
+                name: details["name"].as_str().map(str::to_owned),
+                group: text(&details["group"]),
+                kind: text(&details["kind"]),
+                uid: details["uid"].as_str().map(str::to_owned),
+                causes: causes.collect(),
+                retry_after_seconds: details["retryAfterSeconds"]
+                    .as_u64()
+                    .and_then(|seconds| u32::try_from(seconds).ok()),
+            }));
+        }
+        status
     }
 
     fn about(mut self, details: Details) -> Self {
@@ -409,8 +443,9 @@ impl Status {
         status.insert("metadata".into(), json!({}));
         status.insert("status".into(), json!("Failure"));
         status.insert("message".into(), json!(self.message));
-        if let Some(reason) = self.reason {
-            status.insert("reason".into(), json!(reason.as_str()));
+        let reason = self.reason.map(Reason::as_str);
+        if let Some(reason) = self.given_reason.as_deref().or(reason) {
+            status.insert("reason".into(), json!(reason));
         }
         if let Some(details) = &self.details {
             status.insert("details".into(), details.to_json());

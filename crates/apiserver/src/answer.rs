@@ -61,12 +61,32 @@ pub(crate) fn status(status: &Status) -> Response<Body> {
     response
 }
 
+/// The length of all warnings, and what is left of one when that is reached, characters; as on the
+/// real server.
+const WARNINGS_LENGTH: usize = 4096;
+const WARNING_LENGTH: usize = 256;
+
 /// Adds `Warning` headers.
 pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
     let name = HeaderName::from_static("warning");
-    for warning in warnings.iter().take(64) {
+    let mut given: Vec<&String> = Vec::new();
+    let mut length = 0;
+    for warning in warnings {
+        if given.contains(&warning) {
+            continue;
+        }
+        given.push(warning);
+        let mut shown = warning.chars().count();
+        if length + shown > WARNINGS_LENGTH {
+            shown = shown.min(WARNING_LENGTH);
+        }
+        length += shown;
+        if length > WARNINGS_LENGTH {
+            break;
+        }
         let quoted: String = warning
             .chars()
+            .take(shown)
             .flat_map(|c| match c {
                 '"' | '\\' => vec!['\\', c],
                 c if c.is_control() => vec![' '],

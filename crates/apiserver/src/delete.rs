@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use http::Response;
 use serde_json::{Value, json};
+use waft_apimachinery::admission::Operation;
 use waft_apimachinery::meta;
 use waft_apimachinery::registry::Resource;
 use waft_apimachinery::request::{DeleteOptions, ListOptions, Part, Propagation, WriteOptions};
 use waft_apimachinery::status::Status;
 
+use crate::admission::Subject;
 use crate::admit;
 use crate::answer;
 use crate::definitions;
@@ -34,6 +36,20 @@ impl ApiServer {
         options: &DeleteOptions,
         text: &mut Text,
     ) -> Result<(Value, bool), Status> {
+        self.delete_asked(resource, namespace, name, name, options, text)
+            .await
+    }
+
+    /// The same for a request that names the object, or the collection by an empty `asked`.
+    async fn delete_asked(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: Option<&str>,
+        name: &str,
+        asked: &str,
+        options: &DeleteOptions,
+        text: &mut Text,
+    ) -> Result<(Value, bool), Status> {
         if is_namespaces(resource) && NAMESPACES.contains(&name) {
             let why = "this namespace may not be deleted";
             return Err(Status::forbidden("", "namespaces", name, why));
@@ -54,7 +70,7 @@ impl ApiServer {
                 options: &write_options,
             };
             let mut shown = old.clone();
-            self.ask_admission(
+            self.ask_hooks(
                 admit::Operation::Delete,
                 &change,
                 &mut shown,
@@ -62,6 +78,21 @@ impl ApiServer {
                 text,
             )
             .await?;
+            let subject = Subject {
+                resource,
+                subresource: "",
+                kind: None,
+                namespace,
+                name: asked,
+                operation: Operation::Delete,
+                dry_run: options.dry_run,
+                options: as_object(options),
+            };
+            if let Some(mut gate) = self.gate(subject, text) {
+                gate.attributes.old_object = old.clone();
+                self.mutate(&mut gate, text).await?;
+                self.judge(&gate, text).await?;
+            }
             let mut new = old.clone();
             mark(&mut new, resource, options);
             let gone = !meta::has_finalizers(&new);
@@ -116,7 +147,7 @@ impl ApiServer {
         for stored in &page.objects {
             let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
             match self
-                .delete(resource, namespace, &stored.key.name, options, text)
+                .delete_asked(resource, namespace, &stored.key.name, "", options, text)
                 .await
             {
                 Ok((mut value, _)) => {
@@ -141,6 +172,32 @@ impl ApiServer {
             }),
         ))
     }
+}
+
+/// The options as webhooks see them.
+fn as_object(options: &DeleteOptions) -> Value {
+    let mut object = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
+    if let Some(seconds) = options.grace_period_seconds {
+        object["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(propagation) = options.propagation {
+        object["propagationPolicy"] = match propagation {
+            Propagation::Background => "Background",
+            Propagation::Foreground => "Foreground",
+            Propagation::Orphan => "Orphan",
+        }
+        .into();
+    }
+    if let Some(uid) = &options.preconditions.uid {
+        object["preconditions"]["uid"] = uid.clone().into();
+    }
+    if let Some(version) = &options.preconditions.resource_version {
+        object["preconditions"]["resourceVersion"] = version.clone().into();
+    }
+    if options.dry_run {
+        object["dryRun"] = json!(["All"]);
+    }
+    object
 }
 
 fn check_preconditions(

@@ -56,7 +56,7 @@ impl User {
     /// A ServiceAccount.
     pub(crate) fn of_account(namespace: &str, name: &str, uid: &str) -> User {
         User {
-            name: format!("{ACCOUNT}{namespace}:{name}"),
+            name: user_of_account(namespace, name),
             uid: uid.to_owned(),
             groups: account_groups(namespace),
             extra: BTreeMap::new(),
@@ -90,6 +90,11 @@ pub(crate) fn account(user: &str) -> Option<(&str, &str)> {
     user.strip_prefix(ACCOUNT)?
         .split_once(':')
         .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
+}
+
+/// The user name of a ServiceAccount.
+pub(crate) fn user_of_account(namespace: &str, name: &str) -> String {
+    format!("{ACCOUNT}{namespace}:{name}")
 }
 
 /// The groups that ServiceAccounts of a namespace are in.

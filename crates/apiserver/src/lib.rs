@@ -9,10 +9,12 @@
 
 mod access;
 mod addresses;
+mod admission;
 mod admit;
 mod answer;
 mod authorize;
 mod body;
+mod cached;
 mod collector;
 mod connect;
 mod definitions;

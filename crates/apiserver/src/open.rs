@@ -15,8 +15,11 @@ use waft_apimachinery::registry::{Registry, Resource};
 use waft_apimachinery::status::Status;
 
 use crate::access::AccessError;
+use crate::admission::Admission;
 use crate::admit::Admit;
 use crate::authorize;
+use crate::authorize::granted::Granted;
+use crate::cached::Cached;
 use crate::connect::{Connect, NoConnect};
 use crate::service::{Service, Text};
 use crate::store::{Store, StoreError};
@@ -90,6 +93,8 @@ pub struct ApiServer {
     pub(crate) list_bytes: usize,
     pub(crate) watches: Arc<Semaphore>,
     pub(crate) tokens: Tokens,
+    pub(crate) granted: Cached<Granted>,
+    pub(crate) admission: Cached<Admission>,
     pub(crate) closing: CancellationToken,
     lock: Option<File>,
 }
@@ -115,6 +120,8 @@ impl ApiServer {
             list_bytes: config.list_bytes,
             watches: Arc::new(Semaphore::new(config.watches.min(Semaphore::MAX_PERMITS))),
             tokens,
+            granted: Cached::default(),
+            admission: Cached::default(),
             closing: CancellationToken::new(),
             lock,
         });

@@ -73,12 +73,17 @@ pub(crate) fn served_bytes(stored: &Stored, resource: &Resource) -> Bytes {
 
 /// The object in a resource's version.
 pub(crate) fn served(stored: &Stored, resource: &Resource) -> Value {
-    let mut value = stored.value();
+    as_served(stored.value(), resource, stored.revision < resource.since)
+}
+
+/// The same of an object in the version in which it is stored; an `outdated` one was stored under
+/// another schema.
+pub(crate) fn as_served(mut value: Value, resource: &Resource, outdated: bool) -> Value {
     if resource.conversion == Conversion::Events {
         return events::from_core(&value);
     }
     let version = resource.api_version();
-    if value["apiVersion"] != *version || stored.revision < resource.since {
+    if value["apiVersion"] != *version || outdated {
         value["apiVersion"] = version.into();
         resource.schema().prune(&mut value);
         resource.schema().default(&mut value);

@@ -131,9 +131,9 @@ impl ApiServer {
         if namespace.is_empty() {
             return Err(Status::bad_request("no namespace on request"));
         }
-        let (grants, errors) = self.grants(user, namespace);
+        let (grants, errors) = self.granted().to(user, namespace);
         let granted = |resources| -> Vec<Value> {
-            let rules = grants.iter().flat_map(|grant| &grant.rules);
+            let rules = grants.iter().flat_map(|grant| grant.rules.iter());
             let rules = rules.filter_map(|rule| rules::reviewed(rule, resources));
             rules.collect()
         };

@@ -15,6 +15,7 @@ use waft_apimachinery::request::{self, Action, Head, Info, Part, ResourceRequest
 use waft_apimachinery::status::Status;
 use waft_apimachinery::{discovery, openapi, request::Request as Asked};
 
+use crate::admission::Subject;
 use crate::answer;
 use crate::identity::User;
 use crate::open::ApiServer;
@@ -63,6 +64,8 @@ pub(crate) struct Text {
     pub(crate) user: Arc<User>,
     /// Came from outside this process.
     pub(crate) remote: bool,
+    /// The server's own doing, about which no stored configuration is asked.
+    pub(crate) own: bool,
     /// Who writes, when no field manager is named.
     pub(crate) agent: String,
     /// For the client's eyes.
@@ -74,6 +77,7 @@ impl Text {
         Text {
             user: User::internal(),
             remote: false,
+            own: true,
             agent: "waft".into(),
             warnings: Vec::new(),
         }
@@ -85,6 +89,7 @@ impl ApiServer {
         let user = parts.extensions.get::<Arc<User>>().cloned();
         let mut text = Text {
             remote: user.is_some(),
+            own: false,
             // What comes without a user comes from this process.
             user: user.unwrap_or_else(User::internal),
             agent: agent(&parts),
@@ -206,7 +211,9 @@ impl ApiServer {
                     .read_object(body, format, &Target::of(&resource))
                     .await?;
                 if resource.review {
-                    let answer = self.review(&resource, namespace, body.value, &options, text)?;
+                    let subject = Subject::creation(&resource, "", None, namespace, "", &options);
+                    let value = self.admit_body(subject, body.value, text).await?;
+                    let answer = self.review(&resource, namespace, value, &options, text)?;
                     return Ok(answer::json(201, &answer));
                 }
                 let value = self
@@ -257,18 +264,24 @@ impl ApiServer {
                 let body = self
                     .read_object(body, format, &target(&resource, "token"))
                     .await?;
+                let kind = Some(("authentication.k8s.io", "v1", "TokenRequest"));
+                let subject =
+                    Subject::creation(&resource, "token", kind, namespace, &name, &options);
+                let body = self.admit_body(subject, body.value, text).await?;
                 let namespace = namespace.unwrap_or_default();
-                let token = self.issue_token(namespace, &name, body.value, &options, text)?;
+                let token = self.issue_token(namespace, &name, body, &options, text)?;
                 Ok(answer::json(201, &token))
             }
             Action::Evict(options, format) => {
                 let body = self
                     .read_object(body, format, &target(&resource, "eviction"))
                     .await?;
+                let kind = Some(("policy", "v1", "Eviction"));
+                let subject =
+                    Subject::creation(&resource, "eviction", kind, namespace, &name, &options);
+                let body = self.admit_body(subject, body.value, text).await?;
                 let namespace = namespace.unwrap_or_default();
-                let done = self
-                    .evict(namespace, &name, &body.value, &options, text)
-                    .await?;
+                let done = self.evict(namespace, &name, &body, &options, text).await?;
                 Ok(answer::json(201, &done))
             }
             Action::Logs(options) => {
@@ -281,6 +294,9 @@ impl ApiServer {
             }
             Action::PortForward { ports } => {
                 self.get_value(&resource, namespace, &name)?;
+                let subject = Subject::connection(&resource, "portforward", namespace, &name);
+                let body = serde_json::json!({"kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": ports});
+                self.admit_body(subject, body, text).await?;
                 self.forward(namespace.unwrap_or_default(), &name, ports, parts)
                     .await
             }

@@ -206,6 +206,11 @@ impl Store {
         state.window.after(None, after, limit, state.revision)
     }
 
+    /// A number that is another after every change of an object of these resources.
+    pub(crate) fn changes(&self, resources: &[&str]) -> u64 {
+        self.state.read().index.changes(resources)
+    }
+
     /// The object with this uid, of whatever resource.
     pub(crate) fn by_uid(&self, uid: &str) -> Option<Arc<Stored>> {
         self.state.read().index.by_uid(uid)

@@ -7,6 +7,7 @@ mod patch;
 use std::sync::Arc;
 
 use serde_json::Value;
+use waft_apimachinery::admission::Operation as Asked;
 use waft_apimachinery::decode::{self, Body};
 use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::meta::{self, Birth};
@@ -14,6 +15,7 @@ use waft_apimachinery::registry::Resource;
 use waft_apimachinery::request::{FieldValidation, Info, Part, WriteOptions};
 use waft_apimachinery::status::{Cause, FieldError, Status};
 
+use crate::admission::{self, Gate};
 use crate::admit;
 use crate::definitions;
 use crate::open::ApiServer;
@@ -92,20 +94,46 @@ impl ApiServer {
         self.check_namespace(resource, *namespace, meta::text(&object, "name"))?;
         complete::fill(&mut object, resource);
         definitions::complete(&mut object, resource);
-        self.ask_admission(admit::Operation::Create, change, &mut object, None, text)
+        self.ask_hooks(admit::Operation::Create, change, &mut object, None, text)
             .await?;
+        let given = match meta::text(&object, "generateName") {
+            "" => meta::text(&object, "name").to_owned(),
+            _ => change.name.to_owned(),
+        };
+        let mut gate = self.gate_of(change, Asked::Create, &given, text);
+        let track = |object: &mut Value, text: &Text| {
+            if operation == Operation::Update {
+                let manager = manager(change, operation, text);
+                managed::track_update(None, object, resource.schema(), &manager);
+            }
+        };
+        let mutable = gate.as_ref().is_some_and(Gate::may_mutate);
+        if let Some(gate) = gate.as_mut().filter(|_| mutable) {
+            // What webhooks set belongs to nobody.
+            track(&mut object, text);
+            gate.attributes.object = admission::unborn(&object);
+            if self.mutate(gate, text).await? {
+                let managed = object["metadata"]["managedFields"].take();
+                object = gate.attributes.object.take();
+                resource.schema().prune(&mut object);
+                meta::prepare_create(&mut object, resource, &birth)?;
+                complete::fill(&mut object, resource);
+                definitions::complete(&mut object, resource);
+                complete::keep_managers(&mut object, managed);
+            }
+        }
+        self.check_grants(change, &object, None, &text.user)?;
         complete::validate(&object, None, resource)?;
-        if operation == Operation::Update {
-            managed::track_update(
-                None,
-                &mut object,
-                resource.schema(),
-                &manager(change, operation, text),
-            );
+        if !mutable {
+            track(&mut object, text);
         }
         meta::apply_unowned(&mut object, resource);
         self.give_address(&mut object, resource);
         definitions::settle(&mut object, resource, &self.registry());
+        if let Some(gate) = &mut gate {
+            gate.attributes.object = object.clone();
+            self.judge(gate, text).await?;
+        }
         let name = meta::text(&object, "name").to_owned();
         let key = self.key(resource, *namespace, &name);
         if options.dry_run {
@@ -258,12 +286,42 @@ impl ApiServer {
         meta::prepare_update(&old, &mut new, resource, *part)?;
         text.warnings.extend(meta::drop_double_owners(&mut new));
         definitions::complete(&mut new, resource);
-        self.ask_admission(admit::Operation::Update, change, &mut new, Some(&old), text)
+        self.ask_hooks(admit::Operation::Update, change, &mut new, Some(&old), text)
             .await?;
+        let mut gate = self.gate_of(change, Asked::Update, &stored.key.name, text);
+        let track = |new: &mut Value, text: &Text| {
+            if operation == Operation::Update {
+                let manager = manager(change, operation, text);
+                managed::track_update(Some(&old), new, resource.schema(), &manager);
+            }
+        };
+        let mutable = gate.as_ref().is_some_and(Gate::may_mutate);
+        if let Some(gate) = gate.as_mut().filter(|_| mutable) {
+            track(&mut new, text);
+            self.show(gate, change, &new, &old)?;
+            if self.mutate(gate, text).await? {
+                let managed = new["metadata"]["managedFields"].take();
+                let mutated = gate.attributes.object.take();
+                match part {
+                    Part::Scale => scale::write(&mut new, &mutated, resource)?,
+                    _ => new = mutated,
+                }
+                resource.schema().prune(&mut new);
+                complete::fill(&mut new, resource);
+                complete::keep_managers(&mut new, managed.clone());
+                meta::prepare_update(&old, &mut new, resource, *part)?;
+                definitions::complete(&mut new, resource);
+                complete::keep_managers(&mut new, managed);
+            }
+        }
+        self.check_grants(change, &new, Some(&old), &text.user)?;
         complete::validate(&new, Some(&old), resource)?;
-        if operation == Operation::Update {
-            let manager = manager(change, operation, text);
-            managed::track_update(Some(&old), &mut new, resource.schema(), &manager);
+        if !mutable {
+            track(&mut new, text);
+        }
+        if let Some(gate) = &mut gate {
+            self.show(gate, change, &new, &old)?;
+            self.judge(gate, text).await?;
         }
         definitions::settle(&mut new, resource, &self.registry());
         meta::metadata_mut(&mut new)
@@ -333,7 +391,24 @@ impl ApiServer {
         }
     }
 
-    pub(crate) async fn ask_admission(
+    /// Puts both states into a gate, as this part shows them.
+    fn show(
+        &self,
+        gate: &mut Gate,
+        change: &Change<'_>,
+        new: &Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        let shown = |object: &Value| match change.part {
+            Part::Scale => scale::read(object, change.resource),
+            _ => Ok(object.clone()),
+        };
+        gate.attributes.object = shown(new)?;
+        gate.attributes.old_object = shown(old)?;
+        Ok(())
+    }
+
+    pub(crate) async fn ask_hooks(
         &self,
         operation: admit::Operation,
         change: &Change<'_>,
@@ -341,9 +416,6 @@ impl ApiServer {
         old: Option<&Value>,
         text: &mut Text,
     ) -> Result<(), Status> {
-        if operation != admit::Operation::Delete {
-            self.check_grants(change, new, old, &text.user)?;
-        }
         if self.admit.is_empty() {
             return Ok(());
         }

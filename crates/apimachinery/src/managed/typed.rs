@@ -123,6 +123,8 @@ pub(super) fn zero(at: At<'_>) -> Value {
         } else if at.is_builtin()
             && field.node.kind == Type::Array
             && at.node.required.contains(name)
+            // Sets are required by a rule, not by their type.
+            && *field.list_type() != ListType::Set
         {
             map.insert(name.clone(), Value::Null);
         }

@@ -1,5 +1,7 @@
 //! Running CEL rules over a value: conversion by schema, correlation of old and new, messages.
 
+mod rewrite;
+
 use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +9,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use kube_cel::KubeCelExt as _;
 use kube_cel::cel::objects::{Key, Map};
-use kube_cel::cel::{Context, ExecutionError, Program, ResolveResult, Value as Cel};
+use kube_cel::cel::parser::{Expression, ExpressionReferences, ParseErrors, Parser};
+use kube_cel::cel::{Context, ExecutionError, ResolveResult, Value as Cel};
 use serde_json::Value;
 
 use super::rules::Rule;
@@ -22,6 +25,47 @@ thread_local! {
         LazyCell::new(|| Program::compile("timestamp(text)").ok());
     static DURATION: LazyCell<Option<Program>> =
         LazyCell::new(|| Program::compile("duration(text)").ok());
+}
+
+/// A compiled expression. Optional fields (`a.?b`) are understood, as on the real server.
+#[derive(Debug)]
+pub(crate) struct Program {
+    written: Expression,
+    /// In the evaluator's words.
+    run: Expression,
+}
+
+impl Program {
+    /// For values that a schema describes.
+    pub(crate) fn compile(source: &str) -> Result<Program, ParseErrors> {
+        Program::parse(source, false)
+    }
+
+    /// For values of which nothing is known.
+    pub(crate) fn dynamic(source: &str) -> Result<Program, ParseErrors> {
+        Program::parse(source, true)
+    }
+
+    fn parse(source: &str, dynamic: bool) -> Result<Program, ParseErrors> {
+        let parser = Parser::default().enable_optional_syntax(true);
+        let written = parser.parse(source)?;
+        let mut run = written.clone();
+        rewrite::rewrite(&mut run, dynamic);
+        Ok(Program { written, run })
+    }
+
+    pub(crate) fn execute(&self, context: &Context<'_>) -> ResolveResult {
+        Cel::resolve(&self.run, context)
+    }
+
+    /// As it was written.
+    pub(crate) fn expression(&self) -> &Expression {
+        &self.written
+    }
+
+    pub(crate) fn references(&self) -> ExpressionReferences<'_> {
+        self.written.references()
+    }
 }
 
 const TYPES: [&str; 9] = [
@@ -62,7 +106,7 @@ const RESERVED: [&str; 21] = [
 ];
 
 /// CEL's and Kubernetes' functions, and `type()` with the names of types, which the library lacks.
-fn functions() -> Context<'static> {
+pub(crate) fn functions() -> Context<'static> {
     let mut context = Context::default().with_all();
     for name in TYPES {
         context.add_variable_from_value(name, type_value(name));
@@ -204,13 +248,25 @@ fn run(rule: &Rule, context: &Context<'_>, value: &Value, path: &str) -> Option<
         ))),
         Err(failure) => {
             let subject = rule.message.as_deref().unwrap_or(&rule.text);
-            let why = match &failure {
-                ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
-                ExecutionError::NoSuchOverload => "no such overload".to_owned(),
-                other => other.to_string(),
-            };
-            Some(fail(format!("{why} evaluating rule: {subject}")))
+            Some(fail(format!(
+                "{} evaluating rule: {subject}",
+                why(&failure)
+            )))
         }
+    }
+}
+
+/// An error in the words of the real server, where they are known.
+pub(crate) fn why(failure: &ExecutionError) -> String {
+    match failure {
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::NoSuchOverload => "no such overload".to_owned(),
+        ExecutionError::FunctionError { function, .. }
+            if matches!(&**function, "int" | "uint" | "double") =>
+        {
+            format!("type conversion error from 'string' to '{function}'")
+        }
+        other => other.to_string(),
     }
 }
 
@@ -282,7 +338,8 @@ fn convert(at: At<'_>, value: &Value) -> Cel {
     }
 }
 
-fn convert_untyped(value: &Value) -> Cel {
+/// A value that no schema describes.
+pub(crate) fn convert_untyped(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(flag) => Cel::Bool(*flag),

@@ -4,9 +4,9 @@ mod scope;
 
 use std::sync::Arc;
 
-use kube_cel::cel::Program;
 use serde_json::Value;
 
+use super::cel::Program;
 use crate::status::{FieldError, FieldErrorKind};
 
 /// One rule of one node.

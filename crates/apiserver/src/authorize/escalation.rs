@@ -54,21 +54,22 @@ impl ApiServer {
                     return Ok(());
                 }
                 let granted = self
-                    .role_rules(role, namespace)
+                    .granted()
+                    .rules_of(role, namespace)
                     .map_err(|_| Status::not_found(GROUP, &resource.plural, name))?;
-                ("bind", subject, granted)
+                ("bind", subject, granted.to_vec())
             }
             _ => return Ok(()),
         };
         if self.may(user, verb, namespace, &subject) {
             return Ok(());
         }
-        let (held, errors) = self.grants(user, namespace);
+        let (held, errors) = self.granted().to(user, namespace);
         let missing: Vec<rules::Single> = granted
             .iter()
             .flat_map(rules::singles)
             .filter(|single| {
-                let mut all = held.iter().flat_map(|grant| &grant.rules);
+                let mut all = held.iter().flat_map(|grant| grant.rules.iter());
                 !all.any(|rule| single.covered_by(rule))
             })
             .collect();

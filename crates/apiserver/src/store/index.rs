@@ -25,6 +25,8 @@ pub(super) struct Index {
     objects: HashMap<Arc<str>, BTreeMap<Arc<str>, Names>>,
     uids: HashMap<Box<str>, Key>,
     dependents: HashMap<Box<str>, BTreeSet<Key>>,
+    /// How often objects of a resource have changed since the start.
+    changes: HashMap<Arc<str>, u64>,
 }
 
 impl Index {
@@ -43,6 +45,7 @@ impl Index {
             namespace,
             name,
         } = object.key.clone();
+        self.changed(&resource);
         let names = self
             .objects
             .entry(resource)
@@ -71,8 +74,24 @@ impl Index {
         if names.is_empty() {
             namespaces.remove(&key.namespace);
         }
+        self.changed(&key.resource);
         self.forget(&previous);
         Some(previous)
+    }
+
+    fn changed(&mut self, resource: &Arc<str>) {
+        match self.changes.get_mut(resource) {
+            Some(count) => *count += 1,
+            None => {
+                self.changes.insert(resource.clone(), 1);
+            }
+        }
+    }
+
+    /// A number that is another after every change of an object of these resources.
+    pub(super) fn changes(&self, resources: &[&str]) -> u64 {
+        let counts = resources.iter().map(|resource| self.changes.get(*resource));
+        counts.flatten().sum()
     }
 
     fn forget(&mut self, object: &Stored) {

@@ -1,9 +1,9 @@
 //! Filling in and judging a new state.
 
 use serde_json::Value;
-use waft_apimachinery::meta;
 use waft_apimachinery::registry::Resource;
-use waft_apimachinery::status::{FieldErrorKind, Status};
+use waft_apimachinery::status::{FieldError, FieldErrorKind, Status};
+use waft_apimachinery::{admission, meta};
 
 /// Defaults of the schema, then those that no schema carries.
 pub(super) fn fill(object: &mut Value, resource: &Resource) {
@@ -39,6 +39,16 @@ pub(super) fn validate(
     if *resource.storage == *crate::definitions::STORAGE {
         errors.extend(waft_apimachinery::crd::validate(new, old));
     }
+    if resource.group == admission::GROUP {
+        let own = admission::validate(&resource.plural, new, old);
+        // The schema knows some of it, too.
+        errors.retain(|error| {
+            let same =
+                |other: &FieldError| (&other.field, other.kind) == (&error.field, error.kind);
+            !own.iter().any(same)
+        });
+        errors.extend(own);
+    }
     match errors.is_empty() {
         true => Ok(()),
         false => Err(Status::invalid(
@@ -48,6 +58,15 @@ pub(super) fn validate(
             errors,
         )),
     }
+}
+
+/// Puts back who owns which fields: webhooks have no say in it.
+pub(super) fn keep_managers(object: &mut Value, managed: Value) {
+    let metadata = meta::metadata_mut(object);
+    match managed.is_null() {
+        true => metadata.shift_remove("managedFields"),
+        false => metadata.insert("managedFields".into(), managed),
+    };
 }
 
 /// Whether a write changes nothing. Times in `managedFields` don't count.

@@ -331,3 +331,59 @@ scenario("access", *as_user([get(MAPS), get(MAPS + "/a"), post(MAPS, cm("a")), d
          post(RBAC + "namespaces/{ns}/rolebindings", obj("rbac.authorization.k8s.io/v1", "RoleBinding", "b", {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "corpus-user", "apiGroup": "rbac.authorization.k8s.io"}]})),
          {**get(MAPS + "/a"), "as": "corpus-user", "until": 404}, *as_user([post(MAPS, cm("a")), put(MAPS + "/a", cm("a")), delete(MAPS + "/a"), get(SECRETS), post(RBAC + "namespaces/{ns}/roles", obj("rbac.authorization.k8s.io/v1", "Role", "q", {"rules": [{"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get", "delete"]}]})), post(RBAC + "namespaces/{ns}/rolebindings", obj("rbac.authorization.k8s.io/v1", "RoleBinding", "c", {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "none"}})),
             post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": {"resourceAttributes": {"namespace": "{ns}", "verb": "get", "resource": "configmaps"}}}), post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {"spec": {"resourceAttributes": {"namespace": "{ns}", "verb": "get", "resource": "secrets"}}}), post("/apis/authentication.k8s.io/v1/selfsubjectreviews", {}), post("/apis/authorization.k8s.io/v1/subjectaccessreviews", {"spec": {"user": "x"}})]))
+
+# Admission: policies and webhooks, each for the scenario's own namespace only. Nothing deletes a policy:
+# the real server then never finds parameters of that kind again.
+ADMISSION = "/apis/admissionregistration.k8s.io/v1/"
+POLICIES, BINDINGS = ADMISSION + "validatingadmissionpolicies", ADMISSION + "validatingadmissionpolicybindings"
+VALIDATING, MUTATING = ADMISSION + "validatingwebhookconfigurations", ADMISSION + "mutatingwebhookconfigurations"
+HERE = {"matchLabels": {"kubernetes.io/metadata.name": "{ns}"}}
+def rule(operations=("CREATE", "UPDATE"), resources=("configmaps",), groups=("",), versions=("v1",), **more): return {"apiGroups": list(groups), "apiVersions": list(versions), "operations": list(operations), "resources": list(resources), **more}
+def policy(validations, rules=None, name="corpus-{id}", **spec):
+    return post(POLICIES, obj("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", name, {"spec": {"matchConstraints": {"resourceRules": rules or [rule()]}, "validations": [each if isinstance(each, dict) else {"expression": each} for each in validations], **spec}}))
+def binding(actions=("Deny",), name="corpus-{id}", of="corpus-{id}", **spec):
+    return post(BINDINGS, obj("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", name, {"spec": {"policyName": of, "validationActions": list(actions), "matchResources": {"namespaceSelector": HERE}, **spec}}))
+def webhook(name="hook.corpus.example.com", **more):
+    return {"name": name, "clientConfig": {"url": "https://127.0.0.1:1/hook"}, "rules": [rule()], "sideEffects": "None", "admissionReviewVersions": ["v1"], "namespaceSelector": HERE, **more}
+def webhooks(base, kind, *hooks, name="corpus-{id}"): return post(base, obj("admissionregistration.k8s.io/v1", kind, name, {"webhooks": list(hooks)}))
+def waiting(code, name="waits"): return post(MAPS + "?dryRun=All", cm(name, {"wait": "1"}), until=code)
+DRY = MAPS + "?dryRun=All"
+
+scenario("admission",
+         policy([{"expression": "!has(object.data) || !('wait' in object.data)", "message": "waiting is over"},
+                 {"expression": "!has(object.data) || !has(object.data.count) || int(object.data.count) <= 5", "messageExpression": "'count is ' + object.data.count + ', above 5'"},
+                 {"expression": "object.metadata.name != 'forbidden'", "message": "not this name", "reason": "Forbidden"},
+                 {"expression": "!has(object.data) || !has(object.data.large)", "reason": "RequestEntityTooLarge"},
+                 "oldObject == null || !has(oldObject.data) || !has(oldObject.data.frozen) || oldObject.data.frozen == object.data.frozen"]),
+         binding(), waiting(422), post(MAPS, cm("a", {"count": "5", "frozen": "yes"})), post(MAPS, cm("b", {"count": "6"})), post(MAPS, cm("b", {"count": "six"})),
+         post(MAPS, cm("forbidden")), post(MAPS, cm("b", {"large": "x"})), post(MAPS, cm("forbidden", {"count": "9"})), merge(MAPS + "/a", {"data": {"frozen": "no"}}), merge(MAPS + "/a", {"data": {"count": "7"}}),
+         apply(MAPS + "/c", cm("c", {"count": "8"})), apply(MAPS + "/c", cm("c", {"count": "1"})), put(MAPS + "/c", cm("c", {"count": "9"})), jsonp(MAPS + "/c", [{"op": "replace", "path": "/data/count", "value": "10"}]),
+         post(DRY, {"metadata": {"generateName": "forbidden-"}, "data": {"count": "2"}}), post(SECRETS, secret("forbidden")), delete(MAPS + "/a"))
+scenario("admission",
+         policy(["!(request.operation == 'CREATE' && object.metadata.name == 'waits')", "request.operation != 'DELETE' || oldObject.metadata.name != 'kept'", "request.namespace == namespaceObject.metadata.name", "request.name == 'x' || !has(request.subResource) || request.subResource == ''",
+                 "request.kind.kind != 'ConfigMap' || request.resource.resource == 'configmaps'", "request.userInfo.username != 'corpus-nobody'", "request.dryRun || object == null || !has(object.data) || !has(object.data.dry)",
+                 {"expression": "variables.size < 3 && variables.twice < 5", "messageExpression": "'size is ' + string(variables.size)"}],
+                [rule(("*",))], variables=[{"name": "size", "expression": "object != null && has(object.data) ? size(object.data) : 0"}, {"name": "twice", "expression": "variables.size * 2"}], matchConditions=[{"name": "not-free", "expression": "request.name != 'free'"}]),
+         binding(), waiting(422), post(MAPS, cm("kept")), delete(MAPS + "/kept"), post(MAPS, cm("a", {"1": "1", "2": "2", "3": "3"})), post(MAPS, cm("free", {"1": "1", "2": "2", "3": "3"})), post(MAPS, cm("a", {"dry": "x"})), post(DRY, cm("a", {"dry": "x"})),
+         post(MAPS, cm("a")), delete(MAPS), delete(MAPS + "/a"))
+scenario("admission parameters", post(MAPS, cm("limits", {"most": "3"}, labels={"role": "limit"})),
+         policy([{"expression": "!has(object.data) || !has(object.data.n) || int(object.data.n) <= int(params.data.most)", "messageExpression": "'more than ' + params.data.most"}, "!has(object.metadata.labels) || !('deny' in object.metadata.labels)"], paramKind={"apiVersion": "v1", "kind": "ConfigMap"}, matchConditions=[{"name": "no-limit", "expression": "!object.metadata.name.startsWith('limit')"}]),
+         binding(paramRef={"name": "limits", "parameterNotFoundAction": "Deny"}), post(DRY, cm("x", {"n": "4"}), until=422), post(DRY, cm("x", {"n": "3"})), post(DRY, cm("x", {"n": "y"})),
+         binding(name="corpus-{id}-b", paramRef={"selector": {"matchLabels": {"role": "none"}}, "parameterNotFoundAction": "Deny"}, matchResources={"namespaceSelector": HERE, "objectSelector": {"matchLabels": {"which": "b"}}}),
+         post(DRY, cm("x", {"n": "1"}, labels={"which": "b"}), until=422), post(DRY, cm("x", {"n": "1"}, labels={"which": "c"})), delete(MAPS + "/limits"), post(DRY, cm("x", {"n": "1"}), until=422))
+scenario("admission parameters",
+         policy([{"expression": "object.metadata.name != 'w'", "message": "a warning"}, "object.data.missing == 'x'"], name="corpus-{id}-warn", failurePolicy="Ignore"), binding(("Warn", "Audit"), name="corpus-{id}-warn", of="corpus-{id}-warn"),
+         policy(["object.data.missing == 'x'"], [rule(resources=["secrets"])], name="corpus-{id}-fail"), binding(name="corpus-{id}-fail", of="corpus-{id}-fail"),
+         policy(["object.data.missing == 'x'"], [rule(resources=["serviceaccounts"])], name="corpus-{id}-ignore", failurePolicy="Ignore"), binding(name="corpus-{id}-ignore", of="corpus-{id}-ignore"),
+         policy(["false"], [rule(("UPDATE",), ("things/status", "things/scale"), (GROUP,))], name="corpus-{id}-status"), binding(name="corpus-{id}-status", of="corpus-{id}-status"),
+         policy(["false"], [rule(("CREATE",), ("things",), (GROUP,), ("v1alpha1",))], name="corpus-{id}-old"), binding(name="corpus-{id}-old", of="corpus-{id}-old"),
+         post(SECRETS + "?dryRun=All", secret("waits"), until=422), post(THINGS + "?dryRun=All", thing("waits", {}), until=422), post(OLD + "?dryRun=All", thing("waits", {}, "v1alpha1"), until=422), post(MAPS, cm("w")), post(ACCOUNTS, obj("v1", "ServiceAccount", "a")), post(SECRETS, {**secret("a"), "data": {"missing": "eA=="}}))
+bad = ["foo", "1 + 'a'", "'abc'", "1", "object", "request.foo == 'x'", "request.kind.foo == ''", "namespaceObject.metadata.x == ''", "params.x == 1", "object.size()", "variables.y == 1", "request.name == 1", "!request.name", "nope(1) == 1", "true ? 1 : 'a'", "'a' in [1]", "  ", "request.name.startsWith(1)"]
+scenario("admission configurations", *[policy([each], name="corpus-bad") for each in bad])
+scenario("admission configurations", policy([], name="corpus-bad"), policy([{"expression": "true", "reason": "Never"}], name="corpus-bad"), policy([{"expression": "true", "message": "a\nb"}], name="corpus-bad"), policy(["true"], [{"apiGroups": [""]}], name="corpus-bad"), policy(["true"], name="corpus-bad", failurePolicy="Perhaps"), policy(["true"], name="corpus-bad", matchConditions=[{"name": "a", "expression": "1"}, {"name": "a", "expression": "true"}]),
+         policy(["true"], name="corpus-bad", variables=[{"name": "a-b", "expression": "1"}, {"name": "c", "expression": "foo"}]), policy(["true"], name="corpus-bad", paramKind={"kind": "X"}), policy([{"expression": "true", "messageExpression": "1"}], name="corpus-bad"), binding((), name="corpus-bad"), binding(("Deny", "Warn"), name="corpus-bad"), binding(("Shout",), name="corpus-bad"), binding(name="corpus-bad", of=""), binding(name="corpus-bad", paramRef={"name": "a", "selector": {}, "parameterNotFoundAction": "Deny"}),
+         webhooks(VALIDATING, "ValidatingWebhookConfiguration", webhook("short"), name="corpus-bad"), webhooks(VALIDATING, "ValidatingWebhookConfiguration", webhook(sideEffects="Some"), name="corpus-bad"), webhooks(VALIDATING, "ValidatingWebhookConfiguration", webhook(timeoutSeconds=31), name="corpus-bad"), webhooks(VALIDATING, "ValidatingWebhookConfiguration", webhook(clientConfig={"url": "http://a.b"}), name="corpus-bad"),
+         webhooks(VALIDATING, "ValidatingWebhookConfiguration", webhook(clientConfig={}), name="corpus-bad"), webhooks(MUTATING, "MutatingWebhookConfiguration", webhook(), webhook(), name="corpus-bad"), webhooks(MUTATING, "MutatingWebhookConfiguration", webhook(admissionReviewVersions=["v7"]), name="corpus-bad"), webhooks(MUTATING, "MutatingWebhookConfiguration", webhook(reinvocationPolicy="Often", rules=[rule(("READ",))]), name="corpus-bad"))
+hooked = [webhook(rules=[rule()]), webhook("some.corpus.example.com", rules=[rule(("DELETE",))], failurePolicy="Ignore"), webhook("service.corpus.example.com", clientConfig={"service": {"namespace": "{ns}", "name": "none"}}, rules=[rule(resources=["secrets"])]), webhook("condition.corpus.example.com", rules=[rule(resources=["serviceaccounts"])], matchConditions=[{"name": "one", "expression": "object.metadata.name == 'called'"}, {"name": "two", "expression": "object.metadata.labels.a == 'b'"}])]
+for base, kind in [(VALIDATING, "ValidatingWebhookConfiguration"), (MUTATING, "MutatingWebhookConfiguration")]:
+    scenario("admission webhooks", post(MAPS, cm("a")), webhooks(base, kind, *hooked), waiting(500), post(MAPS, cm("b", {"x": "y"})), delete(MAPS + "/a"), post(SECRETS, secret("a")), post(ACCOUNTS, obj("v1", "ServiceAccount", "free", labels={"a": "b"})), post(ACCOUNTS, obj("v1", "ServiceAccount", "called")), post(ACCOUNTS, obj("v1", "ServiceAccount", "called", labels={"a": "b"})), step("DELETE", base + "/corpus-{id}"))

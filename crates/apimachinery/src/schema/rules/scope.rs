@@ -1,6 +1,6 @@
 //! Names that a rule uses without anything declaring them.
 
-use kube_cel::cel::Program;
+use crate::schema::cel::Program;
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr};
 
 /// What a rule may name: its variables, CEL's types, and the prefixes of function libraries.

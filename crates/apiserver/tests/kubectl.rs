@@ -204,3 +204,96 @@ fn strangers_may_only_probe() {
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
 }
+
+const POLICY: &str = r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: replica-limit.example.com}
+spec:
+  failurePolicy: Fail
+  paramKind: {apiVersion: v1, kind: ConfigMap}
+  matchConstraints:
+    resourceRules:
+    - apiGroups: [apps]
+      apiVersions: [v1]
+      operations: [CREATE, UPDATE]
+      resources: [deployments]
+  variables:
+  - name: limit
+    expression: "int(params.data.replicas)"
+  validations:
+  - expression: "object.spec.replicas <= variables.limit"
+    messageExpression: "'at most ' + string(variables.limit) + ' replicas here'"
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: limited.example.com}
+spec:
+  policyName: replica-limit.example.com
+  validationActions: [Deny]
+  paramRef: {name: limit, namespace: default, parameterNotFoundAction: Deny}
+  matchResources:
+    namespaceSelector:
+      matchLabels: {limited: "yes"}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: warned.example.com}
+spec:
+  policyName: replica-limit.example.com
+  validationActions: [Warn]
+  paramRef: {name: limit, namespace: default, parameterNotFoundAction: Allow}
+"#;
+
+#[test]
+fn policies_are_judged_from_the_moment_they_are_applied() {
+    let Some(k) = Cluster::start() else { return };
+    k.ok("create configmap limit --from-literal=replicas=3");
+    k.ok("create namespace tight");
+    k.ok("label namespace tight limited=yes");
+    let applied = k.ok_with("apply -f -", POLICY);
+    assert_eq!(applied.matches(" created\n").count(), 3, "{applied}");
+    // On the real server, too, the default in a rule makes kubectl send the rules again.
+    let again = k.ok_with("apply -f -", POLICY);
+    assert_eq!(again.matches(" unchanged\n").count(), 2, "{again}");
+    let table = k.ok("get validatingadmissionpolicies");
+    let row: Vec<&str> = table
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split_whitespace()
+        .collect();
+    assert_eq!(row[..3], ["replica-limit.example.com", "1", "v1/ConfigMap"]);
+    let refused = k.fails("create deployment web --image=i --replicas=4 -n tight", "");
+    assert_eq!(
+        refused.trim().lines().last().expect("a line"),
+        "error: failed to create deployment: deployments.apps \"web\" is forbidden: \
+         ValidatingAdmissionPolicy 'replica-limit.example.com' with binding 'limited.example.com' denied request: at most 3 replicas here"
+    );
+    k.ok("create deployment web --image=i --replicas=3 -n tight");
+    let scaled = k.run("scale deployment web --replicas=9 -n tight", "");
+    // A rule for deployments is none for deployments/scale.
+    assert!(scaled.status.success(), "{}", text(&scaled.stderr));
+    let patch = r#"patch deployment web -n tight -p '{"metadata":{"labels":{"a":"b"}}}'"#;
+    assert!(k.fails(patch, "").contains("at most 3 replicas here"));
+    let warned = k.run("create deployment web --image=i --replicas=4", "");
+    assert!(warned.status.success(), "{}", text(&warned.stderr));
+    assert_eq!(
+        text(&warned.stderr),
+        "Warning: Validation failed for ValidatingAdmissionPolicy 'replica-limit.example.com' with binding 'warned.example.com': at most 3 replicas here\n"
+    );
+    k.ok(r#"patch configmap limit -p '{"data":{"replicas":"9"}}'"#);
+    k.ok(patch);
+    let wrong = POLICY.replace("object.spec.replicas <=", "object.spec.replicas +");
+    let wrong = k.fails("apply -f -", &wrong);
+    assert!(
+        wrong.contains("spec.validations[0].expression: Invalid value: \"object.spec.replicas + variables.limit\": must evaluate to bool but got int"),
+        "{wrong}"
+    );
+    assert!(
+        k.ok("explain validatingadmissionpolicy.spec.validations")
+            .contains("messageExpression")
+    );
+    k.ok_with("delete -f -", POLICY);
+    k.ok("create deployment other --image=i --replicas=20 -n tight");
+}

@@ -90,12 +90,21 @@ pub(crate) fn widget(name: &str, spec: Value) -> DynamicObject {
 }
 
 /// Waits until a condition holds, however quickly that is.
-pub(crate) async fn eventually<F, R>(what: &str, mut condition: F)
+pub(crate) async fn eventually<F, R>(what: &str, condition: F)
 where
     F: FnMut() -> R,
     R: Future<Output = bool>,
 {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    within(Duration::from_secs(10), what, condition).await;
+}
+
+/// The same with a limit of its own.
+pub(crate) async fn within<F, R>(limit: Duration, what: &str, mut condition: F)
+where
+    F: FnMut() -> R,
+    R: Future<Output = bool>,
+{
+    let deadline = tokio::time::Instant::now() + limit;
     while !condition().await {
         assert!(
             tokio::time::Instant::now() < deadline,

@@ -353,7 +353,8 @@ async fn drive(client: &Client, maps: &Api<ConfigMap>) {
         .iter()
         .filter_map(|event| event.reason.clone())
         .collect();
-    (new.sort(), core.sort());
+    new.sort();
+    core.sort();
     assert_eq!(new, core);
     assert!(
         new.contains(&"Applied".into()) && new.contains(&"Cleaned".into()),

@@ -55,6 +55,7 @@ examples:
 
 # Random and damaged input for ten minutes each
 fuzz:
+    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-apimachinery --test fuzz -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-runtime --test guests fuzz -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-host --test host fuzz -- --nocapture
 
@@ -68,6 +69,11 @@ bench *ARGS:
 # Ten minutes of mixed load with starts and stops: what the process holds meanwhile and afterwards
 soak *ARGS:
     cargo run --release -p waft-benches --bin soak -- {{ARGS}}
+
+# The API server against kube-apiserver and etcd, in one run
+bench-apiserver *ARGS:
+    tests/env/testenv install kube
+    cargo run --release -p waft-bench-apiserver -- {{ARGS}}
 
 # From exec to the first 200, compiled code cached
 bench-first-response:

@@ -6,5 +6,5 @@
 
 pub mod client;
 pub mod host;
-pub mod process;
-pub mod report;
+
+pub use waft_measure::{process, report};

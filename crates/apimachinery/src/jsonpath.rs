@@ -83,6 +83,22 @@ impl JsonPath {
         true
     }
 
+    /// Whether [`JsonPath::set`] could walk the path.
+    pub fn can_set(&self, root: &Value) -> bool {
+        let mut at = Some(root);
+        self.steps.iter().all(|step| {
+            let before = at.filter(|value| !value.is_null());
+            match (step, before) {
+                (Step::Field(_), None) => true,
+                (Step::Field(name), Some(Value::Object(object))) => {
+                    at = object.get(name);
+                    true
+                }
+                _ => false,
+            }
+        })
+    }
+
     /// The path's last field and what comes before it.
     pub fn split_last(&self) -> Option<(JsonPath, &str)> {
         let (Step::Field(name), before) = self.steps.split_last()? else {
@@ -273,5 +289,20 @@ mod tests {
                 .expect("a path")
                 .set(&mut value, json!(3))
         );
+        let value = json!({"spec": {"replicas": 3, "none": null, "items": [{}]}});
+        for path in [
+            ".spec.replicas",
+            ".a.b",
+            ".spec.none.x",
+            ".spec.replicas.x",
+            ".spec.items[*].x",
+        ] {
+            let path = JsonPath::parse(path).expect("a path");
+            assert_eq!(
+                path.can_set(&value),
+                path.set(&mut value.clone(), json!(1)),
+                "{path:?}"
+            );
+        }
     }
 }

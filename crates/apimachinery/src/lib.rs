@@ -16,6 +16,7 @@ pub mod jsonpath;
 pub mod managed;
 pub mod meta;
 pub mod names;
+pub mod nesting;
 pub mod openapi;
 pub mod patch;
 pub mod protobuf;

@@ -199,7 +199,7 @@ fn apply_once(
         None => entries.push(Entry::new(manager, fields, None)),
     }
     if !last.is_empty() {
-        merged = merge::drop_abandoned(root, &merged, &last, &entries.owned());
+        merged = merge::drop_abandoned(root, merged, &last, &entries.owned());
     }
     let compared = comparison::compare(root, base, &merged);
     settle(&compared, &mut entries, manager, force)?;

@@ -1,5 +1,7 @@
 //! Building answers.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -16,8 +18,12 @@ use crate::service::Body;
 /// The Kubernetes release whose API is served.
 pub(crate) const KUBERNETES: (&str, &str, &str) = ("1", "36", "v1.36.3");
 
-pub(crate) fn bytes(code: u16, media: &'static str, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+pub(crate) fn bytes(code: u16, media: &'static str, bytes: Bytes) -> Response<Body> {
+    body(code, media, Body::from(bytes))
+}
+
+pub(crate) fn body(code: u16, media: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
     *response.status_mut() =
         StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response
@@ -110,16 +116,16 @@ pub(crate) fn object(
 }
 
 /// One object as a value in the form that was asked for.
-pub(crate) fn render(resource: &Resource, value: &Value, output: &Output) -> Value {
-    match output {
-        Output::Json => value.clone(),
+pub(crate) fn render<'a>(resource: &Resource, value: &'a Value, output: &Output) -> Cow<'a, Value> {
+    Cow::Owned(match output {
+        Output::Json => return Cow::Borrowed(value),
         Output::Partial(version) => table::partial(value, version),
         Output::Table(version, include) => {
             let row = table::row(resource, value, *include, version, now());
             let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
             table::table(Some(&resource.columns), vec![row], metadata, version)
         }
-    }
+    })
 }
 
 /// The answer to a deletion that is done.

@@ -143,7 +143,12 @@ impl ApiServer {
             metadata["continue"] = "".into();
         }
         metadata["resourceVersion"] = self.store.revision().to_string().into();
-        let mut items = Vec::with_capacity(page.objects.len());
+        // As text at once: many objects as values would take several times the memory.
+        let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});
+        let mut out = answer::encode(&head).to_vec();
+        out.pop();
+        out.extend_from_slice(b",\"items\":[");
+        let first = out.len();
         for stored in &page.objects {
             let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
             match self
@@ -156,21 +161,17 @@ impl ApiServer {
                         value.shift_remove("kind");
                         value.shift_remove("apiVersion");
                     }
-                    items.push(value);
+                    if out.len() > first {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(&answer::encode(&value));
                 }
                 Err(status) if status.code == 404 => {}
                 Err(status) => return Err(status),
             }
         }
-        Ok(answer::json(
-            200,
-            &json!({
-                "kind": resource.list_kind,
-                "apiVersion": resource.api_version(),
-                "metadata": metadata,
-                "items": items,
-            }),
-        ))
+        out.extend_from_slice(b"]}");
+        Ok(answer::bytes(200, "application/json", out.into()))
     }
 }
 

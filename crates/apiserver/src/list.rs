@@ -1,10 +1,12 @@
 //! Lists: consistent at one revision, in pages.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use bytes::Bytes;
+use futures::stream;
 use http::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -28,6 +30,9 @@ struct Token {
     revision: u64,
     #[serde(rename = "start")]
     after: (String, String),
+    /// How many objects come after that page.
+    #[serde(default)]
+    left: usize,
 }
 
 /// One page of selected objects.
@@ -38,13 +43,16 @@ pub(crate) struct Selected {
     remaining: Option<usize>,
 }
 
+/// About how much of a list is put together at a time, in bytes.
+const PIECE: usize = 64 << 10;
+
 /// How long a list waits for a revision that doesn't exist yet.
 const FUTURE: Duration = Duration::from_secs(3);
 
 impl ApiServer {
     pub(crate) async fn list(
         &self,
-        resource: &Resource,
+        resource: &Arc<Resource>,
         namespace: Option<&str>,
         options: &ListOptions,
         output: &Output,
@@ -83,7 +91,14 @@ impl ApiServer {
         let metadata = Value::Object(metadata);
         let values = page.objects.iter().map(|stored| served(stored, resource));
         let body = match output {
-            Output::Json => join(resource, &metadata, &page.objects),
+            Output::Json => {
+                let pieces = Pieces::new(resource, &metadata, page.objects);
+                let body = match size < PIECE {
+                    true => Body::from(pieces.collect::<Vec<_>>().concat()),
+                    false => Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>))),
+                };
+                return Ok(answer::body(200, "application/json", body));
+            }
             Output::Partial(version) => answer::encode(&json!({
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": format!("meta.k8s.io/{version}"),
@@ -148,21 +163,18 @@ impl ApiServer {
             Some(_) => Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter."),
             None => too_old(at.unwrap_or(0), expired.oldest),
         })?;
-        let mut objects = page.objects;
-        let (mut remaining, mut more) = (
-            Some(page.remaining).filter(|count| *count > 0),
-            page.remaining > 0,
-        );
+        let (mut objects, mut more) = (page.objects, page.more);
+        let left = page.total.or(token.map(|token| token.left)).unwrap_or(0);
+        let mut left = left.saturating_sub(objects.len());
         if !all {
             objects.retain(|stored| selects(options, stored, resource));
             more = options.limit.is_some_and(|limit| objects.len() > limit);
             objects.truncate(options.limit.unwrap_or(usize::MAX));
-            remaining = None;
+            left = 0;
         }
-        let next = objects
-            .last()
-            .filter(|_| more)
-            .map(|last| write_token(page.revision, last));
+        let next = objects.last().filter(|_| more);
+        let next = next.map(|last| write_token(page.revision, last, left));
+        let remaining = Some(left).filter(|left| more && *left > 0);
         Ok(Selected {
             objects,
             revision: page.revision,
@@ -189,38 +201,75 @@ impl ApiServer {
     }
 }
 
-/// An item of a list: those of built-in kinds don't repeat their type.
-fn item(stored: &Stored, resource: &Resource) -> Bytes {
-    let bytes = served_bytes(stored, resource);
-    if !resource.builtin {
-        return bytes;
+/// The text of a list, put together piece by piece while it is sent.
+struct Pieces {
+    resource: Arc<Resource>,
+    objects: std::vec::IntoIter<Arc<Stored>>,
+    /// How the objects of built-in kinds begin: in lists they don't repeat their type.
+    types: Vec<String>,
+    /// What comes before the next object.
+    before: Vec<u8>,
+    ended: bool,
+}
+
+impl Pieces {
+    fn new(resource: &Arc<Resource>, metadata: &Value, objects: Vec<Arc<Stored>>) -> Pieces {
+        let (version, kind) = (resource.api_version(), &resource.kind);
+        let head = json!({"kind": resource.list_kind, "apiVersion": version, "metadata": metadata});
+        let mut before = answer::encode(&head).to_vec();
+        before.pop();
+        before.extend_from_slice(b",\"items\":[");
+        let types = match resource.builtin {
+            true => vec![
+                format!("{{\"apiVersion\":\"{version}\",\"kind\":\"{kind}\","),
+                format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\","),
+            ],
+            false => Vec::new(),
+        };
+        Pieces {
+            resource: resource.clone(),
+            objects: objects.into_iter(),
+            types,
+            before,
+            ended: false,
+        }
     }
-    let (version, kind) = (resource.api_version(), &resource.kind);
-    let head = format!("{{\"apiVersion\":\"{version}\",\"kind\":\"{kind}\",");
-    let turned = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{version}\",");
-    let rest = [head, turned]
-        .iter()
-        .find_map(|head| bytes.strip_prefix(head.as_bytes()));
-    match rest {
-        Some(rest) => [b"{", rest].concat().into(),
-        None => bytes,
+
+    fn push(&self, out: &mut Vec<u8>, stored: &Stored) {
+        let bytes = served_bytes(stored, &self.resource);
+        let mut types = self.types.iter();
+        match types.find_map(|head| bytes.strip_prefix(head.as_bytes())) {
+            Some(rest) => {
+                out.push(b'{');
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(&bytes),
+        }
     }
 }
 
-/// The list around the stored bytes.
-fn join(resource: &Resource, metadata: &Value, objects: &[Arc<Stored>]) -> Bytes {
-    let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});
-    let mut out = answer::encode(&head).to_vec();
-    out.pop();
-    out.extend_from_slice(b",\"items\":[");
-    for (index, stored) in objects.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+impl Iterator for Pieces {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
         }
-        out.extend_from_slice(&item(stored, resource));
+        let mut out = Vec::with_capacity(PIECE + PIECE / 4);
+        while out.len() < PIECE {
+            out.append(&mut self.before);
+            let Some(stored) = self.objects.next() else {
+                out.extend_from_slice(b"]}");
+                self.ended = true;
+                break;
+            };
+            self.push(&mut out, &stored);
+            if self.objects.len() > 0 {
+                self.before.push(b',');
+            }
+        }
+        Some(out.into())
     }
-    out.extend_from_slice(b"]}");
-    out.into()
 }
 
 pub(crate) fn too_old(asked: u64, oldest: u64) -> Status {
@@ -276,9 +325,14 @@ pub(crate) fn selects(options: &ListOptions, stored: &Stored, resource: &Resourc
     })
 }
 
-fn write_token(revision: u64, last: &Stored) -> String {
+fn write_token(revision: u64, last: &Stored, left: usize) -> String {
     let after = (last.key.namespace.to_string(), last.key.name.to_string());
-    let json = serde_json::to_vec(&Token { revision, after }).unwrap_or_default();
+    let token = Token {
+        revision,
+        after,
+        left,
+    };
+    let json = serde_json::to_vec(&token).unwrap_or_default();
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json)
 }
 

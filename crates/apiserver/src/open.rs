@@ -50,7 +50,7 @@ impl Default for Config {
             data_dir: None,
             connect: Arc::new(NoConnect),
             admit: Vec::new(),
-            history_bytes: 32 << 20,
+            history_bytes: 16 << 20,
             body_bytes: 3 << 20,
             watches: 4096,
             list_bytes: 256 << 20,

@@ -260,3 +260,10 @@ pub(crate) struct Query<'a> {
     /// The state at this revision instead of now.
     pub(crate) at: Option<u64>,
 }
+
+impl Query<'_> {
+    /// The most objects of a page.
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(usize::MAX)
+    }
+}

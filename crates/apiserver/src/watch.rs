@@ -3,7 +3,6 @@
 //! Nothing is queued for a slow client; when its cursor falls out of the window it is told that its
 //! version expired, and lists again.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +29,9 @@ use crate::store::{Event, EventKind, Query, Stored};
 /// How often a quiet watch tells how far it is.
 const BOOKMARKS: Duration = Duration::from_secs(60);
 
+/// About how much of the state a watch begins with is put together at a time, in bytes.
+const PIECE: usize = 64 << 10;
+
 /// How many events are taken from the window at a time.
 const BATCH: usize = 128;
 
@@ -41,7 +43,12 @@ struct Watcher {
     output: Output,
     cursor: u64,
     revision: tokio::sync::watch::Receiver<u64>,
-    ready: VecDeque<Bytes>,
+    /// What was there when the watch began, as far as it isn't sent yet.
+    state: std::vec::IntoIter<Arc<Stored>>,
+    /// A bookmark follows the state.
+    marked: bool,
+    /// Frames to be sent.
+    ready: Vec<u8>,
     deadline: Instant,
     bookmark: Instant,
     closing: CancellationToken,
@@ -83,7 +90,9 @@ impl ApiServer {
             namespace: namespace.map(str::to_owned),
             cursor: version,
             revision: self.store.subscribe(),
-            ready: VecDeque::new(),
+            state: Vec::new().into_iter(),
+            marked: false,
+            ready: Vec::new(),
             deadline: Instant::now() + Duration::from_secs(seconds),
             bookmark: Instant::now() + BOOKMARKS,
             closing: self.closing.clone(),
@@ -157,43 +166,36 @@ impl Watcher {
         }
     }
 
+    /// All frames that are ready; the state that the watch began with comes in pieces.
     fn take_ready(&mut self) -> Option<Bytes> {
-        let first = self.ready.pop_front()?;
-        if self.ready.is_empty() {
-            return Some(first);
-        }
-        let mut piece = first.to_vec();
-        while piece.len() < 64 << 10 {
-            let Some(next) = self.ready.pop_front() else {
+        while self.ready.len() < PIECE {
+            let Some(stored) = self.state.next() else {
+                if std::mem::take(&mut self.marked) {
+                    self.push_bookmark(true);
+                }
                 break;
             };
-            piece.extend_from_slice(&next);
+            if selects(&self.options, &stored, &self.resource) {
+                self.push("ADDED", &stored);
+            }
         }
-        Some(piece.into())
+        (!self.ready.is_empty()).then(|| std::mem::take(&mut self.ready).into())
     }
 
-    /// The present state as ADDED events.
+    /// Begins with the present state, as ADDED events.
     fn begin_with_state(&mut self, marked: bool) {
-        let server = self.server.clone();
-        let namespace = self.namespace.clone();
         let query = Query {
-            resource: &self.resource.storage.clone(),
-            namespace: namespace.as_deref(),
+            resource: &self.resource.storage,
+            namespace: self.namespace.as_deref(),
             after: None,
             limit: None,
             at: None,
         };
-        let Ok(page) = server.store.list(&query) else {
-            return;
-        };
-        self.cursor = page.revision;
-        for stored in &page.objects {
-            if selects(&self.options, stored, &self.resource) {
-                self.push("ADDED", stored);
-            }
-        }
-        if marked && self.options.bookmarks {
-            self.push_bookmark(true);
+        // Only a state of the past can have expired.
+        if let Ok(page) = self.server.store.list(&query) {
+            self.cursor = page.revision;
+            self.state = page.objects.into_iter();
+            self.marked = marked && self.options.bookmarks;
         }
     }
 
@@ -247,19 +249,18 @@ impl Watcher {
     fn push_value(&mut self, kind: &str, value: &Value) {
         let mut shown = answer::render(&self.resource, value, &self.output);
         if matches!(self.output, Output::Table(..)) && std::mem::replace(&mut self.defined, true) {
-            shown["columnDefinitions"] = Value::Null;
+            shown.to_mut()["columnDefinitions"] = Value::Null;
         }
         self.push_frame(kind, &answer::encode(&shown));
     }
 
     fn push_frame(&mut self, kind: &str, object: &[u8]) {
-        let mut frame = Vec::with_capacity(object.len() + 40);
-        frame.extend_from_slice(b"{\"type\":\"");
-        frame.extend_from_slice(kind.as_bytes());
-        frame.extend_from_slice(b"\",\"object\":");
-        frame.extend_from_slice(object);
-        frame.extend_from_slice(b"}\n");
-        self.ready.push_back(frame.into());
+        self.ready.reserve(object.len() + 40);
+        self.ready.extend_from_slice(b"{\"type\":\"");
+        self.ready.extend_from_slice(kind.as_bytes());
+        self.ready.extend_from_slice(b"\",\"object\":");
+        self.ready.extend_from_slice(object);
+        self.ready.extend_from_slice(b"}\n");
     }
 
     fn push_bookmark(&mut self, initial: bool) {

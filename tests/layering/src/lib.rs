@@ -125,10 +125,30 @@ const LAYERS: &[Layer] = &[
             "waft-guests",
             "waft-host",
             "waft-ir",
+            "waft-measure",
             "waft-oci",
             "waft-runtime",
         ],
         never: &[],
+        never_directly: &[],
+    },
+    Layer {
+        name: "waft-bench-apiserver",
+        may_use: &["waft-apiserver", "waft-measure"],
+        // What is measured is the API server alone.
+        never: &["wasmtime", "kube-client"],
+        never_directly: &[],
+    },
+    Layer {
+        name: "waft-measure",
+        may_use: &[],
+        never: &["wasmtime", "tokio"],
+        never_directly: &[],
+    },
+    Layer {
+        name: "waft-fuzz",
+        may_use: &[],
+        never: &["wasmtime", "tokio"],
         never_directly: &[],
     },
     Layer {

@@ -22,32 +22,34 @@ fn merge_value(at: Option<At<'_>>, live: &Value, applied: &Value) -> Value {
 }
 
 fn merge_maps(at: Option<At<'_>>, live: &Value, applied: &Value) -> Value {
-    let mut merged = live.as_object().cloned().unwrap_or_default();
-    for (name, value) in applied.as_object().into_iter().flatten() {
-        let value = match merged.get(name) {
-            Some(old) => merge_value(at.and_then(|at| at.field(name)), old, value),
-            None => value.clone(),
+    let (Some(live), Some(applied)) = (live.as_object(), applied.as_object()) else {
+        return applied.clone();
+    };
+    let kept = live.iter().map(|(name, old)| {
+        let value = match applied.get(name) {
+            Some(new) => merge_value(at.and_then(|at| at.field(name)), old, new),
+            None => old.clone(),
         };
-        merged.insert(name.clone(), value);
-    }
-    Value::Object(merged)
+        (name.clone(), value)
+    });
+    let added = applied.iter().filter(|(name, _)| !live.contains_key(*name));
+    let added = added.map(|(name, value)| (name.clone(), value.clone()));
+    Value::Object(kept.chain(added).collect())
 }
 
 /// Applied items keep the order they were applied in; live items stay where they can between them.
 fn merge_lists(at: Option<At<'_>>, live: &Value, applied: &Value) -> Value {
     let inner = at.and_then(At::items);
     let (left, right) = (items(at, Some(live)), items(at, Some(applied)));
-    let find = |list: &[(PathElement, &Value)]| -> HashMap<PathElement, Value> {
-        list.iter()
-            .rev()
-            .map(|(key, item)| (key.clone(), (*item).clone()))
-            .collect()
-    };
-    let (in_left, in_right) = (find(&left), find(&right));
+    // The first of several that have one key.
+    let (in_left, in_right): (HashMap<&PathElement, &Value>, HashMap<&PathElement, &Value>) = (
+        left.iter().rev().map(|(key, item)| (key, *item)).collect(),
+        right.iter().rev().map(|(key, item)| (key, *item)).collect(),
+    );
     let combine = |key: &PathElement| match (in_left.get(key), in_right.get(key)) {
         (Some(old), Some(new)) => merge_value(inner, old, new),
-        (_, Some(new)) => new.clone(),
-        (Some(old), None) => old.clone(),
+        (_, Some(new)) => (*new).clone(),
+        (Some(old), None) => (*old).clone(),
         (None, None) => Value::Null,
     };
     // Items on both sides, in the order of the applied list: the next one to come.
@@ -100,10 +102,14 @@ fn merge_lists(at: Option<At<'_>>, live: &Value, applied: &Value) -> Value {
 /// Takes out what was in the manager's last configuration and nobody owns now.
 pub(super) fn drop_abandoned(
     at: At<'_>,
-    merged: &Value,
+    merged: Value,
     last: &FieldSet,
     owned: &FieldSet,
 ) -> Value {
+    if last.difference(owned).is_empty() {
+        return merged;
+    }
+    let merged = &merged;
     let named = |set: &FieldSet| set.with_named_fields(Some(at));
     let last = named(last);
     let everything = named(&field_set(at, merged));

@@ -111,7 +111,8 @@ fn fill(object: &mut Value, path: &str, value: impl Fn(&Value) -> Option<Value>)
     let Some((parent, field)) = path.split_last() else {
         return;
     };
-    if parent.first(object).is_none_or(Value::is_null) && !path_is_list(&parent, object) {
+    // Where the path goes through list items there is nothing to make.
+    if parent.first(object).is_none_or(Value::is_null) && parent.can_set(object) {
         parent.set(object, Value::Object(Map::new()));
     }
     parent.each_mut(object, &mut |at| {
@@ -143,12 +144,6 @@ fn fill_map(object: &mut Value, path: &str, from: &str) {
             add_absent(map, &entries);
         }
     });
-}
-
-/// Whether a path goes through list items: then there is nothing to make.
-fn path_is_list(path: &JsonPath, object: &Value) -> bool {
-    let mut probe = object.clone();
-    !path.set(&mut probe, Value::Null)
 }
 
 /// Moves fields that are only written to where they are kept, encoded.

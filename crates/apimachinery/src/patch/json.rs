@@ -6,10 +6,15 @@
 use serde_json::{Map, Value};
 
 use crate::decode::value_name;
+use crate::nesting::{LEVELS, fits};
 use crate::status::{Reason, Status};
 
 /// More operations than this in one patch are refused.
 pub const MAX_OPERATIONS: usize = 10_000;
+
+/// All that `copy` operations of one patch may copy, in bytes of JSON: as much as the real server
+/// allows. A few dozen copies could fill any memory otherwise.
+const MAX_COPIED: usize = 3 << 20;
 
 /// An operation that doesn't apply. The real server doesn't tell the client which, so neither do we.
 struct DoesNotApply;
@@ -42,8 +47,9 @@ pub fn json_patch(document: &Value, patch: &Value) -> Result<Value, Status> {
         operations.push(decode(operation)?);
     }
     let mut document = document.clone();
+    let mut copied = 0;
     for operation in operations {
-        if apply(&mut document, operation).is_err() {
+        if apply(&mut document, operation, &mut copied).is_err() {
             let message = "the server rejected our request due to an error in our request";
             let mut status = Status::new(422, Some(Reason::Invalid), message);
             status.details = Some(Box::default());
@@ -79,7 +85,7 @@ fn segments(path: &str) -> Vec<String> {
         .collect()
 }
 
-fn apply(document: &mut Value, operation: Operation) -> Outcome<()> {
+fn apply(document: &mut Value, operation: Operation, copied: &mut usize) -> Outcome<()> {
     let Operation {
         name,
         path,
@@ -97,6 +103,10 @@ fn apply(document: &mut Value, operation: Operation) -> Outcome<()> {
         "copy" => {
             let from = from.ok_or(DoesNotApply)?;
             let value = get(document, &from)?.cloned().unwrap_or(Value::Null);
+            *copied += value.to_string().len();
+            if *copied > MAX_COPIED {
+                return Err(DoesNotApply);
+            }
             add(document, &path, value)
         }
         "test" => test(document, &path, &value.unwrap_or(Value::Null)),
@@ -150,7 +160,16 @@ fn get<'a>(document: &'a mut Value, path: &[String]) -> Outcome<Option<&'a Value
     }
 }
 
+/// Whether a value may stand at a path without being nested too deeply.
+fn check_levels(path: &[String], value: &Value) -> Outcome<()> {
+    match LEVELS.checked_sub(path.len()) {
+        Some(levels) if fits(value, levels) => Ok(()),
+        _ => Err(DoesNotApply),
+    }
+}
+
 fn add(document: &mut Value, path: &[String], value: Value) -> Outcome<()> {
+    check_levels(path, &value)?;
     let (last, rest) = split(path)?;
     match parent(document, rest)? {
         Value::Object(map) => {
@@ -184,6 +203,7 @@ fn remove(document: &mut Value, path: &[String]) -> Outcome<Value> {
 }
 
 fn replace(document: &mut Value, path: &[String], value: Value) -> Outcome<()> {
+    check_levels(path, &value)?;
     let (last, rest) = split(path)?;
     match parent(document, rest)? {
         Value::Object(map) => {

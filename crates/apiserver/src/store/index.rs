@@ -1,5 +1,6 @@
 //! The current objects, in memory, by key, uid and owner.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -16,8 +17,10 @@ pub(crate) struct Page {
     pub(crate) objects: Vec<Arc<Stored>>,
     /// The revision at which the page is true.
     pub(crate) revision: u64,
-    /// How many objects of the query come after the page.
-    pub(crate) remaining: usize,
+    /// Whether objects of the query come after the page.
+    pub(crate) more: bool,
+    /// How many objects the query has in all pages; not counted for one that goes on after a key.
+    pub(crate) total: Option<usize>,
 }
 
 #[derive(Default)]
@@ -141,49 +144,66 @@ impl Index {
     }
 
     pub(super) fn page(&self, query: &Query<'_>, revision: u64) -> Page {
-        let limit = query.limit.unwrap_or(usize::MAX);
-        let objects: Vec<_> = self.range(query).take(limit).collect();
-        let remaining = match objects.len() < limit {
-            true => 0,
-            // Counting what follows walks names, not objects; a client that pages sends the
-            // count back, so it is asked for once a list.
-            false => self.count(query).saturating_sub(objects.len()),
-        };
+        let mut found = self.range(query);
+        let objects: Vec<_> = found.by_ref().take(query.limit()).collect();
         Page {
             objects,
             revision,
-            remaining,
+            more: found.next().is_some(),
+            total: query.after.is_none().then(|| self.count(query)),
         }
     }
 
-    pub(super) fn past_page(&self, query: &Query<'_>, at: u64, past: Past) -> Page {
-        let mut all: BTreeMap<_, _> = self
-            .range(query)
-            .map(|object| {
-                (
-                    (object.key.namespace.clone(), object.key.name.clone()),
-                    object,
-                )
-            })
-            .collect();
-        for (key, object) in past {
-            let inside = query.namespace.is_none_or(|namespace| *key.0 == *namespace)
-                && query.after.is_none_or(|after| (&*key.0, &*key.1) > after);
-            match object {
-                Some(object) if inside => all.insert(key, object),
-                _ => all.remove(&key),
-            };
-        }
-        let total = all.len();
-        let objects: Vec<_> = all
-            .into_values()
-            .take(query.limit.unwrap_or(usize::MAX))
-            .collect();
+    /// As the objects were at an earlier revision, when those in `past` were other ones or absent.
+    pub(super) fn past_page(&self, query: &Query<'_>, at: u64, mut past: Past) -> Page {
+        past.retain(|key, _| {
+            query.namespace.is_none_or(|namespace| *key.0 == *namespace)
+                && query.after.is_none_or(|after| (&*key.0, &*key.1) > after)
+        });
+        let total = query.after.is_none().then(|| {
+            let was = past.values().filter(|object| object.is_some()).count();
+            let is = past
+                .keys()
+                .filter(|key| self.has(query.resource, key))
+                .count();
+            (self.count(query) + was).saturating_sub(is)
+        });
+        let mut past = past.into_iter().peekable();
+        let mut present = self.range(query).peekable();
+        let mut found = std::iter::from_fn(|| {
+            loop {
+                let order = match (present.peek(), past.peek()) {
+                    (None, None) => return None,
+                    (Some(_), None) => Ordering::Less,
+                    (None, Some(_)) => Ordering::Greater,
+                    (Some(object), Some((key, _))) => {
+                        (&object.key.namespace, &object.key.name).cmp(&(&key.0, &key.1))
+                    }
+                };
+                if order == Ordering::Less {
+                    return present.next();
+                }
+                if order == Ordering::Equal {
+                    present.next();
+                }
+                if let Some((_, Some(object))) = past.next() {
+                    return Some(object);
+                }
+            }
+        });
         Page {
+            objects: found.by_ref().take(query.limit()).collect(),
             revision: at,
-            remaining: total - objects.len(),
-            objects,
+            more: found.next().is_some(),
+            total,
         }
+    }
+
+    fn has(&self, resource: &str, (namespace, name): &(Arc<str>, Arc<str>)) -> bool {
+        let namespaces = self.objects.get(resource);
+        namespaces
+            .and_then(|namespaces| namespaces.get(namespace))
+            .is_some_and(|names| names.contains_key(name))
     }
 
     fn range<'a>(&'a self, query: &'a Query<'_>) -> impl Iterator<Item = Arc<Stored>> + 'a {
@@ -215,10 +235,8 @@ impl Index {
             })
     }
 
+    /// How many objects a query has that doesn't go on after a key.
     fn count(&self, query: &Query<'_>) -> usize {
-        if query.after.is_some() {
-            return self.range(query).count();
-        }
         let Some(namespaces) = self.objects.get(query.resource) else {
             return 0;
         };

@@ -1,6 +1,6 @@
 //! Filling in and judging a new state.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use waft_apimachinery::registry::Resource;
 use waft_apimachinery::status::{FieldError, FieldErrorKind, Status};
 use waft_apimachinery::{admission, meta};
@@ -71,20 +71,57 @@ pub(super) fn keep_managers(object: &mut Value, managed: Value) {
 
 /// Whether a write changes nothing. Times in `managedFields` don't count.
 pub(super) fn same(old: &Value, new: &Value) -> bool {
-    if old == new {
-        return true;
-    }
-    let timeless = |object: &Value| {
-        let mut object = object.clone();
-        let fields = object
-            .pointer_mut("/metadata/managedFields")
-            .and_then(Value::as_array_mut);
-        for entry in fields.into_iter().flatten() {
-            entry
-                .as_object_mut()
-                .map(|entry| entry.shift_remove("time"));
+    same_but(old, new, &["metadata", "managedFields", "*", "time"])
+}
+
+/// Whether two values are the same but for the fields that a path leads to; `*`: each item.
+fn same_but(old: &Value, new: &Value, path: &[&str]) -> bool {
+    match (path, old, new) {
+        (["*", rest @ ..], Value::Array(old), Value::Array(new)) => {
+            let mut pairs = old.iter().zip(new);
+            old.len() == new.len() && pairs.all(|(old, new)| same_but(old, new, rest))
         }
-        object
-    };
-    timeless(old) == timeless(new)
+        ([name, rest @ ..], Value::Object(old), Value::Object(new)) => {
+            let ignored = |key: &String| rest.is_empty() && key == name;
+            let counted = |map: &Map<String, Value>| map.keys().filter(|key| !ignored(key)).count();
+            let mut fields = old.iter().filter(|(key, _)| !ignored(key));
+            counted(old) == counted(new)
+                && fields.all(|(key, old)| match new.get(key) {
+                    Some(new) if key == name => same_but(old, new, rest),
+                    Some(new) => old == new,
+                    None => false,
+                })
+        }
+        _ => old == new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_times_of_managed_fields_are_no_change() {
+        let object = |time: &str, data: &str| {
+            json!({"metadata": {"name": "a", "managedFields": [{"manager": "m", "time": time}]},
+                   "data": data, "time": "t"})
+        };
+        let old = object("1", "x");
+        assert!(same(&old, &object("2", "x")));
+        assert!(!same(&old, &object("2", "y")));
+        let change = |pointer: &str, value: Value| {
+            let mut new = object("2", "x");
+            *new.pointer_mut(pointer).expect("it is there") = value;
+            same(&old, &new)
+        };
+        assert!(!change("/time", json!("u")));
+        assert!(!change("/metadata/name", json!("b")));
+        assert!(!change("/metadata/managedFields", json!([])));
+        assert!(!change("/metadata/managedFields/0/manager", json!("n")));
+        assert!(change("/metadata/managedFields/0", json!({"manager": "m"})));
+        assert!(!change("/metadata/managedFields/0", json!({"time": "1"})));
+        assert!(!change("/metadata", json!({"name": "a"})));
+    }
 }

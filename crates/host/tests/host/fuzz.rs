@@ -1,65 +1,27 @@
 //! Bytes that are no HTTP, or nearly HTTP. Nothing panics, and the next client is served.
-//! `WAFT_FUZZ_SECONDS` says for how long (2 unless set); a failure prints the seed, and
-//! `WAFT_FUZZ_SEED` repeats it.
+//! `waft_fuzz` says how long.
 
 use std::{
     io::{Read, Write},
     net::{Shutdown, TcpStream},
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use waft_fuzz::{Random, rounds};
 
 use crate::harness::Rig;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// A generator of numbers that needs no crate: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let given = std::env::var("WAFT_FUZZ_SEED").ok();
-        let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            // A suite of tests tries the same bytes each time; who asks for longer wants new ones.
-            if std::env::var_os("WAFT_FUZZ_SECONDS").is_none() {
-                return 1;
-            }
-            let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-            now.as_nanos() as u64
-        });
-        println!("WAFT_FUZZ_SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn of<'a>(&mut self, choices: &[&'a [u8]]) -> &'a [u8] {
-        choices[self.below(choices.len())]
-    }
-}
-
-fn time() -> Duration {
-    let seconds = std::env::var("WAFT_FUZZ_SECONDS").ok();
-    Duration::from_secs(seconds.and_then(|s| s.parse().ok()).unwrap_or(2))
-}
-
 /// A request of pieces that fit and pieces that don't.
 fn nearly_http(random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();
-    bytes.extend(random.of(&[
+    bytes.extend(random.of::<[u8]>(&[
         b"GET", b"POST", b"HEAD", b"PUT", b"\0", b"", b"PRI", b"CONNECT",
     ]));
-    bytes.extend(random.of(&[b" ", b"  ", b"\t", b""]));
-    bytes.extend(random.of(&[
+    bytes.extend(random.of::<[u8]>(&[b" ", b"  ", b"\t", b""]));
+    bytes.extend(random.of::<[u8]>(&[
         b"/",
         b"*",
         b"http://test/",
@@ -68,8 +30,8 @@ fn nearly_http(random: &mut Random) -> Vec<u8> {
         b"",
         b"/?a b",
     ]));
-    bytes.extend(random.of(&[b" ", b""]));
-    bytes.extend(random.of(&[
+    bytes.extend(random.of::<[u8]>(&[b" ", b""]));
+    bytes.extend(random.of::<[u8]>(&[
         b"HTTP/1.1",
         b"HTTP/1.0",
         b"HTTP/2.0",
@@ -77,9 +39,9 @@ fn nearly_http(random: &mut Random) -> Vec<u8> {
         b"http/1.1",
         b"",
     ]));
-    bytes.extend(random.of(&[b"\r\n", b"\r\n", b"\n", b"\r"]));
+    bytes.extend(random.of::<[u8]>(&[b"\r\n", b"\r\n", b"\n", b"\r"]));
     for _ in 0..random.below(8) {
-        bytes.extend(random.of(&[
+        bytes.extend(random.of::<[u8]>(&[
             b"host: test",
             b"host: test",
             b"content-length: 3",
@@ -97,11 +59,11 @@ fn nearly_http(random: &mut Random) -> Vec<u8> {
             b"x-\x80: \xff",
             b"traceparent: 00-0-0-0",
         ]));
-        bytes.extend(random.of(&[b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\0\r\n"]));
+        bytes.extend(random.of::<[u8]>(&[b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\0\r\n"]));
     }
-    bytes.extend(random.of(&[b"\r\n", b"\r\n", b"\n", b""]));
+    bytes.extend(random.of::<[u8]>(&[b"\r\n", b"\r\n", b"\n", b""]));
     for _ in 0..random.below(4) {
-        bytes.extend(random.of(&[
+        bytes.extend(random.of::<[u8]>(&[
             b"abc",
             b"3\r\nabc\r\n",
             b"0\r\n\r\n",
@@ -127,16 +89,17 @@ fn nothing_that_a_client_sends_breaks_the_host() {
     }));
     let rig = Rig::serving("echo-p2");
     let mut random = Random::new();
-    let end = Instant::now() + time();
     let mut sent = 0;
-    while Instant::now() < end {
+    for _ in rounds(2000) {
         let bytes = match random.below(4) {
-            0 => (0..random.below(600))
-                .map(|_| random.next() as u8)
-                .collect(),
+            0 => {
+                let length = random.below(600);
+                random.bytes(length)
+            }
             1 => {
                 let mut preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-                preface.extend((0..random.below(200)).map(|_| random.next() as u8));
+                let length = random.below(200);
+                preface.extend(random.bytes(length));
                 preface
             }
             _ => [nearly_http(&mut random), nearly_http(&mut random)].concat(),

@@ -57,6 +57,7 @@ impl Rig {
             allow_host_loopback: false,
             volume_dir: None,
             host_path_roots: Vec::new(),
+            tracer: None,
             control_runtime: Handle::current(),
             guest_runtime: Handle::current(),
         };

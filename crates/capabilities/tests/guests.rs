@@ -66,7 +66,7 @@ async fn get(guest: &Guest, path: &str) -> (u16, String) {
         .body(request_body(Full::new(Bytes::new())))
         .unwrap();
     let info = CallInfo {
-        request_id: "r1".into(),
+        origin: std::sync::Arc::<str>::from("r1").into(),
         timeout: None,
     };
     let response = guest.handle(request, info).await.unwrap();

@@ -98,8 +98,18 @@ pub(crate) fn up(arguments: &UpArguments) -> UpOptions {
         nats: arguments.nats.clone(),
         outbound_ca: arguments.outbound_ca.clone(),
         redis: arguments.redis.clone(),
+        traces: traces(|name| env::var(name).ok()),
         ..UpOptions::default()
     }
+}
+
+/// Whether the environment names a collector of traces, in the variables of the OpenTelemetry
+/// specification.
+fn traces(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is = |name: &str, value: &str| variable(name).is_some_and(|set| set == value);
+    let has = |name: &str| variable(name).is_some_and(|set| !set.is_empty());
+    let named = has("OTEL_EXPORTER_OTLP_ENDPOINT") || has("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
+    named && !is("OTEL_SDK_DISABLED", "true") && !is("OTEL_TRACES_EXPORTER", "none")
 }
 
 #[cfg(test)]
@@ -114,6 +124,26 @@ mod tests {
             Command::Up(arguments) => up(&arguments),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn the_environment_says_whether_there_are_traces() {
+        let given = |set: &'static [(&str, &str)]| {
+            traces(move |name| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).into())
+            })
+        };
+        const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318");
+        assert!(given(&[ENDPOINT]));
+        assert!(given(&[(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://a/v1"
+        )]));
+        assert!(!given(&[]));
+        assert!(!given(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
+        assert!(!given(&[ENDPOINT, ("OTEL_SDK_DISABLED", "true")]));
+        assert!(!given(&[ENDPOINT, ("OTEL_TRACES_EXPORTER", "none")]));
     }
 
     #[test]

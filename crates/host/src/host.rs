@@ -14,6 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, future::join_all};
+use opentelemetry_sdk::trace::SdkTracer;
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
@@ -67,6 +68,8 @@ pub struct HostConfig {
     pub volume_dir: Option<PathBuf>,
     /// Folders below which `hostPath` volumes may lie.
     pub host_path_roots: Vec<PathBuf>,
+    /// Makes a span of each request. `None`: requests only pass on the trace that they name.
+    pub tracer: Option<SdkTracer>,
     /// Where lifecycles and timers run.
     pub control_runtime: Handle,
     /// Where connections and guests run.
@@ -118,6 +121,7 @@ impl Host {
         let serving = Arc::new(Serving::new(
             config.id.clone(),
             events,
+            config.tracer.clone(),
             config.control_runtime.clone(),
         ));
         let inside = Arc::new(http::Inside(serving.clone()));

@@ -11,6 +11,7 @@ mod router;
 mod server;
 mod service;
 mod signals;
+mod trace;
 mod wire;
 
 pub(crate) use connection::serve;

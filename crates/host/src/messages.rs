@@ -164,7 +164,7 @@ impl Worker {
         let limits = self.guest.limits();
         let tried_until = Instant::now() + limits.request_timeout.unwrap_or(TRIED_FOR);
         let info = CallInfo {
-            request_id: fresh_id(),
+            origin: fresh_id().into(),
             timeout: None,
         };
         let mut pause = FIRST_PAUSE;

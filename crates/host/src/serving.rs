@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use opentelemetry_sdk::trace::SdkTracer;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use waft_ir::{HostId, WorkloadId};
@@ -20,6 +21,8 @@ pub(crate) struct Serving {
     pub(crate) router: Arc<Router>,
     pub(crate) running: RunningMap,
     pub(crate) events: Arc<Events>,
+    /// Makes the spans of requests, where they are wanted.
+    pub(crate) tracer: Option<SdkTracer>,
     /// Counts requests that no workload got.
     pub(crate) unrouted: Arc<Counters>,
     pub(crate) states: Arc<StateBoard>,
@@ -30,11 +33,17 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(host: HostId, events: Arc<Events>, control: Handle) -> Self {
+    pub(crate) fn new(
+        host: HostId,
+        events: Arc<Events>,
+        tracer: Option<SdkTracer>,
+        control: Handle,
+    ) -> Self {
         Self {
             router: Arc::new(Router::new(host)),
             running: RunningMap::default(),
             events,
+            tracer,
             unrouted: Arc::default(),
             states: StateBoard::new(control),
             services: Mutex::default(),

@@ -43,6 +43,9 @@ pub struct UpOptions {
     pub nats: Option<String>,
     /// URL of a Redis server for the interfaces that want one.
     pub redis: Option<String>,
+    /// Whether a span of each request is sent to the OpenTelemetry collector that the variables
+    /// `OTEL_…` name.
+    pub traces: bool,
     /// How long in-flight requests may go on at the end.
     pub grace: Duration,
 }
@@ -67,6 +70,7 @@ impl Default for UpOptions {
             outbound_ca: Vec::new(),
             nats: None,
             redis: None,
+            traces: false,
             grace: Duration::from_secs(10),
         }
     }

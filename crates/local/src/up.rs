@@ -4,6 +4,7 @@
 mod api;
 mod host;
 mod listen;
+mod traces;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,6 +32,7 @@ use crate::{
 };
 use host::GuestRuntime;
 use listen::Listeners;
+use traces::Traces;
 
 /// How long the operator may take to finish what it is at.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,7 +59,15 @@ pub async fn up(
     let listeners = Listeners::bind(&options)?;
     let guests = GuestRuntime::start()?;
     tracing::debug!("manifests are read, listeners are open");
-    let (host, store) = host::open(&options, &working_dir, data_dir.path(), &manifests, &guests)?;
+    let traces = options.traces.then(Traces::start).transpose()?;
+    let (host, store) = host::open(
+        &options,
+        &working_dir,
+        data_dir.path(),
+        &manifests,
+        &guests,
+        traces.as_ref().map(Traces::tracer),
+    )?;
     tracing::debug!("the host is open");
     let index = Index::default();
     let connect = Workloads {
@@ -89,6 +99,9 @@ pub async fn up(
         )
         .await;
     server.shut_down();
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
     done
 }
 

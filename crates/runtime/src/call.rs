@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    CallError, ResponseBody,
+    CallError, Origin, ResponseBody,
     epoch::{Meter, Metered},
     guest::GuestInner,
     instance::{Cell, HttpHandler, Instance},
@@ -70,15 +70,15 @@ impl Call {
         guest: Arc<GuestInner>,
         place: OwnedSemaphorePermit,
         job: Job,
-        request_id: Arc<str>,
+        origin: Origin,
     ) -> Self {
         Counters::add(&guest.counters.in_flight);
         let work = if guest.shares_instances() {
-            Work::Shared(guest.share(job, request_id))
+            Work::Shared(guest.share(job, origin))
         } else {
             let mut seat = guest.take_seat();
             let cell = seat.cell();
-            cell.begin_call(Some(request_id), guest.limits().cpu_time);
+            cell.begin_call(Some(origin), guest.limits().cpu_time);
             let meter = cell.meter.clone();
             let whole = Box::pin(run(guest.clone(), seat, job));
             let driver = Metered::new(whole, guest.ticker().clone(), meter.clone());

@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
-    CapabilityId,
+    CapabilityId, Origin,
     capability::Slot,
     files::{Mount, Quotas},
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
@@ -132,15 +132,15 @@ impl Ctx {
         &mut self.limiter
     }
 
-    pub(crate) fn begin_call(&mut self, request: Option<Arc<str>>) {
+    pub(crate) fn begin_call(&mut self, origin: Option<Origin>) {
         self.limiter.begin_call();
-        self.set_request(request);
+        self.set_origin(origin);
     }
 
-    /// Marks the lines from here on.
-    pub(crate) fn set_request(&self, request: Option<Arc<str>>) {
+    /// Marks lines and outgoing requests from here on.
+    pub(crate) fn set_origin(&self, origin: Option<Origin>) {
         for member in &self.members {
-            member.log.set_request(request.clone());
+            member.log.set_origin(origin.clone());
         }
     }
 

@@ -13,7 +13,7 @@ use wasmtime::PoolConcurrencyLimitError;
 
 use crate::{
     Body, CallError, Compiled, Ctx, EgressPolicy, EgressStats, GuestStats, HttpVersion, LogSink,
-    MessagingVersion, Mount, ResponseBody, TrapReason,
+    MessagingVersion, Mount, Origin, ResponseBody, TrapReason,
     admission::Admission,
     body::into_wasi,
     call::{Call, Job, Seat},
@@ -69,8 +69,8 @@ pub(crate) struct Gift {
 /// What comes with one request.
 #[derive(Clone, Debug)]
 pub struct CallInfo {
-    /// Marks the guest's lines.
-    pub request_id: Arc<str>,
+    /// What it is known by.
+    pub origin: Origin,
     /// Longest wait for response headers. `None`: the component's own limit; `Some(None)`: no
     /// bound.
     pub timeout: Option<Option<Duration>>,
@@ -212,7 +212,7 @@ impl Guest {
         let (sender, answer) = oneshot::channel();
         let request = request.map(into_wasi);
         let job = Job::Http(request, sender);
-        let call = Call::begin(inner.clone(), place, job, info.request_id);
+        let call = Call::begin(inner.clone(), place, job, info.origin);
         call.respond(method, timeout, answer).await
     }
 
@@ -227,7 +227,7 @@ impl Guest {
     ) -> Result<Result<(), String>, CallError> {
         let inner = &self.0;
         Counters::add(&inner.counters.requests);
-        let id = info.request_id.clone();
+        let id = info.origin.request_id.clone();
         let result = self.try_deliver(message, info).await;
         match &result {
             Ok(Ok(())) => {}
@@ -254,7 +254,7 @@ impl Guest {
         let place = inner.admission.enter(&inner.counters.queued).await?;
         let (sender, handled) = oneshot::channel();
         let job = Job::Message(message, sender);
-        let call = Call::begin(inner.clone(), place, job, info.request_id);
+        let call = Call::begin(inner.clone(), place, job, info.origin);
         call.deliver(timeout, handled).await
     }
 
@@ -329,8 +329,8 @@ impl GuestInner {
     }
 
     /// Hands a call to an instance that serves several.
-    pub(crate) fn share(self: &Arc<Self>, job: Job, request_id: Arc<str>) -> SharedCall {
-        self.shared.give(self, job, request_id)
+    pub(crate) fn share(self: &Arc<Self>, job: Job, origin: Origin) -> SharedCall {
+        self.shared.give(self, job, origin)
     }
 
     /// An instance that waits for work, or a store for a new one.

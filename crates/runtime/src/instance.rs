@@ -6,7 +6,7 @@ use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::{
-    Ctx, HttpVersion, MessagingVersion,
+    Ctx, HttpVersion, MessagingVersion, Origin,
     epoch::Meter,
     limits::{BYTES_PER_HOST_CALL, COMPONENT_HANDLES},
     messages::{self, MessageHandler},
@@ -122,9 +122,9 @@ impl Cell {
     }
 
     /// Makes the store ready for a call: limits start anew, lines carry the request.
-    pub(crate) fn begin_call(&mut self, request: Option<Arc<str>>, cpu_time: Duration) {
+    pub(crate) fn begin_call(&mut self, origin: Option<Origin>, cpu_time: Duration) {
         self.meter.begin_call(cpu_time);
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin_call(request);
+        self.store.data_mut().begin_call(origin);
     }
 }

@@ -15,6 +15,8 @@ use waft_ir::LogSource;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::{Origin, TraceContext};
+
 /// Longest line that is passed on; a longer one is cut.
 const MAX_LINE: usize = 16 << 10;
 
@@ -33,10 +35,10 @@ pub trait LogSink: Send + Sync {
     }
 }
 
-/// Where the lines of one instance go: the sink, and the request being served.
+/// Where the lines of one instance go: the sink, and the call being served.
 pub(crate) struct InstanceLog {
     sink: Arc<dyn LogSink>,
-    request: Mutex<Option<Arc<str>>>,
+    origin: Mutex<Option<Origin>>,
 }
 
 /// One of the guest's output streams. Clones share the line being written.
@@ -53,18 +55,24 @@ impl InstanceLog {
     pub(crate) fn new(sink: Arc<dyn LogSink>) -> Arc<Self> {
         Arc::new(Self {
             sink,
-            request: Mutex::new(None),
+            origin: Mutex::new(None),
         })
     }
 
     /// Marks the lines from here on.
-    pub(crate) fn set_request(&self, request: Option<Arc<str>>) {
-        *self.request.lock() = request;
+    pub(crate) fn set_origin(&self, origin: Option<Origin>) {
+        *self.origin.lock() = origin;
+    }
+
+    /// The trace of the call that is running, if it is the only one.
+    pub(crate) fn trace(&self) -> Option<TraceContext> {
+        self.origin.lock().as_ref()?.trace.clone()
     }
 
     pub(crate) fn line(&self, source: LogSource, text: &str) {
-        let request = self.request.lock().clone();
-        self.sink.line(source, request.as_deref(), text);
+        let origin = self.origin.lock().clone();
+        let request = origin.as_ref().map(|origin| &*origin.request_id);
+        self.sink.line(source, request, text);
     }
 
     fn bytes(&self, source: LogSource, line: &[u8]) {
@@ -202,7 +210,7 @@ mod tests {
         let log = InstanceLog::new(kept.clone());
         let stream = LineStream::new(log.clone(), LogSource::Stdout);
         stream.0.write(b"one\r\ntw");
-        log.set_request(Some("r1".into()));
+        log.set_origin(Some(Arc::<str>::from("r1").into()));
         stream.clone().0.write(b"o\n\nthree");
         stream.end_line();
         stream.0.write(&[b'x'; MAX_LINE + 1]);

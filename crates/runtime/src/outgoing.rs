@@ -61,11 +61,14 @@ struct Timeouts {
 pub(crate) fn send(
     network: &Arc<Network>,
     log: &Arc<InstanceLog>,
-    request: Request<WasiBody>,
+    mut request: Request<WasiBody>,
     options: Option<RequestOptions>,
 ) -> Sending {
     // While the guest's code runs: later it can't be told whose request this is.
     let depth = local::depth();
+    if let Some(trace) = log.trace() {
+        trace.mark(request.headers_mut());
+    }
     let (network, log) = (network.clone(), log.clone());
     Box::new(async move {
         let target = Target::of(request.uri())?;

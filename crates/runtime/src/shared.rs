@@ -28,7 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use wasmtime::component::Accessor;
 
 use crate::{
-    CallError, Ctx,
+    CallError, Ctx, Origin,
     call::{Job, Seat},
     epoch::{Meter, Metered},
     error::CpuTimeExceeded,
@@ -74,7 +74,7 @@ struct Load {
 /// One call on its way into an instance.
 struct Order {
     job: Job,
-    request_id: Arc<str>,
+    origin: Origin,
     outcome: oneshot::Sender<Outcome>,
     unwanted: oneshot::Receiver<()>,
 }
@@ -83,7 +83,7 @@ struct Order {
 struct Running<'a> {
     future: Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>,
     unwanted: oneshot::Receiver<()>,
-    request_id: Arc<str>,
+    origin: Origin,
     number: u64,
     cpu: u64,
 }
@@ -114,17 +114,12 @@ struct Inside {
 impl SharedInstances {
     /// Gives a call to the instance with the fewest, or to a new one as long as the pool has room
     /// and all are busy.
-    pub(crate) fn give(
-        &self,
-        guest: &Arc<GuestInner>,
-        job: Job,
-        request_id: Arc<str>,
-    ) -> SharedCall {
+    pub(crate) fn give(&self, guest: &Arc<GuestInner>, job: Job, origin: Origin) -> SharedCall {
         let (outcome, outcome_is_known) = oneshot::channel();
         let (wanted, unwanted) = oneshot::channel();
         let mut order = Box::new(Order {
             job,
-            request_id,
+            origin,
             outcome,
             unwanted,
         });
@@ -391,7 +386,7 @@ impl Inside {
                         running.push(Running {
                             future: Box::pin(handlers.handle(accessor, order.job)),
                             unwanted: order.unwanted,
-                            request_id: order.request_id,
+                            origin: order.origin,
                             number,
                             cpu: 0,
                         });
@@ -460,11 +455,11 @@ impl Inside {
     /// Lines are marked with a request while it is the only one.
     fn mark_lines(&self, accessor: &Accessor<Ctx>, running: &FuturesUnordered<Running<'_>>) {
         let mut calls = running.iter();
-        let request = match (calls.next(), calls.next()) {
-            (Some(only), None) => Some(only.request_id.clone()),
+        let origin = match (calls.next(), calls.next()) {
+            (Some(only), None) => Some(only.origin.clone()),
             _ => None,
         };
-        accessor.with(|mut store| store.get().set_request(request));
+        accessor.with(|mut store| store.get().set_origin(origin));
     }
 
     fn take_outcome(&self, number: u64) -> Option<(u64, oneshot::Sender<Outcome>)> {

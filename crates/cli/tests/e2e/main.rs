@@ -23,5 +23,6 @@ mod outbound;
 mod seeds;
 mod services;
 mod support;
+mod traces;
 mod volumes;
 mod watch;

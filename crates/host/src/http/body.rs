@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use waft_runtime::{BodyError, ResponseBody};
 
-use super::signals::Active;
+use super::{signals::Active, trace::RequestSpan};
 use crate::{
     event::{Access, Event, Events},
     reason::Reason,
@@ -61,6 +61,7 @@ pub(crate) struct Finish {
     pub(crate) reason: Option<Reason>,
     pub(crate) workload: Option<Arc<RunningWorkload>>,
     pub(crate) record: Option<Record>,
+    pub(super) span: Option<RequestSpan>,
     pub(crate) in_flight: Option<InFlight>,
     /// Counts requests that no workload got.
     pub(crate) unrouted: Arc<Counters>,
@@ -205,6 +206,7 @@ impl Finish {
             reason: None,
             workload: None,
             record: None,
+            span: None,
             in_flight: None,
             unrouted,
             _active: active,
@@ -222,6 +224,9 @@ impl Drop for Finish {
             .map_or(&*self.unrouted, |w| &w.counters);
         let took = self.started.elapsed();
         counters.count(self.status, self.reason, took);
+        if let Some(span) = self.span.take() {
+            span.end(self.workload.as_deref(), self.status, self.reason);
+        }
         let Some(record) = self.record.take() else {
             return;
         };

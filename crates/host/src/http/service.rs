@@ -13,13 +13,14 @@ use http::{
 };
 use http_body::Body;
 use waft_ir::{WorkloadId, normalize_host};
-use waft_runtime::{CallInfo, ResponseBody, request_body};
+use waft_runtime::{CallInfo, Origin, ResponseBody, TraceContext, request_body};
 
 use super::{
     body::{AnswerBody, Finish, LimitedBody, Record},
     request_id,
     router::Target,
     signals::{Active, Signals},
+    trace::RequestSpan,
 };
 use crate::{reason::Reason, running::RunningWorkload, serving::Serving};
 
@@ -59,7 +60,7 @@ impl ConnectionService {
 
     async fn answer_begun<B>(
         self: Arc<Self>,
-        request: Request<B>,
+        mut request: Request<B>,
         active: Active,
         refused: Option<Reason>,
     ) -> Result<Response<AnswerBody>, Infallible>
@@ -76,6 +77,13 @@ impl ConnectionService {
                 record.path = "-".into();
             }
             finish.record = Some(record);
+        }
+        if let Some(tracer) = &self.serving.tracer
+            && refused.is_none()
+        {
+            let host = host_name(&request);
+            let span = RequestSpan::begin(tracer, &mut request, &request_id, host);
+            finish.span = Some(span);
         }
         let result = match refused {
             Some(reason) => Err(reason),
@@ -116,12 +124,16 @@ impl ConnectionService {
         }
         prefer_target_authority(&mut request);
         let (parts, body) = request.into_parts();
+        let origin = Origin {
+            request_id,
+            trace: TraceContext::of(&parts.headers),
+        };
         let (body, exceeded) = LimitedBody::new(body, limit);
         let request = Request::from_parts(parts, request_body(body));
         let call = workload.guest.handle(
             request,
             CallInfo {
-                request_id,
+                origin,
                 timeout: Some(target.timeout),
             },
         );
@@ -163,15 +175,19 @@ impl ConnectionService {
     }
 
     fn record<B>(&self, request: &Request<B>, request_id: Arc<str>) -> Record {
-        let host = host_of(request).ok().flatten().and_then(normalize_host);
         Record {
             events: self.serving.events.clone(),
             request_id,
             method: request.method().as_str().into(),
-            host: host.unwrap_or_default(),
+            host: host_name(request).unwrap_or_default(),
             path: request.uri().path().into(),
         }
     }
+}
+
+/// The host that a request names, as routes name it.
+fn host_name<B>(request: &Request<B>) -> Option<String> {
+    host_of(request).ok().flatten().and_then(normalize_host)
 }
 
 /// The host that a request names, unless it contradicts itself. The target's own goes before the

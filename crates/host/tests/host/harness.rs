@@ -68,6 +68,7 @@ impl Rig {
             allow_host_loopback: false,
             volume_dir: Some(folder.path().join("volumes")),
             host_path_roots: Vec::new(),
+            tracer: None,
             control_runtime: RUNTIME.handle().clone(),
             guest_runtime: RUNTIME.handle().clone(),
         };

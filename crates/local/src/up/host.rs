@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 use waft_api::names::LABEL_HOSTGROUP;
@@ -54,6 +55,7 @@ pub(super) fn open(
     data_dir: &Path,
     manifests: &Manifests,
     guests: &GuestRuntime,
+    tracer: Option<SdkTracer>,
 ) -> Result<(Arc<Host>, Store), UpError> {
     let mut config = StoreConfig::new(options.cache_dir.join("images"), working_dir);
     config.roots = FileRoots {
@@ -84,6 +86,7 @@ pub(super) fn open(
         allow_host_loopback: options.allow_host_loopback,
         volume_dir: Some(data_dir.join("volumes")),
         host_path_roots: options.host_path_roots.clone(),
+        tracer,
         control_runtime: Handle::current(),
         guest_runtime: guests.handle()?,
     };

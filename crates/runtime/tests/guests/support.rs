@@ -73,7 +73,7 @@ pub(crate) async fn guest(name: &str, change: impl FnOnce(&mut GuestSpec)) -> (G
 
 pub(crate) fn info(id: &str) -> CallInfo {
     CallInfo {
-        request_id: id.into(),
+        origin: Arc::<str>::from(id).into(),
         timeout: None,
     }
 }

@@ -5,6 +5,7 @@
 //! Where a component may send is [`EgressPolicy`](crate::EgressPolicy)'s to say; this asks it for
 //! every address that is about to be used.
 
+mod address;
 mod error;
 mod loopback;
 mod net;

@@ -85,3 +85,11 @@ impl From<&io::Error> for Code {
         }
     }
 }
+
+/// A value that must not be zero.
+pub(super) fn positive<T: Default + PartialEq>(value: T) -> Result<T, Code> {
+    if value == T::default() {
+        return Err(Code::InvalidArgument);
+    }
+    Ok(value)
+}

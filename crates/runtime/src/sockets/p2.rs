@@ -9,12 +9,11 @@ mod streams;
 mod tcp;
 mod udp;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-
 use wasmtime::component::{Linker, LinkerInstance, Resource};
 
 use super::{
     Getter, Sockets,
+    address::addresses_of,
     error::{Code, SocketError},
 };
 use crate::Ctx;
@@ -47,7 +46,7 @@ mod bindings {
 
 use bindings::wasi::sockets::{
     instance_network, ip_name_lookup,
-    network::{self, ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress},
+    network::{self, ErrorCode},
     tcp as wit_tcp, tcp_create_socket, udp as wit_udp, udp_create_socket,
 };
 
@@ -140,66 +139,4 @@ impl From<Code> for ErrorCode {
     }
 }
 
-impl From<IpSocketAddress> for SocketAddr {
-    fn from(address: IpSocketAddress) -> Self {
-        match address {
-            IpSocketAddress::Ipv4(v4) => {
-                let (a, b, c, d) = v4.address;
-                SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), v4.port).into()
-            }
-            IpSocketAddress::Ipv6(v6) => {
-                let (a, b, c, d, e, f, g, h) = v6.address;
-                let ip = Ipv6Addr::new(a, b, c, d, e, f, g, h);
-                SocketAddrV6::new(ip, v6.port, v6.flow_info, v6.scope_id).into()
-            }
-        }
-    }
-}
-
-impl From<SocketAddr> for IpSocketAddress {
-    fn from(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(v4) => Self::Ipv4(network::Ipv4SocketAddress {
-                port: v4.port(),
-                address: parts_v4(*v4.ip()),
-            }),
-            SocketAddr::V6(v6) => Self::Ipv6(network::Ipv6SocketAddress {
-                port: v6.port(),
-                flow_info: v6.flowinfo(),
-                address: parts_v6(*v6.ip()),
-                scope_id: v6.scope_id(),
-            }),
-        }
-    }
-}
-
-impl From<IpAddr> for IpAddress {
-    fn from(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(v4) => Self::Ipv4(parts_v4(v4)),
-            IpAddr::V6(v6) => Self::Ipv6(parts_v6(v6)),
-        }
-    }
-}
-
-fn parts_v4(address: Ipv4Addr) -> (u8, u8, u8, u8) {
-    let [a, b, c, d] = address.octets();
-    (a, b, c, d)
-}
-
-fn parts_v6(address: Ipv6Addr) -> (u16, u16, u16, u16, u16, u16, u16, u16) {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    (a, b, c, d, e, f, g, h)
-}
-
-fn is_v6(family: IpAddressFamily) -> bool {
-    matches!(family, IpAddressFamily::Ipv6)
-}
-
-fn family(v6: bool) -> IpAddressFamily {
-    if v6 {
-        IpAddressFamily::Ipv6
-    } else {
-        IpAddressFamily::Ipv4
-    }
-}
+addresses_of!(network);

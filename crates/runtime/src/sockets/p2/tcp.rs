@@ -24,7 +24,7 @@ use super::{
 };
 use crate::sockets::{
     Sockets,
-    error::{Code, SocketResult},
+    error::{Code, SocketResult, positive},
     stream::no_wait,
     tcp::{State, TcpSocket},
 };
@@ -285,12 +285,4 @@ impl HostTcpSocket for Sockets<'_> {
         self.0.table().delete(this)?;
         Ok(())
     }
-}
-
-/// A value that must not be zero.
-pub(super) fn positive<T: Default + PartialEq>(value: T) -> Result<T, Code> {
-    if value == T::default() {
-        return Err(Code::InvalidArgument);
-    }
-    Ok(value)
 }

@@ -21,11 +21,10 @@ use super::{
         udp_create_socket,
     },
     family, is_v6,
-    tcp::positive,
 };
 use crate::sockets::{
     Sockets,
-    error::{Code, SocketResult},
+    error::{Code, SocketResult, positive},
     udp::{Bound, UdpSocket},
 };
 

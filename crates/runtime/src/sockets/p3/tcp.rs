@@ -16,7 +16,7 @@ use crate::{
     Ctx,
     sockets::{
         Getter, Sockets,
-        error::{Code, SocketResult},
+        error::{Code, SocketResult, positive},
         tcp::{Half, TcpSocket},
     },
 };
@@ -242,12 +242,4 @@ impl HostTcpSocket for Sockets<'_> {
         self.0.table().delete(this)?;
         Ok(())
     }
-}
-
-/// A value that must not be zero.
-pub(super) fn positive<T: Default + PartialEq>(value: T) -> Result<T, Code> {
-    if value == T::default() {
-        return Err(Code::InvalidArgument);
-    }
-    Ok(value)
 }

@@ -10,13 +10,12 @@ use super::{
         HostUdpSocket, HostUdpSocketWithStore, IpAddressFamily, IpSocketAddress,
     },
     family, is_v6,
-    tcp::positive,
 };
 use crate::{
     Ctx,
     sockets::{
         Getter, Sockets,
-        error::{Code, SocketResult},
+        error::{Code, SocketResult, positive},
         udp::UdpSocket,
     },
 };

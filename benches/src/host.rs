@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tokio::{runtime::Handle, sync::watch};
-use waft_capabilities::Capabilities;
+use waft_capabilities::{Backends, Capabilities};
 use waft_host::{Host, HostConfig};
 use waft_ir::{
     Backend, Component, HostId, HostLink, HostPattern, Image, Limits, LocalResources, PathMatch,
@@ -42,7 +42,7 @@ impl Rig {
             cache_dir: Some(folder.join("compiled")),
             ..EngineConfig::default()
         });
-        let capabilities = Capabilities::default();
+        let capabilities = Capabilities::new(Backends::default())?;
         capabilities.register(&mut builder);
         let engine = builder.build()?;
         let id = HostId("bench".into());

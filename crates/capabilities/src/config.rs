@@ -43,7 +43,7 @@ impl Capability for Config {
     }
 
     fn interfaces(&self) -> Vec<InterfaceName> {
-        "wasi:config/store@0.2.0-rc.1".parse().into_iter().collect()
+        crate::interfaces_of("wasi", "config")
     }
 
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {

@@ -2,45 +2,78 @@
 //!
 //! A bucket belongs to a namespace: its workloads share it, and no other namespace can name it. An
 //! entry of the manifest with a name grants the bucket of that name, one without a name grants any.
+//! Which store a bucket is in says its entry; the stores themselves are the backends' business.
 
+#[cfg(test)]
+mod contract;
+mod file;
 mod memory;
+mod redis;
+mod store;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
 use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
 use wasmtime::component::{HasData, Linker, Resource};
 
-use crate::slots::KEYVALUE;
-use memory::{Bucket, Memory, Refused};
+use crate::{
+    backends::{self, Backend, Backends},
+    slots::KEYVALUE,
+};
+use file::File;
+use memory::Memory;
+use redis::Redis;
+use store::{Bucket, Store, StoreError};
 
 mod bindings {
     wasmtime::component::bindgen!({
         path: "wit/keyvalue",
         world: "wasi:keyvalue/imports",
-        imports: { default: trappable },
+        imports: { default: async | trappable },
         with: { "wasi:keyvalue/store.bucket": super::Open },
     });
 }
 
-use bindings::wasi::keyvalue::{atomics, batch, store};
+use bindings::wasi::keyvalue::{atomics, batch, store as wit};
 
-/// The `wasi:keyvalue` capability: everything is kept in memory, as long as the host runs.
-#[derive(Clone, Debug, Default)]
-pub struct KeyValue {
-    memory: Arc<Memory>,
+/// The `wasi:keyvalue` capability.
+#[derive(Clone)]
+pub struct KeyValue(Arc<Stores>);
+
+/// The stores of a host.
+struct Stores {
+    memory: Arc<dyn Store>,
+    /// Where the host keeps what is to outlive it.
+    file: Option<Arc<dyn Store>>,
+    redis: Option<Arc<Redis>>,
+    backends: Backends,
 }
 
 /// A bucket that a guest has opened.
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
-pub struct Open(Arc<Bucket>);
+pub struct Open(Arc<dyn Bucket>);
 
 /// What one guest may open.
 struct Granted {
-    memory: Arc<Memory>,
     namespace: String,
-    /// `None`: any.
-    names: Option<BTreeSet<String>>,
+    /// By the identifier that the guest says.
+    named: BTreeMap<String, Place>,
+    /// Any other identifier.
+    any: Option<Any>,
+}
+
+/// The bucket of a named entry.
+struct Place {
+    store: Arc<dyn Store>,
+    bucket: String,
+}
+
+/// What an entry without a name grants.
+struct Any {
+    store: Arc<dyn Store>,
+    /// Empty: all.
+    buckets: Vec<String>,
 }
 
 /// The store as a host call sees it.
@@ -48,15 +81,45 @@ struct View<'a>(&'a mut Ctx);
 
 struct Getter;
 
-/// Keys in one answer of `list-keys`.
-const PAGE: usize = 1000;
 /// Bytes in one answer.
 const ANSWER: usize = 8 << 20;
 
-type Answer<T> = wasmtime::Result<Result<T, store::Error>>;
+type Answer<T> = wasmtime::Result<Result<T, wit::Error>>;
 
 impl HasData for Getter {
     type Data<'a> = View<'a>;
+}
+
+impl KeyValue {
+    pub(crate) fn new(backends: &Backends) -> Result<Self, Failure> {
+        let file = match &backends.data_dir {
+            None => None,
+            Some(folder) => {
+                let file: Arc<dyn Store> = Arc::new(File::open(&folder.join("keyvalue.db"))?);
+                Some(file)
+            }
+        };
+        let redis = backends.redis.as_deref().map(Redis::new).transpose()?;
+        Ok(Self(Arc::new(Stores {
+            memory: Arc::new(Memory::default()),
+            file,
+            redis: redis.map(Arc::new),
+            backends: backends.clone(),
+        })))
+    }
+}
+
+impl Stores {
+    fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
+        match (self.backends.choose(grant), &self.redis) {
+            (Backend::Redis, Some(redis)) => {
+                let prefix = grant.config.get("prefix").map_or("", String::as_str);
+                Arc::new(redis.with_prefix(prefix))
+            }
+            (Backend::Memory, _) => self.memory.clone(),
+            _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
+        }
+    }
 }
 
 impl Capability for KeyValue {
@@ -65,133 +128,164 @@ impl Capability for KeyValue {
     }
 
     fn interfaces(&self) -> Vec<InterfaceName> {
-        ["store", "atomics", "batch"]
-            .into_iter()
-            .filter_map(|name| format!("wasi:keyvalue/{name}@0.2.0-draft").parse().ok())
-            .collect()
+        crate::interfaces_of("wasi", "keyvalue")
     }
 
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        store::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+        wit::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
         atomics::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
         batch::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let namespace = guest.workload.split('/').next().unwrap_or_default();
-        let names: Option<BTreeSet<String>> =
-            grants.iter().map(|grant| grant.name.clone()).collect();
-        Ok(Arc::new(Granted {
-            memory: self.memory.clone(),
+        let mut granted = Granted {
             namespace: namespace.into(),
-            names,
-        }))
+            named: BTreeMap::new(),
+            any: None,
+        };
+        for grant in grants {
+            let store = self.0.of(grant);
+            let bucket = grant.config.get("bucket");
+            match &grant.name {
+                Some(name) => {
+                    let bucket = bucket.unwrap_or(name).clone();
+                    granted.named.insert(name.clone(), Place { store, bucket });
+                }
+                None => {
+                    let mut buckets = backends::list(grant.config.get("buckets"));
+                    buckets.extend(bucket.cloned());
+                    granted.any = Some(Any { store, buckets });
+                }
+            }
+        }
+        Ok(Arc::new(Arc::new(granted)))
+    }
+}
+
+impl Granted {
+    async fn open(&self, identifier: &str) -> Result<Option<Arc<dyn Bucket>>, StoreError> {
+        let (store, bucket) = match (self.named.get(identifier), &self.any) {
+            (Some(place), _) => (&place.store, place.bucket.as_str()),
+            (None, Some(any))
+                if any.buckets.is_empty() || any.buckets.iter().any(|name| name == identifier) =>
+            {
+                (&any.store, identifier)
+            }
+            _ => return Ok(None),
+        };
+        store.open(&self.namespace, bucket).await.map(Some)
     }
 }
 
 impl View<'_> {
-    fn bucket(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Arc<Bucket>> {
+    fn bucket(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Arc<dyn Bucket>> {
         Ok(self.0.table().get(handle)?.0.clone())
     }
 }
 
-impl store::Host for View<'_> {
-    fn open(&mut self, identifier: String) -> Answer<Resource<Open>> {
+impl wit::Host for View<'_> {
+    async fn open(&mut self, identifier: String) -> Answer<Resource<Open>> {
         // Linking refuses components whose import was not granted, so this is the host's mistake.
-        let granted = self
-            .0
-            .slot::<Granted>(KEYVALUE)
-            .ok_or_else(|| wasmtime::format_err!("wasi:keyvalue was not granted"))?;
-        let names = granted.names.as_ref();
-        if names.is_some_and(|names| !names.contains(&identifier)) {
-            return Ok(Err(store::Error::NoSuchStore));
-        }
-        match granted.memory.open(&granted.namespace, &identifier) {
-            Ok(bucket) => Ok(Ok(self.0.table().push(Open(bucket))?)),
-            Err(refused) => Ok(Err(refused.into())),
+        let granted = self.0.slot::<Arc<Granted>>(KEYVALUE).cloned();
+        let missing = || wasmtime::format_err!("wasi:keyvalue was not granted");
+        match granted.ok_or_else(missing)?.open(&identifier).await {
+            Ok(Some(bucket)) => Ok(Ok(self.0.table().push(Open(bucket))?)),
+            Ok(None) => Ok(Err(wit::Error::NoSuchStore)),
+            Err(error) => Ok(Err(error.into())),
         }
     }
 }
 
-impl store::HostBucket for View<'_> {
-    fn get(&mut self, bucket: Resource<Open>, key: String) -> Answer<Option<Vec<u8>>> {
-        Ok(Ok(self.bucket(&bucket)?.get(&key)))
-    }
-
-    fn set(&mut self, bucket: Resource<Open>, key: String, value: Vec<u8>) -> Answer<()> {
-        Ok(self
-            .bucket(&bucket)?
-            .set([(key, value)])
+impl wit::HostBucket for View<'_> {
+    async fn get(&mut self, bucket: Resource<Open>, key: String) -> Answer<Option<Vec<u8>>> {
+        let found = self.bucket(&bucket)?.get(&[key]).await;
+        Ok(found
+            .map(|mut values| values.pop().flatten())
             .map_err(Into::into))
     }
 
-    fn delete(&mut self, bucket: Resource<Open>, key: String) -> Answer<()> {
-        self.bucket(&bucket)?.delete(&[key]);
-        Ok(Ok(()))
+    async fn set(&mut self, bucket: Resource<Open>, key: String, value: Vec<u8>) -> Answer<()> {
+        let set = self.bucket(&bucket)?.set(vec![(key, value)]).await;
+        Ok(set.map_err(Into::into))
     }
 
-    fn exists(&mut self, bucket: Resource<Open>, key: String) -> Answer<bool> {
-        Ok(Ok(self.bucket(&bucket)?.get(&key).is_some()))
+    async fn delete(&mut self, bucket: Resource<Open>, key: String) -> Answer<()> {
+        let deleted = self.bucket(&bucket)?.delete(&[key]).await;
+        Ok(deleted.map_err(Into::into))
     }
 
-    fn list_keys(
+    async fn exists(&mut self, bucket: Resource<Open>, key: String) -> Answer<bool> {
+        let exists = self.bucket(&bucket)?.exists(&key).await;
+        Ok(exists.map_err(Into::into))
+    }
+
+    async fn list_keys(
         &mut self,
         bucket: Resource<Open>,
         cursor: Option<u64>,
-    ) -> Answer<store::KeyResponse> {
-        let from = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
-        let keys = self.bucket(&bucket)?.keys(from, PAGE);
-        let cursor = (keys.len() == PAGE).then(|| (from + PAGE) as u64);
-        Ok(Ok(store::KeyResponse { keys, cursor }))
+    ) -> Answer<wit::KeyResponse> {
+        let found = self.bucket(&bucket)?.keys(cursor).await;
+        Ok(found
+            .map(|(keys, cursor)| wit::KeyResponse { keys, cursor })
+            .map_err(Into::into))
     }
 
-    fn drop(&mut self, bucket: Resource<Open>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, bucket: Resource<Open>) -> wasmtime::Result<()> {
         self.0.table().delete(bucket)?;
         Ok(())
     }
 }
 
 impl atomics::Host for View<'_> {
-    fn increment(&mut self, bucket: Resource<Open>, key: String, delta: u64) -> Answer<u64> {
-        let sum = self.bucket(&bucket)?.increment(key, delta);
+    async fn increment(&mut self, bucket: Resource<Open>, key: String, delta: u64) -> Answer<u64> {
+        let sum = self.bucket(&bucket)?.increment(&key, delta).await;
         Ok(sum.map_err(Into::into))
     }
 }
 
 impl batch::Host for View<'_> {
-    fn get_many(
+    async fn get_many(
         &mut self,
         bucket: Resource<Open>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
-        let bucket = self.bucket(&bucket)?;
-        let mut left = ANSWER;
-        let mut found = Vec::new();
-        for key in keys {
-            let value = bucket.get(&key);
-            let size = value.as_ref().map_or(0, Vec::len);
-            let Some(rest) = left.checked_sub(size) else {
-                let text = format!("the values together have more than {ANSWER} bytes");
-                return Ok(Err(store::Error::Other(text)));
-            };
-            left = rest;
-            found.push(value.map(|value| (key, value)));
+        let found = self.bucket(&bucket)?.get(&keys).await;
+        let values = match found {
+            Ok(values) => values,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let size: usize = values.iter().flatten().map(Vec::len).sum();
+        if size > ANSWER {
+            let text = format!("the values together have more than {ANSWER} bytes");
+            return Ok(Err(wit::Error::Other(text)));
         }
-        Ok(Ok(found))
+        let pairs = keys.into_iter().zip(values);
+        Ok(Ok(pairs
+            .map(|(key, value)| value.map(|value| (key, value)))
+            .collect()))
     }
 
-    fn set_many(&mut self, bucket: Resource<Open>, pairs: Vec<(String, Vec<u8>)>) -> Answer<()> {
-        Ok(self.bucket(&bucket)?.set(pairs).map_err(Into::into))
+    async fn set_many(
+        &mut self,
+        bucket: Resource<Open>,
+        pairs: Vec<(String, Vec<u8>)>,
+    ) -> Answer<()> {
+        let set = self.bucket(&bucket)?.set(pairs).await;
+        Ok(set.map_err(Into::into))
     }
 
-    fn delete_many(&mut self, bucket: Resource<Open>, keys: Vec<String>) -> Answer<()> {
-        self.bucket(&bucket)?.delete(&keys);
-        Ok(Ok(()))
+    async fn delete_many(&mut self, bucket: Resource<Open>, keys: Vec<String>) -> Answer<()> {
+        let deleted = self.bucket(&bucket)?.delete(&keys).await;
+        Ok(deleted.map_err(Into::into))
     }
 }
 
-impl From<Refused> for store::Error {
-    fn from(refused: Refused) -> Self {
-        Self::Other(refused.to_string())
+impl From<StoreError> for wit::Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotOwned => Self::AccessDenied,
+            error => Self::Other(error.to_string()),
+        }
     }
 }

@@ -5,28 +5,43 @@
 //! the control plane's.
 #![forbid(unsafe_code)]
 
+mod backends;
 mod config;
 mod keyvalue;
 mod logging;
 mod messaging;
 mod slots;
 
-use waft_ir::{InterfaceName, Workload};
+use waft_ir::{
+    Failure, InterfaceName, Workload,
+    catalog::{self, Package},
+};
 use waft_runtime::{EngineBuilder, Registry, always_linked};
 
+pub use backends::Backends;
 pub use config::Config;
 pub use keyvalue::KeyValue;
 pub use logging::Logging;
 pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
 
 /// What a host offers to guests, with the backends behind it. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Capabilities {
+    backends: Backends,
     keyvalue: KeyValue,
     messaging: Messaging,
 }
 
 impl Capabilities {
+    /// With these backends. Nothing is connected to before it is used.
+    pub fn new(backends: Backends) -> Result<Self, Failure> {
+        Ok(Self {
+            keyvalue: KeyValue::new(&backends)?,
+            messaging: Messaging::default(),
+            backends,
+        })
+    }
+
     /// Registers every capability with an engine.
     pub fn register(&self, engine: &mut EngineBuilder) {
         self.register_with(engine.registry());
@@ -37,6 +52,26 @@ impl Capabilities {
         &self.messaging
     }
 
+    /// Every interface a host offers: what is always linked, and the capabilities.
+    pub fn offers(&self) -> Vec<InterfaceName> {
+        let mut registry = Registry::default();
+        self.register_with(&mut registry);
+        let mut offers = always_linked();
+        offers.extend(registry.interfaces());
+        offers
+    }
+
+    /// What a user must know of a workload's grants, as reason and message: an entry that asks for a
+    /// server gets what this machine has in its place.
+    pub fn warnings(&self, workload: &Workload) -> Vec<(String, String)> {
+        let of = |package| workload.grants_of("wasi", package);
+        let entries = of("keyvalue").chain(workload.grants_of("wasmcloud", "messaging"));
+        let texts = entries.filter_map(|grant| self.backends.warning(grant));
+        texts
+            .map(|text| ("EmbeddedBackend".to_owned(), text))
+            .collect()
+    }
+
     fn register_with(&self, registry: &mut Registry) {
         registry.register(Config);
         registry.register(Logging);
@@ -45,31 +80,10 @@ impl Capabilities {
     }
 }
 
-/// Every interface a host offers: what is always linked, and the capabilities.
-pub fn offers() -> Vec<InterfaceName> {
-    let mut registry = Registry::default();
-    Capabilities::default().register_with(&mut registry);
-    let mut offers = always_linked();
-    offers.extend(registry.interfaces());
-    offers
-}
-
-/// What a user must know of a workload's grants, as reason and message: an entry that asks for a
-/// server gets what this machine has in its place.
-pub fn warnings(workload: &Workload) -> Vec<(String, String)> {
-    let of_keyvalue = workload.grants_of("wasi", "keyvalue");
-    let elsewhere = of_keyvalue.filter_map(|grant| {
-        let backend = grant.config.get("backend")?;
-        (backend != "in-memory").then(|| {
-            let text = format!(
-                "`hostInterfaces[{}]` asks for the backend `{backend}`; its buckets are kept in this \
-                 host's memory instead, and end with it",
-                grant.package
-            );
-            ("EmbeddedBackend".to_owned(), text)
-        })
-    });
-    elsewhere.collect()
+/// The interfaces of a package, as the catalog lists them.
+fn interfaces_of(namespace: &str, name: &str) -> Vec<InterfaceName> {
+    let package = catalog::package(namespace, name);
+    package.into_iter().flat_map(Package::interfaces).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +92,7 @@ mod tests {
 
     #[test]
     fn offers_what_manifests_ask_for() {
-        let offers = offers();
+        let offers = Capabilities::new(Backends::default()).unwrap().offers();
         for wanted in [
             "wasi:http/incoming-handler",
             "wasi:http/incoming-handler@0.2.0",

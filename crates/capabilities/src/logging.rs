@@ -36,10 +36,7 @@ impl Capability for Logging {
     }
 
     fn interfaces(&self) -> Vec<InterfaceName> {
-        "wasi:logging/logging@0.1.0-draft"
-            .parse()
-            .into_iter()
-            .collect()
+        crate::interfaces_of("wasi", "logging")
     }
 
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {

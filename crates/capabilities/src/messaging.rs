@@ -132,14 +132,7 @@ impl Capability for Messaging {
     }
 
     fn interfaces(&self) -> Vec<InterfaceName> {
-        let names = ["types", "consumer", "handler"];
-        let of = |version: &str| {
-            let names = names.iter();
-            let names = names.map(move |name| format!("wasmcloud:messaging/{name}@{version}"));
-            names.filter_map(|name| name.parse().ok()).collect()
-        };
-        let all: [Vec<InterfaceName>; 2] = [of("0.2.0"), of("0.3.0")];
-        all.concat()
+        crate::interfaces_of("wasmcloud", "messaging")
     }
 
     fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {

@@ -26,7 +26,9 @@ fn engine() -> Engine {
         max_instances: 10,
         ..EngineConfig::default()
     });
-    waft_capabilities::Capabilities::default().register(&mut builder);
+    waft_capabilities::Capabilities::new(waft_capabilities::Backends::default())
+        .unwrap()
+        .register(&mut builder);
     builder.build().unwrap()
 }
 

@@ -133,7 +133,7 @@ impl Host {
             }),
             config.host_path_roots.clone(),
         )?;
-        let first = info::read(&config);
+        let first = info::read(&config, &capabilities);
         let host = Arc::new_cyclic(|itself| Self {
             itself: itself.clone(),
             starter: Starter {
@@ -385,7 +385,7 @@ impl Host {
                 .iter()
                 .map(|member| component(member.name))
                 .collect(),
-            warnings: waft_capabilities::warnings(workload),
+            warnings: self.capabilities.warnings(workload),
         }
     }
 }

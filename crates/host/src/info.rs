@@ -3,6 +3,7 @@
 use std::{sync::Weak, time::Duration};
 
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use waft_capabilities::Capabilities;
 use waft_ir::HostInfo;
 
 use crate::{Host, HostConfig};
@@ -13,7 +14,7 @@ const REFRESH: Duration = Duration::from_secs(30);
 const NOTICEABLE: f32 = 5.0;
 
 /// The first report. The use of processors needs two looks, so it comes with the second.
-pub(crate) fn read(config: &HostConfig) -> HostInfo {
+pub(crate) fn read(config: &HostConfig, capabilities: &Capabilities) -> HostInfo {
     let system = System::new_with_specifics(
         RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()),
     );
@@ -33,7 +34,7 @@ pub(crate) fn read(config: &HostConfig) -> HostInfo {
         memory_free: system.available_memory(),
         components: 0,
         workloads: 0,
-        offers: waft_capabilities::offers(),
+        offers: capabilities.offers(),
     }
 }
 

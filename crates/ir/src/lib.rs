@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod artifacts;
+pub mod catalog;
 mod failure;
 mod host;
 mod interface;

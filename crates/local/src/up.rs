@@ -295,12 +295,9 @@ impl Platform {
 
 /// Flags that were given and that nothing reads yet.
 fn without_effect(options: &UpOptions) -> impl Iterator<Item = &'static str> {
-    [
-        ("--nats", options.nats.is_some()),
-        ("--redis", options.redis.is_some()),
-    ]
-    .into_iter()
-    .filter_map(|(flag, given)| given.then_some(flag))
+    [("--nats", options.nats.is_some())]
+        .into_iter()
+        .filter_map(|(flag, given)| given.then_some(flag))
 }
 
 /// Why a part that should have run to the end did not.

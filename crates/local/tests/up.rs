@@ -16,7 +16,7 @@ async fn a_manifest_answers_until_it_is_deleted() {
     home.write("hello.wasm", hello_wasm());
     let file = home.write("hello.yaml", hello("hello"));
     let options = UpOptions {
-        redis: Some("redis://127.0.0.1".into()),
+        nats: Some("nats://127.0.0.1".into()),
         ..home.applying(&file)
     };
     let mut platform = Platform::start(options).await.unwrap();
@@ -26,7 +26,7 @@ async fn a_manifest_answers_until_it_is_deleted() {
             _ => None,
         })
         .await;
-    assert!(unused.starts_with("--redis has no effect yet"), "{unused}");
+    assert!(unused.starts_with("--nats has no effect yet"), "{unused}");
     let url = platform
         .event(|event| match event {
             UpEvent::RouteReady { url, .. } => Some(url.clone()),

@@ -64,12 +64,9 @@ pub(crate) fn schedule(wish: &Placement, hosts: &[Candidate]) -> Result<HostId, 
         }
     }
     for wanted in &wish.interfaces {
-        fitting.retain(|host| host.offers.iter().any(|offered| wanted.accepts(offered)));
+        fitting.retain(|host| host.offers.iter().any(|offered| is_met(wanted, offered)));
         if fitting.is_empty() {
-            return Err(format!(
-                "no host offers the interface `{wanted}`; remove its entry from `hostInterfaces` \
-                 or name a version that is offered"
-            ));
+            return Err(not_offered(wanted, hosts));
         }
     }
     fitting
@@ -77,6 +74,35 @@ pub(crate) fn schedule(wish: &Placement, hosts: &[Candidate]) -> Result<HostId, 
         .min_by_key(|host| (host.workloads, Reverse(host.memory_free), host.id.clone()))
         .map(|host| host.id)
         .ok_or_else(|| "no host reports".into())
+}
+
+/// Whether an offer meets a wish; that of a package offers all of its interfaces.
+fn is_met(wanted: &InterfaceName, offered: &InterfaceName) -> bool {
+    let mut wanted = wanted.clone();
+    if offered.interface.is_none() {
+        wanted.interface = None;
+    }
+    wanted.accepts(offered)
+}
+
+/// What to say of an interface that no host offers.
+fn not_offered(wanted: &InterfaceName, hosts: &[Candidate]) -> String {
+    let offers = hosts.iter().flat_map(|host| &host.offers);
+    let near = |offer: &&InterfaceName| {
+        (&offer.namespace, &offer.package) == (&wanted.namespace, &wanted.package)
+    };
+    let mut near: Vec<_> = offers
+        .filter(near)
+        .map(|offer| format!("`{offer}`"))
+        .collect();
+    near.sort();
+    near.dedup();
+    let advice = if near.is_empty() {
+        "remove its entry from `hostInterfaces`".to_owned()
+    } else {
+        format!("offered are {}", near.join(", "))
+    };
+    format!("no host offers the interface `{wanted}`; {advice}")
 }
 
 fn names(hosts: &[Candidate]) -> String {

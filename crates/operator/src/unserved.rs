@@ -1,39 +1,19 @@
 //! What Waft accepts in a workload but does not serve yet.
 //!
-//! Pure, and the only place that knows: as the pieces get served, lines leave this file. An object
-//! that uses one of these says so by name, and nothing of it is started.
+//! Pure. An object that uses one of these says so by name, and nothing of it is started. What nobody
+//! knows is not listed: whether some host offers it is the scheduler's question.
 
-use waft_api::{HostInterface, WorkloadSpec};
-
-/// Host interface packages that can be granted.
-const SERVED_PACKAGES: [(&str, &str); 11] = [
-    ("wasi", "http"),
-    ("wasi", "logging"),
-    ("wasi", "config"),
-    ("wasi", "keyvalue"),
-    ("wasmcloud", "messaging"),
-    ("wasi", "io"),
-    ("wasi", "clocks"),
-    ("wasi", "random"),
-    ("wasi", "cli"),
-    ("wasi", "filesystem"),
-    ("wasi", "sockets"),
-];
+use waft_api::WorkloadSpec;
+use waft_ir::catalog::NOT_YET;
 
 /// The paths, below the workload's spec, of what is set but not served.
 pub(crate) fn unserved(spec: &WorkloadSpec) -> Vec<String> {
-    let mut found = Vec::new();
-    for interface in &spec.host_interfaces {
-        of_interface(interface, &mut found);
-    }
-    found
-}
-
-fn of_interface(interface: &HostInterface, found: &mut Vec<String>) {
-    let package = (interface.namespace.as_str(), interface.package.as_str());
-    if !SERVED_PACKAGES.contains(&package) {
-        found.push(format!("hostInterfaces[{}:{}]", package.0, package.1));
-    }
+    let packages = spec.host_interfaces.iter();
+    let packages = packages.map(|entry| (entry.namespace.as_str(), entry.package.as_str()));
+    packages
+        .filter(|package| NOT_YET.contains(package))
+        .map(|(namespace, package)| format!("hostInterfaces[{namespace}:{package}]"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -86,13 +66,14 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_named() {
+    fn what_is_known_and_not_served_is_named() {
         let spec = spec(
             "
             hostInterfaces:
             - {namespace: wasi, package: blobstore, interfaces: [container]}
             - {namespace: wasi, package: http, interfaces: [handler]}
             - {namespace: cosmonic, package: kafka, interfaces: [handler]}
+            - {namespace: my, package: own, interfaces: [thing]}
             ",
         );
         let wanted = [

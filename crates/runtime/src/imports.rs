@@ -1,107 +1,20 @@
 //! Which imports a component may have: the ones every guest gets, the ones its manifest grants, and
 //! what to tell the user about the others.
 
-use semver::Version;
-use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
+use waft_ir::{
+    CapabilityGrant, Failure, FailureReason, InterfaceName,
+    catalog::{self, Package},
+};
 
 use crate::capability::grants_it;
 
-/// Interfaces of WASI 0.2 that every guest may import, with empty grants, and `wasi:http`'s export.
-const WASI_0_2: &[(&str, &[&str])] = &[
-    ("io", &["error", "poll", "streams"]),
-    ("clocks", &["monotonic-clock", "wall-clock"]),
-    ("random", &["random", "insecure", "insecure-seed"]),
-    (
-        "cli",
-        &[
-            "environment",
-            "exit",
-            "stdin",
-            "stdout",
-            "stderr",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stdin",
-            "terminal-stdout",
-            "terminal-stderr",
-        ],
-    ),
-    ("filesystem", &["types", "preopens"]),
-    (
-        "sockets",
-        &[
-            "network",
-            "instance-network",
-            "tcp",
-            "tcp-create-socket",
-            "udp",
-            "udp-create-socket",
-            "ip-name-lookup",
-        ],
-    ),
-    ("http", &["types", "outgoing-handler", "incoming-handler"]),
-];
-
-/// The same of WASI 0.3.
-const WASI_0_3: &[(&str, &[&str])] = &[
-    ("clocks", &["types", "monotonic-clock", "system-clock"]),
-    ("random", &["random", "insecure", "insecure-seed"]),
-    (
-        "cli",
-        &[
-            "types",
-            "environment",
-            "exit",
-            "stdin",
-            "stdout",
-            "stderr",
-            "terminal-input",
-            "terminal-output",
-            "terminal-stdin",
-            "terminal-stdout",
-            "terminal-stderr",
-        ],
-    ),
-    ("filesystem", &["types", "preopens"]),
-    ("sockets", &["types", "ip-name-lookup"]),
-    ("http", &["types", "client", "handler"]),
-];
-
-/// Packages that the platform knows and this version does not serve: whole namespaces, and packages
-/// of `wasi`.
-const NOT_SERVED_YET: (&[&str], &[&str]) = (
-    &["wasmcloud", "cosmonic", "spin", "fermyon"],
-    &[
-        "keyvalue",
-        "blobstore",
-        "messaging",
-        "otel",
-        "tls",
-        "webgpu",
-        "graphics-context",
-        "surface",
-        "frame-buffer",
-        "nn",
-        "sql",
-    ],
-);
+/// Namespaces that the platform knows and this version does not serve.
+const NOT_SERVED_YET: &[&str] = &["wasmcloud", "cosmonic", "spin", "fermyon"];
 
 /// The WASI interfaces that every guest may import and that need no entry in a manifest.
 pub fn always_linked() -> Vec<InterfaceName> {
-    let of = |version: Version, packages: &[(&str, &[&str])]| {
-        let mut names = Vec::new();
-        for (package, interfaces) in packages {
-            for interface in *interfaces {
-                let mut name = InterfaceName::new("wasi", package, Some(interface));
-                name.version = Some(version.clone());
-                names.push(name);
-            }
-        }
-        names
-    };
-    let mut all = of(Version::new(0, 2, 12), WASI_0_2);
-    all.extend(of(Version::new(0, 3, 0), WASI_0_3));
-    all
+    let always = catalog::PACKAGES.iter().filter(|package| package.always);
+    always.flat_map(Package::interfaces).collect()
 }
 
 /// Checks one import of a component against what is linked and granted.
@@ -164,9 +77,10 @@ pub(crate) fn check(
             ),
         );
     }
-    let (namespaces, of_wasi) = NOT_SERVED_YET;
-    if namespaces.contains(&name.namespace.as_str())
-        || (name.namespace == "wasi" && of_wasi.contains(&name.package.as_str()))
+    let (namespace, package) = (name.namespace.as_str(), name.package.as_str());
+    if NOT_SERVED_YET.contains(&namespace)
+        || catalog::NOT_YET.contains(&(namespace, package))
+        || catalog::package(namespace, package).is_some()
     {
         return refuse(
             FailureReason::NotSupportedYet,

@@ -158,6 +158,12 @@ const LAYERS: &[Layer] = &[
         never_directly: &[],
     },
     Layer {
+        name: "waft-servers",
+        may_use: &["waft-guests"],
+        never: &["wasmtime", "tokio"],
+        never_directly: &[],
+    },
+    Layer {
         name: "waft-layering",
         may_use: &[],
         never: &[],

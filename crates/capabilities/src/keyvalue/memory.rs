@@ -5,14 +5,17 @@ use std::{
     sync::Arc,
 };
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
+
+use super::store::{Bucket, Store, StoreError, add, check_name};
 
 /// Bytes that the buckets of a namespace hold together, keys and values.
 const NAMESPACE: usize = 64 << 20;
 /// Bytes that each key and each bucket counts beside its own.
 const ENTRY: usize = 64;
-/// Bytes of a key, or of a bucket's name.
-const NAME: usize = 1024;
+/// Keys in one answer.
+const PAGE: usize = 1000;
 
 /// The buckets of all namespaces.
 #[derive(Debug, Default)]
@@ -20,37 +23,22 @@ pub(super) struct Memory(Mutex<HashMap<String, Tenant>>);
 
 #[derive(Debug, Default)]
 struct Tenant {
-    buckets: HashMap<String, Arc<Bucket>>,
+    buckets: HashMap<String, Arc<Held>>,
     used: Arc<Mutex<usize>>,
 }
 
 /// One bucket.
 #[derive(Debug, Default)]
-pub(crate) struct Bucket {
+struct Held {
     entries: Mutex<BTreeMap<String, Vec<u8>>>,
     /// Of the whole namespace; locked within `entries`.
     used: Arc<Mutex<usize>>,
 }
 
-/// Why something was not kept.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub(super) enum Refused {
-    #[error("the namespace's buckets hold as much as they may ({NAMESPACE} bytes)")]
-    Full,
-    #[error("a key or name has more than {NAME} bytes")]
-    LongName,
-    #[error("the value is no counter: it is not 8 bytes long")]
-    NoCounter,
-    #[error("the counter would be too large")]
-    Overflow,
-}
-
-impl Memory {
-    /// A bucket of a namespace, made when it is first named.
-    pub(super) fn open(&self, namespace: &str, name: &str) -> Result<Arc<Bucket>, Refused> {
-        if name.len() > NAME {
-            return Err(Refused::LongName);
-        }
+#[async_trait]
+impl Store for Memory {
+    async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
+        check_name(name)?;
         let mut tenants = self.0.lock();
         let tenant = tenants.entry(namespace.to_owned()).or_default();
         if let Some(known) = tenant.buckets.get(name) {
@@ -58,7 +46,7 @@ impl Memory {
         }
         let mut used = tenant.used.lock();
         *used = grown(*used, name.len() + ENTRY)?;
-        let bucket = Arc::new(Bucket {
+        let bucket = Arc::new(Held {
             entries: Mutex::default(),
             used: tenant.used.clone(),
         });
@@ -67,21 +55,21 @@ impl Memory {
     }
 }
 
-impl Bucket {
-    pub(super) fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.entries.lock().get(key).cloned()
+#[async_trait]
+impl Bucket for Held {
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let entries = self.entries.lock();
+        Ok(keys.iter().map(|key| entries.get(key).cloned()).collect())
     }
 
-    /// Sets all of them, or none.
-    pub(super) fn set(
-        &self,
-        pairs: impl IntoIterator<Item = (String, Vec<u8>)>,
-    ) -> Result<(), Refused> {
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        Ok(self.entries.lock().contains_key(key))
+    }
+
+    async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         // Of a key that is named twice the last value counts.
         let pairs: BTreeMap<String, Vec<u8>> = pairs.into_iter().collect();
-        if pairs.keys().any(|key| key.len() > NAME) {
-            return Err(Refused::LongName);
-        }
+        pairs.keys().try_for_each(|key| check_name(key))?;
         let mut entries = self.entries.lock();
         let mut used = self.used.lock();
         let freed: usize = pairs
@@ -94,42 +82,35 @@ impl Bucket {
         Ok(())
     }
 
-    pub(super) fn delete(&self, keys: &[String]) {
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let mut entries = self.entries.lock();
         for key in keys {
             if let Some(value) = entries.remove(key) {
                 *self.used.lock() -= cost(key, &value);
             }
         }
+        Ok(())
     }
 
-    /// Adds to a counter: eight bytes, the lowest first.
-    pub(super) fn increment(&self, key: String, delta: u64) -> Result<u64, Refused> {
-        if key.len() > NAME {
-            return Err(Refused::LongName);
-        }
+    async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
+        check_name(key)?;
         let mut entries = self.entries.lock();
-        if let Some(value) = entries.get_mut(&key) {
-            let bytes: [u8; 8] = value
-                .as_slice()
-                .try_into()
-                .map_err(|_| Refused::NoCounter)?;
-            let sum = u64::from_le_bytes(bytes).checked_add(delta);
-            let sum = sum.ok_or(Refused::Overflow)?;
-            value.copy_from_slice(&sum.to_le_bytes());
-            return Ok(sum);
-        }
-        let value = delta.to_le_bytes().to_vec();
+        let old = entries.get(key);
+        let sum = add(old.map_or(b"0", Vec::as_slice), delta)?;
+        let value = sum.to_string().into_bytes();
+        let freed = old.map_or(0, |old| cost(key, old));
         let mut used = self.used.lock();
-        *used = grown(*used, cost(&key, &value))?;
-        entries.insert(key, value);
-        Ok(delta)
+        *used = grown(*used - freed, cost(key, &value))?;
+        entries.insert(key.to_owned(), value);
+        Ok(sum)
     }
 
-    /// Keys in order, so many from a place on.
-    pub(super) fn keys(&self, from: usize, count: usize) -> Vec<String> {
+    async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
+        let from = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
         let entries = self.entries.lock();
-        entries.keys().skip(from).take(count).cloned().collect()
+        let keys: Vec<_> = entries.keys().skip(from).take(PAGE).cloned().collect();
+        let next = (keys.len() == PAGE).then(|| (from + PAGE) as u64);
+        Ok((keys, next))
     }
 }
 
@@ -137,74 +118,35 @@ fn cost(key: &str, value: &[u8]) -> usize {
     key.len() + value.len() + ENTRY
 }
 
-fn grown(used: usize, bytes: usize) -> Result<usize, Refused> {
+fn grown(used: usize, bytes: usize) -> Result<usize, StoreError> {
     let sum = used.checked_add(bytes).filter(|sum| *sum <= NAMESPACE);
-    sum.ok_or(Refused::Full)
+    sum.ok_or(StoreError::Full(NAMESPACE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_bucket_is_its_namespaces_own() {
+    #[tokio::test]
+    async fn a_namespace_holds_what_it_may_and_room_comes_back() {
         let memory = Memory::default();
-        let one = memory.open("one", "b").unwrap();
-        one.set([("k".into(), b"v".to_vec())]).unwrap();
-        assert_eq!(memory.open("one", "b").unwrap().get("k").unwrap(), b"v");
-        assert_eq!(memory.open("two", "b").unwrap().get("k"), None);
-        assert_eq!(memory.open("one", "c").unwrap().get("k"), None);
-    }
-
-    #[test]
-    fn a_namespace_holds_what_it_may_and_room_comes_back() {
-        let memory = Memory::default();
-        let (one, other) = (
-            memory.open("n", "a").unwrap(),
-            memory.open("n", "b").unwrap(),
-        );
-        let large = || vec![0; NAMESPACE - 2000];
-        one.set([("k".into(), large())]).unwrap();
-        assert_eq!(other.set([("k".into(), vec![0; 2000])]), Err(Refused::Full));
-        assert_eq!(other.get("k"), None);
+        let one = memory.open("n", "a").await.unwrap();
+        let other = memory.open("n", "b").await.unwrap();
+        let large = || vec![("k".to_owned(), vec![0; NAMESPACE - 2000])];
+        one.set(large()).await.unwrap();
+        let refused = other.set(vec![("k".into(), vec![0; 2000])]).await;
+        assert_eq!(refused, Err(StoreError::Full(NAMESPACE)));
+        assert!(!other.exists("k").await.unwrap());
         // In the place of the old value it fits; another namespace has its own room.
-        one.set([("k".into(), large())]).unwrap();
-        memory
-            .open("m", "a")
-            .unwrap()
-            .set([("k".into(), large())])
-            .unwrap();
-        one.delete(&["k".into()]);
-        other.set([("k".into(), large())]).unwrap();
+        one.set(large()).await.unwrap();
+        let elsewhere = memory.open("m", "a").await.unwrap();
+        elsewhere.set(large()).await.unwrap();
+        one.delete(&["k".into()]).await.unwrap();
+        other.set(large()).await.unwrap();
     }
 
-    #[test]
-    fn counters_count() {
-        let bucket = Bucket::default();
-        assert_eq!(bucket.increment("c".into(), 2), Ok(2));
-        assert_eq!(bucket.increment("c".into(), 3), Ok(5));
-        assert_eq!(
-            bucket.increment("c".into(), u64::MAX),
-            Err(Refused::Overflow)
-        );
-        bucket.set([("c".into(), b"text".to_vec())]).unwrap();
-        assert_eq!(bucket.increment("c".into(), 1), Err(Refused::NoCounter));
-    }
-
-    #[test]
-    fn keys_come_in_pages_and_long_ones_are_refused() {
-        let bucket = Bucket::default();
-        for key in ["a", "b", "c"] {
-            bucket.set([(key.into(), Vec::new())]).unwrap();
-        }
-        assert_eq!(bucket.keys(0, 2), ["a", "b"]);
-        assert_eq!(bucket.keys(2, 2), ["c"]);
-        assert!(bucket.keys(9, 2).is_empty());
-        let long = "x".repeat(NAME + 1);
-        assert_eq!(
-            bucket.set([(long.clone(), Vec::new())]),
-            Err(Refused::LongName)
-        );
-        assert_eq!(bucket.increment(long, 1), Err(Refused::LongName));
+    #[tokio::test]
+    async fn keeps_what_a_store_keeps() {
+        crate::keyvalue::contract::check(&Memory::default()).await;
     }
 }

@@ -1,6 +1,9 @@
-//! `docs/reasons.md` lists what the code declares: written from it, and compared with it.
+//! `docs/reasons.md` and `docs/interfaces.md` list what the code declares: written from it, and
+//! compared with it.
 
 use std::{fmt::Write as _, fs};
+
+use waft_ir::catalog::{Described, NOT_YET, PACKAGES};
 
 /// `docs/reasons.md`, as the code has it.
 fn reasons() -> String {
@@ -21,13 +24,85 @@ A closed list; names never change their meaning. Those of HTTP answers are in [h
     page
 }
 
-#[test]
-fn reasons_are_listed() {
-    let path = waft_guests::workspace().join("docs/reasons.md");
-    let page = reasons();
+/// `docs/interfaces.md`, as the code has it.
+fn interfaces() -> String {
+    let mut page = String::from(
+        "\
+# Host interfaces
+
+What a manifest may name in `hostInterfaces`. An entry grants the interfaces that it lists to all components of its workload; a key of `config` that is not listed here is refused. This page is written from the code by a test: `WAFT_UPDATE_GOLDEN=1 cargo test -p waft-cli --test e2e documentation`.
+
+A workload that asks for what no host offers is not placed: `HostSelection=False`, with the interface in the message. A version fits when it is semver-compatible; a draft fits only itself.
+
+| package | versions and interfaces | an entry is needed | for |
+|---|---|---|---|
+",
+    );
+    for package in PACKAGES {
+        let versions = package.versions.iter().map(|version| {
+            let names: Vec<_> = version
+                .interfaces
+                .iter()
+                .map(|n| format!("`{n}`"))
+                .collect();
+            format!("{}: {}", version.version, names.join(", "))
+        });
+        let needed = if package.always { "no" } else { "yes" };
+        let _ = writeln!(
+            page,
+            "| `{}:{}` | {} | {needed} | {} |",
+            package.namespace,
+            package.name,
+            versions.collect::<Vec<_>>().join("<br>"),
+            package.purpose
+        );
+    }
+    let list = |page: &mut String, title: &str, none: &str, listed: &[Described]| {
+        if listed.is_empty() {
+            return;
+        }
+        let _ = writeln!(page, "\n| {title} | meaning |\n|---|---|");
+        for each in listed {
+            let name = match each.name {
+                "" => none.to_owned(),
+                name => format!("`{name}`"),
+            };
+            let _ = writeln!(page, "| {name} | {} |", each.meaning);
+        }
+    };
+    for package in PACKAGES {
+        let keys = package.keys.unwrap_or_default();
+        if !keys.is_empty() || !package.backends.is_empty() {
+            let _ = writeln!(page, "\n## `{}:{}`", package.namespace, package.name);
+            list(&mut page, "`config.backend`", "unset", package.backends);
+            list(&mut page, "key of `config`", "", keys);
+        }
+    }
+    page += "\n## Not served yet\n\nA workload that names one of these is `Ready=False`, reason `NotSupportedYet`:\n";
+    let names: Vec<_> = NOT_YET
+        .iter()
+        .map(|(namespace, name)| format!("`{namespace}:{name}`"))
+        .collect();
+    let _ = writeln!(page, "{}.", names.join(", "));
+    page
+}
+
+/// Compares a page with the code, or writes it anew.
+fn check(name: &str, page: &str) {
+    let path = waft_guests::workspace().join("docs").join(name);
     if std::env::var_os("WAFT_UPDATE_GOLDEN").is_some() {
-        fs::write(&path, &page).unwrap();
+        fs::write(&path, page).unwrap();
     }
     let have = fs::read_to_string(&path).unwrap_or_default();
-    assert!(have == page, "docs/reasons.md differs from the code");
+    assert!(have == page, "docs/{name} differs from the code");
+}
+
+#[test]
+fn reasons_are_listed() {
+    check("reasons.md", &reasons());
+}
+
+#[test]
+fn interfaces_are_listed() {
+    check("interfaces.md", &interfaces());
 }

@@ -1,7 +1,12 @@
 //! Host interfaces from manifest to guest: the examples of each, and what is said when a backend
 //! is not there.
 
+use std::path::Path;
+
+use waft_servers::Server;
+
 use crate::support::{
+    eventually,
     kubectl::Kubectl,
     manifest,
     waft::{Up, Waft},
@@ -41,30 +46,97 @@ fn the_outbound_example_reaches_what_it_is_granted() {
     assert_eq!(answer, "200 ErrorCode::HttpRequestDenied");
 }
 
+/// A WorkloadDeployment that keeps values, with this `hostInterfaces` entry beside its name.
+fn keeper(name: &str, entry: &str) -> String {
+    let image = waft_guests::path("keyvalue-p2");
+    let entries = format!(
+        "        - {{namespace: wasi, package: keyvalue, interfaces: [store, atomics, batch], \
+         {entry}}}\n      components:"
+    );
+    manifest::deployment(name, &format!("file:{}", image.display()))
+        .replace("      components:", &entries)
+}
+
+/// `waft up` of these manifests, with the guests at hand.
+fn up(folder: &Path, manifests: &[String]) -> Up {
+    let file = folder.join("all.yaml");
+    std::fs::write(&file, manifests.join("---\n")).unwrap();
+    let guests = waft_guests::path("keyvalue-p2");
+    Up::default()
+        .arg(&file)
+        .arg("--file-root")
+        .arg(guests.parent().unwrap())
+}
+
+#[test]
+fn what_is_kept_outlives_the_process_unless_it_is_said_to_be_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = [
+        keeper("kept", "config: {}"),
+        keeper("light", "config: {backend: in-memory}"),
+    ];
+    let start = || {
+        up(folder.path(), &all)
+            .data(&folder.path().join("data"))
+            .start()
+    };
+    let add = |waft: &Waft, host: &str| waft.get_ok(host, "/add?numbers&visits");
+    let waft = start();
+    assert_eq!(add(&waft, "kept.localhost"), "1");
+    assert_eq!(add(&waft, "light.localhost"), "1");
+    // As a crash does, right after the answer.
+    waft.kill();
+    let waft = start();
+    assert_eq!(add(&waft, "kept.localhost"), "2");
+    assert_eq!(add(&waft, "light.localhost"), "1");
+}
+
+#[test]
+fn entries_with_names_choose_among_backends() {
+    let Some(mut redis) = Server::redis() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let config = "name: cache, config: {backend: redis, bucket: shared}},\n        \
+                  {namespace: wasi, package: keyvalue, interfaces: [store], name: own, \
+                  config: {backend: in-memory}";
+    let config = config.replace("},\n        {", "}\n        - {");
+    let other = keeper("other", "config: {backend: redis}");
+    let all = [keeper("two", &config), other];
+    let waft = up(folder.path(), &all)
+        .arg("--redis")
+        .arg(redis.url())
+        .start();
+    let get = |host: &str, target: &str| waft.get_ok(host, target);
+    assert_eq!(get("two.localhost", "/add?cache&n"), "1");
+    assert_eq!(get("two.localhost", "/add?own&n"), "1");
+    assert_eq!(get("two.localhost", "/add?else&n"), "Error::NoSuchStore");
+    // The same bucket, by its own name.
+    assert_eq!(get("other.localhost", "/add?shared&n"), "2");
+    redis.kill();
+    let said = get("two.localhost", "/add?cache&n");
+    assert!(said.contains("Redis does not answer"), "{said}");
+    assert_eq!(get("two.localhost", "/add?own&n"), "2");
+    redis.restart();
+    eventually("Redis serves again", || {
+        let found = get("two.localhost", "/get?cache&n");
+        // The increment that was answered with an error may have been made.
+        match found.as_str() {
+            "2" | "3" => Ok(()),
+            _ => Err(found),
+        }
+    });
+}
+
 #[test]
 fn a_backend_that_is_not_there_is_said_and_an_unknown_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let image = waft_guests::path("keyvalue-p2");
-    let manifest = |name: &str, config: &str| {
-        let entry = format!(
-            "        - {{namespace: wasi, package: keyvalue, interfaces: [store, atomics, batch], \
-             config: {{{config}}}}}\n      components:"
-        );
-        manifest::deployment(name, &format!("file:{}", image.display()))
-            .replace("      components:", &entry)
-    };
     let all = [
-        manifest("with-redis", "backend: redis"),
-        manifest("with-key", "colour: green"),
-        manifest("with-folder", "backend: filesystem"),
+        keeper("with-redis", "config: {backend: redis}"),
+        keeper("with-key", "config: {colour: green}"),
+        keeper("with-table", "config: {backend: table}"),
     ];
-    let file = folder.path().join("all.yaml");
-    std::fs::write(&file, all.join("---\n")).unwrap();
-    let waft = Up::default()
-        .arg(&file)
-        .arg("--file-root")
-        .arg(image.parent().unwrap())
-        .start();
+    let waft = up(folder.path(), &all).start();
     assert_eq!(waft.get_ok("with-redis.localhost", "/add?b&c"), "1");
     let Some(kubectl) = Kubectl::new(&waft) else {
         return;
@@ -72,13 +144,60 @@ fn a_backend_that_is_not_there_is_said_and_an_unknown_one_is_refused() {
     let degraded = "jsonpath={.items[*].status.conditions[?(@.type==\"Degraded\")].reason}";
     let said = kubectl.ok(&["get", "workloads", "-o", degraded]);
     assert_eq!(said, "EmbeddedBackend");
-    for (name, reason, word) in [
-        ("with-key", "InvalidSpec", "`colour`"),
-        ("with-folder", "NotSupportedYet", "`filesystem`"),
-    ] {
+    for (name, word) in [("with-key", "`colour`"), ("with-table", "`redis`")] {
         let object = format!("workloaddeployment/{name}");
         let (said, message) = kubectl.wait_condition(&object, "Ready", "False");
-        assert_eq!(said, reason, "{name}: {message}");
+        assert_eq!(said, "InvalidSpec", "{name}: {message}");
         assert!(message.contains(word), "{name}: {message}");
     }
+}
+
+#[test]
+fn what_no_host_offers_is_not_placed_and_nothing_is_pulled() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = |entry: &str| format!("config: {{}}}}\n        - {{{entry}");
+    let all = [
+        keeper(
+            "own",
+            &entry("namespace: my, package: own, interfaces: [thing]"),
+        ),
+        keeper(
+            "watch",
+            &entry("namespace: wasi, package: logging, interfaces: [sirens], version: 0.1.0-draft"),
+        ),
+        keeper(
+            "blobs",
+            &entry("namespace: wasi, package: blobstore, interfaces: [container]"),
+        ),
+    ];
+    let waft = up(folder.path(), &all).start();
+    let Some(kubectl) = Kubectl::new(&waft) else {
+        return;
+    };
+    let condition = |name: &str, condition: &str, part: &str| {
+        let label = format!("-lruntime.wasmcloud.dev/workload-deployment={name}");
+        let path =
+            format!("jsonpath={{.items[*].status.conditions[?(@.type==\"{condition}\")].{part}}}");
+        kubectl.ok(&["get", "workloads", &label, "-o", &path])
+    };
+    for (name, interface) in [
+        ("own", "`my:own/thing`"),
+        (
+            "watch",
+            "`wasi:logging/sirens@0.1.0-draft`; offered are `wasi:logging/logging@",
+        ),
+    ] {
+        eventually(name, || match condition(name, "HostSelection", "reason") {
+            reason if reason == "NoMatchingHost" => Ok(()),
+            other => Err(other),
+        });
+        let message = condition(name, "HostSelection", "message");
+        assert!(message.contains(interface), "{message}");
+        assert_eq!(
+            condition(name, "Placement", "status").replace("Unknown", ""),
+            ""
+        );
+    }
+    let (reason, message) = kubectl.wait_condition("workloaddeployment/blobs", "Ready", "False");
+    assert_eq!(reason, "NotSupportedYet", "{message}");
 }

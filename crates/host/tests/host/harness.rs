@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{runtime::Runtime, sync::watch, time::timeout};
-use waft_capabilities::Capabilities;
+use waft_capabilities::{Backends, Capabilities};
 use waft_host::{Host, HostConfig};
 use waft_ir::{
     Backend, Component, HostId, HostLink, HostPattern, Image, Limits, LocalResources, PathMatch,
@@ -23,7 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(Capabilities::default);
+static CAPABILITIES: LazyLock<Capabilities> =
+    LazyLock::new(|| Capabilities::new(Backends::default()).unwrap());
 
 /// Shared, so that a guest is compiled once for all tests.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {

@@ -6,7 +6,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 use waft_api::names::LABEL_HOSTGROUP;
-use waft_capabilities::Capabilities;
+use waft_capabilities::{Backends, Capabilities};
 use waft_host::{Host, HostConfig};
 use waft_ir::{Failure, HostId};
 use waft_oci::{FileRoots, Mirror, Store, StoreConfig};
@@ -69,7 +69,11 @@ pub(super) fn open(
         config.mirrors.push(mirror);
     }
     let store = Store::new(config).map_err(failed)?;
-    let capabilities = Capabilities::default();
+    let capabilities = Capabilities::new(Backends {
+        data_dir: Some(data_dir.to_path_buf()),
+        redis: options.redis.clone(),
+    })
+    .map_err(failed)?;
     let engine = engine(options, &capabilities)?;
     let mut labels = options.host_labels.clone();
     labels

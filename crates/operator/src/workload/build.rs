@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use waft_api::{LocalObjectReference, LocalResources, Reason, WorkloadSpec};
 use waft_ir::{
-    CapabilityGrant, Component, Credentials, HostId, Image, Placement, Service, Workload,
-    WorkloadId,
+    CapabilityGrant, Component, Credentials, HostId, Image, InterfaceName, Placement, Service,
+    Workload, WorkloadId,
 };
 
 use super::validate::{Checked, CheckedComponent, CheckedService};
@@ -43,7 +43,13 @@ pub(crate) struct Inputs {
 
 /// What the workload asks of its host.
 pub(crate) fn placement(spec: &WorkloadSpec, checked: &Checked<'_>) -> Placement {
-    let interfaces = checked.interfaces.iter().map(|entry| entry.package.clone());
+    let interfaces = checked.interfaces.iter().flat_map(|entry| {
+        let names = entry.raw.interfaces.iter();
+        names.map(|name| InterfaceName {
+            interface: Some(name.clone()),
+            ..entry.package.clone()
+        })
+    });
     let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     Placement {
         host_selector: spec.host_selector.clone(),

@@ -9,7 +9,10 @@ use waft_api::{
     Component, HostInterface, Limits, LocalResources, Reason, Service, WorkloadSpec, names,
     parse_duration,
 };
-use waft_ir::{InterfaceName, Pool, PullPolicy};
+use waft_ir::{
+    InterfaceName, Pool, PullPolicy,
+    catalog::{self, Described},
+};
 
 use super::volumes::{self, CheckedVolume};
 use crate::{problem::Problem, unserved::unserved};
@@ -306,46 +309,27 @@ fn limits(
 
 fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Problem> {
     let mut package = InterfaceName::new(&entry.namespace, &entry.package, None);
-    let known: Option<&[&str]> = match (&*entry.namespace, &*entry.package) {
-        // Every key is a value for the guest.
-        ("wasi", "config") => None,
-        names::WASI_HTTP => Some(&[
-            names::CONFIG_HOST,
-            names::CONFIG_HOST_ALIASES,
-            names::CONFIG_ADDRESS,
-        ]),
-        ("wasi", "keyvalue") => Some(&["backend"]),
-        ("wasmcloud", "messaging") => Some(&[
-            "backend",
-            "subscriptions",
-            "consumer_group",
-            "max_in_flight",
-        ]),
-        _ => Some(&[]),
-    };
-    let is_unknown = |key: &&String| known.is_some_and(|known| !known.contains(&key.as_str()));
-    if let Some(key) = entry.config.keys().find(is_unknown) {
-        let known = known.unwrap_or_default();
-        let advice = match known {
+    let known = catalog::package(&entry.namespace, &entry.package);
+    if let Some(keys) = known.and_then(|package| package.keys)
+        && let Some(key) = entry.config.keys().find(|key| !is_listed(keys, key))
+    {
+        let advice = match keys {
             [] => "it takes none".to_owned(),
-            known => format!("it takes `{}`", known.join("`, `")),
+            keys => format!("it takes {}", names(keys)),
         };
         return Err(Problem::invalid(format!(
             "`hostInterfaces[{package}].config` has the unknown key `{key}`; {advice}"
         )));
     }
-    let backend = entry.config.get("backend").map(String::as_str);
-    if let Some(backend) = backend
-        && ["keyvalue", "messaging"].contains(&&*package.package)
-        && !["in-memory", "nats", "redis"].contains(&backend)
+    if let Some(known) = known
+        && let Some(backend) = entry.config.get("backend")
+        && known.keys.is_some()
+        && !is_listed(known.backends, backend)
     {
-        return Err(Problem::new(
-            Reason::NotSupportedYet,
-            format!(
-                "`hostInterfaces[{package}].config.backend` is `{backend}`, which is not served \
-                 yet; use `in-memory`"
-            ),
-        ));
+        return Err(Problem::invalid(format!(
+            "`hostInterfaces[{package}].config.backend` is `{backend}`; there are {}",
+            names(known.backends)
+        )));
     }
     let version = entry.version.as_deref().unwrap_or_default();
     if !version.is_empty() {
@@ -361,6 +345,18 @@ fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Proble
         raw: entry,
         package,
     })
+}
+
+fn is_listed(names: &[Described], name: &str) -> bool {
+    !name.is_empty() && names.iter().any(|known| known.name == name)
+}
+
+/// Names for a message; the one of what is taken when nothing is named has none.
+fn names(described: &[Described]) -> String {
+    let names = described.iter().map(|each| each.name);
+    let names = names.filter(|name| !name.is_empty());
+    let quoted: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
 }
 
 fn negative(path: &str, field: &str) -> Problem {

@@ -1,0 +1,121 @@
+//! Which backend an entry of a manifest gets: the one it names, as far as this machine has it.
+
+use std::path::PathBuf;
+
+use waft_ir::CapabilityGrant;
+
+/// The servers and folders behind the interfaces of a host.
+#[derive(Clone, Debug, Default)]
+pub struct Backends {
+    /// Folder of what is to outlive the process. `None`: nothing does.
+    pub data_dir: Option<PathBuf>,
+    /// URL of a Redis server.
+    pub redis: Option<String>,
+}
+
+/// Where an entry's data goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Backend {
+    Memory,
+    /// What this machine has of its own: a file, or memory where there is no folder.
+    Embedded,
+    Redis,
+}
+
+impl Backends {
+    /// The backend of an entry.
+    pub(crate) fn choose(&self, grant: &CapabilityGrant) -> Backend {
+        match grant.config.get("backend").map(String::as_str) {
+            Some("in-memory") => Backend::Memory,
+            Some("redis") if self.redis.is_some() => Backend::Redis,
+            _ => Backend::Embedded,
+        }
+    }
+
+    /// What a user must know of the choice, if it is not what the entry says.
+    pub(crate) fn warning(&self, grant: &CapabilityGrant) -> Option<String> {
+        let of = format!("`hostInterfaces[{}]`", grant.package);
+        let backend = grant.config.get("backend")?;
+        let (flag, server) = match backend.as_str() {
+            "redis" => ("--redis", &self.redis),
+            "nats" => ("--nats", &None),
+            _ => return None,
+        };
+        let Some(server) = server else {
+            return Some(format!(
+                "{of} asks for the backend `{backend}`, and `waft up` was given no {flag}; this \
+                 machine serves it itself instead"
+            ));
+        };
+        let url = grant.config.get("url")?;
+        (url.trim_end_matches('/') != server.trim_end_matches('/')).then(|| {
+            format!(
+                "{of} names a `url`; the server of {flag} is used instead, as for all workloads"
+            )
+        })
+    }
+}
+
+/// A list of a manifest, with commas between its parts.
+pub(crate) fn list(text: Option<&String>) -> Vec<String> {
+    let parts = text.map_or("", String::as_str).split(',').map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
+    parts.map(Into::into).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(config: &[(&str, &str)]) -> CapabilityGrant {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        CapabilityGrant {
+            name: None,
+            package: waft_ir::InterfaceName::new("wasi", "keyvalue", None),
+            interfaces: Vec::new(),
+            config: config.iter().map(owned).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_served_by_the_machine_itself_and_said() {
+        let none = Backends::default();
+        let redis = Backends {
+            redis: Some("redis://localhost:6379".into()),
+            ..Backends::default()
+        };
+        let cases = [
+            (&none, &[][..], Backend::Embedded, None),
+            (&none, &[("backend", "in-memory")], Backend::Memory, None),
+            (
+                &none,
+                &[("backend", "redis")],
+                Backend::Embedded,
+                Some("no --redis"),
+            ),
+            (&redis, &[], Backend::Embedded, None),
+            (&redis, &[("backend", "redis")], Backend::Redis, None),
+            (
+                &redis,
+                &[("backend", "redis"), ("url", "redis://localhost:6379/")],
+                Backend::Redis,
+                None,
+            ),
+            (
+                &redis,
+                &[("backend", "redis"), ("url", "redis://cache:6379")],
+                Backend::Redis,
+                Some("the server of --redis"),
+            ),
+        ];
+        for (backends, config, backend, words) in cases {
+            let grant = grant(config);
+            assert_eq!(backends.choose(&grant), backend, "{config:?}");
+            let warning = backends.warning(&grant);
+            assert_eq!(warning.is_some(), words.is_some(), "{warning:?}");
+            if let (Some(warning), Some(words)) = (warning, words) {
+                assert!(warning.contains(words), "{warning}");
+            }
+        }
+    }
+}

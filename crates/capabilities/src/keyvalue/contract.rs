@@ -1,0 +1,81 @@
+//! What every backend must keep to, as one test.
+
+use super::store::{NAME, Store, StoreError};
+
+/// Checks a store. It may hold other buckets already, but not those of this test's names.
+pub(crate) async fn check(store: &dyn Store) {
+    let one = store.open("one", "contract").await.unwrap();
+    let key = |text: &str| vec![text.to_owned()];
+    assert_eq!(one.get(&key("k")).await.unwrap(), [None]);
+    assert!(!one.exists("k").await.unwrap());
+    one.delete(&key("k")).await.unwrap();
+
+    let binary = vec![0, 255, 10, 13];
+    let pairs = vec![
+        ("k".to_owned(), binary.clone()),
+        ("empty".into(), vec![]),
+        ("k2".into(), b"first".to_vec()),
+        // Of a key that is named twice the last value counts.
+        ("k2".into(), b"last".to_vec()),
+    ];
+    one.set(pairs).await.unwrap();
+    assert!(one.exists("empty").await.unwrap());
+    let wanted = ["k2".to_owned(), "none".into(), "k".into(), "empty".into()];
+    let found = [Some(b"last".to_vec()), None, Some(binary), Some(vec![])];
+    assert_eq!(one.get(&wanted).await.unwrap(), found);
+    assert_eq!(one.get(&[]).await.unwrap(), [None; 0]);
+    one.set(vec![]).await.unwrap();
+    one.delete(&[]).await.unwrap();
+
+    assert_eq!(one.increment("count", 2).await, Ok(2));
+    assert_eq!(one.increment("count", 3).await, Ok(5));
+    assert_eq!(one.get(&key("count")).await.unwrap(), [Some(b"5".to_vec())]);
+    assert_eq!(one.increment("k2", 1).await, Err(StoreError::NoCounter));
+    let overflow = one.increment("count", u64::MAX).await;
+    assert_eq!(overflow, Err(StoreError::Overflow));
+    assert_eq!(one.increment("count", 0).await, Ok(5));
+
+    let other = store.open("one", "contract-2").await.unwrap();
+    assert_eq!(other.get(&key("k")).await.unwrap(), [None]);
+    let again = store.open("one", "contract").await.unwrap();
+    assert!(again.exists("k").await.unwrap());
+
+    again.delete(&["k".into(), "none".into()]).await.unwrap();
+    let (mut keys, cursor) = one.keys(None).await.unwrap();
+    keys.sort();
+    assert_eq!(
+        (keys, cursor),
+        (vec!["count".into(), "empty".into(), "k2".into()], None)
+    );
+
+    let many: Vec<_> = (0..2500).map(|n| (format!("many-{n}"), vec![])).collect();
+    other.set(many).await.unwrap();
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let (keys, next) = other.keys(cursor).await.unwrap();
+        assert!(keys.len() <= 2500);
+        all.extend(keys);
+        match next {
+            Some(_) => cursor = next,
+            None => break,
+        }
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 2500);
+
+    let long = "x".repeat(NAME + 1);
+    let refused = one.set(vec![(long.clone(), vec![])]).await;
+    assert_eq!(refused, Err(StoreError::LongName));
+    assert_eq!(one.increment(&long, 1).await, Err(StoreError::LongName));
+    assert!(store.open("one", &long).await.is_err());
+
+    // Another namespace finds nothing of it, or is told that it is not its own.
+    match store.open("two", "contract").await {
+        Ok(two) => assert_eq!(two.get(&key("k2")).await.unwrap(), [None]),
+        Err(error) => assert_eq!(error, StoreError::NotOwned),
+    }
+    assert_eq!(one.get(&key("k2")).await.unwrap(), [Some(b"last".to_vec())]);
+    let keys: Vec<_> = (0..2500).map(|n| format!("many-{n}")).collect();
+    other.delete(&keys).await.unwrap();
+}

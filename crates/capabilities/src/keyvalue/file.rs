@@ -1,0 +1,314 @@
+//! Buckets in one SQLite file, which outlive the process.
+//!
+//! What was acknowledged is on the disk: a thread of its own writes, as many waiting changes in one
+//! transaction as there are, so that they share one sync. Reads go past it, on a connection of their
+//! own; they take some microseconds, which is less than it costs to hand them to another thread.
+
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use waft_ir::{Failure, FailureReason};
+
+use super::store::{Bucket, Store, StoreError, add, check_name};
+use writer::Writer;
+
+/// Bytes that the buckets of a namespace hold together, keys and values.
+const NAMESPACE: usize = 1 << 30;
+/// Bytes that each key and each bucket counts beside its own.
+const ENTRY: usize = 64;
+/// Keys in one answer.
+const PAGE: usize = 1000;
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS namespaces (
+        name TEXT PRIMARY KEY,
+        used INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS buckets (
+        id INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        UNIQUE (namespace, name)
+    );
+    CREATE TABLE IF NOT EXISTS entries (
+        bucket INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (bucket, key)
+    ) WITHOUT ROWID;
+";
+
+/// The buckets of all namespaces.
+pub(super) struct File {
+    reader: Arc<Mutex<Connection>>,
+    writer: Arc<Writer>,
+    /// Bytes that a namespace may hold.
+    most: usize,
+}
+
+/// One bucket.
+struct Kept {
+    id: i64,
+    tenant: Tenant,
+    reader: Arc<Mutex<Connection>>,
+    writer: Arc<Writer>,
+}
+
+/// A namespace, and what it may hold.
+#[derive(Clone)]
+struct Tenant {
+    namespace: String,
+    most: usize,
+}
+
+impl File {
+    /// Opens the file, or makes it. Only its user may read it.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        Self::bounded(path, NAMESPACE)
+    }
+
+    fn bounded(path: &Path, most: usize) -> Result<Self, Failure> {
+        let failed = |error: rusqlite::Error| {
+            let text = format!("can't use {} for key-value data: {error}", path.display());
+            Failure::new(FailureReason::Internal, text)
+        };
+        let connection = Connection::open(path).map_err(failed)?;
+        // `journal_mode` answers with a row.
+        connection
+            .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+            .and_then(|()| connection.execute_batch("PRAGMA synchronous = FULL"))
+            .and_then(|()| connection.execute_batch(SCHEMA))
+            .map_err(failed)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let writer = Writer::start(connection).map_err(|error| {
+            let text = format!("can't start the thread of key-value data: {error}");
+            Failure::new(FailureReason::Internal, text)
+        })?;
+        Ok(Self {
+            reader: Arc::new(Mutex::new(reader)),
+            writer: Arc::new(writer),
+            most,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for File {
+    async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
+        check_name(name)?;
+        let tenant = Tenant {
+            namespace: namespace.to_owned(),
+            most: self.most,
+        };
+        let known = find(&self.reader.lock(), namespace, name)?;
+        let id = match known {
+            Some(id) => id,
+            None => {
+                let (tenant, name) = (tenant.clone(), name.to_owned());
+                let make = move |connection: &Connection| {
+                    if let Some(known) = find(connection, &tenant.namespace, &name)? {
+                        return Ok(known);
+                    }
+                    tenant.grow(connection, 0, name.len() + ENTRY)?;
+                    let insert = "INSERT INTO buckets (namespace, name) VALUES (?1, ?2)";
+                    connection.execute(insert, params![tenant.namespace, name])?;
+                    Ok(connection.last_insert_rowid())
+                };
+                self.writer.change(make).await?
+            }
+        };
+        Ok(Arc::new(Kept {
+            id,
+            tenant,
+            reader: self.reader.clone(),
+            writer: self.writer.clone(),
+        }))
+    }
+}
+
+#[async_trait]
+impl Bucket for Kept {
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let reader = self.reader.lock();
+        keys.iter()
+            .map(|key| value(&reader, self.id, key))
+            .collect()
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        let reader = self.reader.lock();
+        let query = "SELECT 1 FROM entries WHERE bucket = ?1 AND key = ?2";
+        Ok(reader
+            .prepare_cached(query)?
+            .exists(params![self.id, key])?)
+    }
+
+    async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        pairs.iter().try_for_each(|(key, _)| check_name(key))?;
+        let (id, tenant) = (self.id, self.tenant.clone());
+        let set = move |connection: &Connection| {
+            pairs
+                .iter()
+                .try_for_each(|(key, value)| tenant.put(connection, id, key, value))
+        };
+        self.writer.change(set).await
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        let (id, tenant, keys) = (self.id, self.tenant.clone(), keys.to_vec());
+        let delete = move |connection: &Connection| {
+            for key in keys {
+                if let Some(old) = size(connection, id, &key)? {
+                    let delete = "DELETE FROM entries WHERE bucket = ?1 AND key = ?2";
+                    connection
+                        .prepare_cached(delete)?
+                        .execute(params![id, key])?;
+                    tenant.grow(connection, cost(&key, old), 0)?;
+                }
+            }
+            Ok(())
+        };
+        self.writer.change(delete).await
+    }
+
+    async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
+        check_name(key)?;
+        let (id, tenant, key) = (self.id, self.tenant.clone(), key.to_owned());
+        let increment = move |connection: &Connection| {
+            let old = value(connection, id, &key)?;
+            let sum = add(old.as_deref().unwrap_or(b"0"), delta)?;
+            let digits = sum.to_string();
+            tenant.put(connection, id, &key, digits.as_bytes())?;
+            Ok(sum)
+        };
+        self.writer.change(increment).await
+    }
+
+    async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
+        let from = i64::try_from(cursor.unwrap_or(0)).unwrap_or(i64::MAX);
+        let reader = self.reader.lock();
+        let mut query = reader.prepare_cached(
+            "SELECT key FROM entries WHERE bucket = ?1 ORDER BY key LIMIT ?2 OFFSET ?3",
+        )?;
+        let rows = query.query_map(params![self.id, PAGE as i64, from], |row| row.get(0))?;
+        let keys = rows.collect::<Result<Vec<String>, _>>()?;
+        let next = (keys.len() == PAGE).then(|| from as u64 + PAGE as u64);
+        Ok((keys, next))
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        tracing::error!("key-value data: {error}");
+        Self::Other("the host can't read or write its key-value data".into())
+    }
+}
+
+fn find(connection: &Connection, namespace: &str, name: &str) -> Result<Option<i64>, StoreError> {
+    let query = "SELECT id FROM buckets WHERE namespace = ?1 AND name = ?2";
+    let mut query = connection.prepare_cached(query)?;
+    let found = query.query_row(params![namespace, name], |row| row.get(0));
+    Ok(found.optional()?)
+}
+
+fn value(connection: &Connection, bucket: i64, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let query = "SELECT value FROM entries WHERE bucket = ?1 AND key = ?2";
+    let mut query = connection.prepare_cached(query)?;
+    let found = query.query_row(params![bucket, key], |row| row.get(0));
+    Ok(found.optional()?)
+}
+
+/// Bytes of a value.
+fn size(connection: &Connection, bucket: i64, key: &str) -> Result<Option<usize>, StoreError> {
+    let query = "SELECT length(value) FROM entries WHERE bucket = ?1 AND key = ?2";
+    let mut query = connection.prepare_cached(query)?;
+    let found = query.query_row(params![bucket, key], |row| row.get::<_, i64>(0));
+    Ok(found
+        .optional()?
+        .map(|size| usize::try_from(size).unwrap_or(0)))
+}
+
+impl Tenant {
+    fn put(
+        &self,
+        connection: &Connection,
+        bucket: i64,
+        key: &str,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        let freed = size(connection, bucket, key)?.map_or(0, |old| cost(key, old));
+        self.grow(connection, freed, cost(key, value.len()))?;
+        let upsert = "INSERT INTO entries (bucket, key, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (bucket, key) DO UPDATE SET value = ?3";
+        let mut upsert = connection.prepare_cached(upsert)?;
+        upsert.execute(params![bucket, key, value])?;
+        Ok(())
+    }
+
+    /// Counts what the namespace holds; refuses what would be too much.
+    fn grow(&self, connection: &Connection, freed: usize, added: usize) -> Result<(), StoreError> {
+        let change = added as i64 - freed as i64;
+        let upsert = "INSERT INTO namespaces (name, used) VALUES (?1, max(?2, 0))
+             ON CONFLICT (name) DO UPDATE SET used = used + ?2 RETURNING used";
+        let mut upsert = connection.prepare_cached(upsert)?;
+        let used: i64 = upsert.query_row(params![self.namespace, change], |row| row.get(0))?;
+        if change > 0 && used > self.most as i64 {
+            return Err(StoreError::Full(self.most));
+        }
+        Ok(())
+    }
+}
+
+fn cost(key: &str, value: usize) -> usize {
+    key.len() + value + ENTRY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_what_a_store_keeps_and_again_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyvalue.db");
+        crate::keyvalue::contract::check(&File::open(&path).unwrap()).await;
+        let file = File::open(&path).unwrap();
+        let bucket = file.open("one", "contract").await.unwrap();
+        assert_eq!(bucket.increment("count", 1).await, Ok(6));
+    }
+
+    #[tokio::test]
+    async fn changes_that_come_together_are_each_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyvalue.db");
+        let file = File::bounded(&path, 1000).unwrap();
+        let bucket = file.open("n", "b").await.unwrap();
+        let large = || vec![0; 250];
+        let fits = vec![("small".to_owned(), b"x".to_vec())];
+        // The first pair alone would fit: with the others it must not stay.
+        let much = ["a", "b", "c", "d"].map(|key| (key.to_owned(), large()));
+        let (counted, set, refused) = tokio::join!(
+            bucket.increment("count", 1),
+            bucket.set(fits),
+            bucket.set(much.to_vec()),
+        );
+        assert_eq!((counted, set), (Ok(1), Ok(())));
+        assert_eq!(refused, Err(StoreError::Full(1000)));
+        let (keys, _) = bucket.keys(None).await.unwrap();
+        assert_eq!(keys, ["count", "small"]);
+        // What was refused takes no room.
+        let used = |file: &File| -> i64 {
+            let reader = file.reader.lock();
+            reader
+                .query_row("SELECT used FROM namespaces", [], |row| row.get(0))
+                .unwrap()
+        };
+        let expected = cost("b", 0) + cost("count", 1) + cost("small", 1);
+        assert_eq!(used(&file), expected as i64);
+    }
+}

@@ -1,0 +1,188 @@
+//! Buckets in Redis. A bucket is a hash of the manifest's prefix and the bucket's name, so that its
+//! keys are fields: batches and counters are one command each.
+//!
+//! The server is shared by all namespaces. The hash [`OWNERS`] says whose a bucket is: the first
+//! namespace that opens it, unless somebody writes another there; `*` is everybody's.
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use redis::{
+    Client, ErrorKind, FromRedisValue, RedisError, ServerErrorKind,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cmd,
+};
+use waft_ir::{Failure, FailureReason};
+
+use super::store::{Bucket, Store, StoreError, check_name};
+
+/// The hash with the owners of all buckets.
+pub(crate) const OWNERS: &str = "waft:owners";
+/// How long one command, or one try to connect, may take.
+const WITHIN: Duration = Duration::from_secs(5);
+/// Keys that the server looks at for one answer.
+const PAGE: usize = 1000;
+
+/// The server of a host.
+pub(super) struct Redis {
+    connection: ConnectionManager,
+    /// (namespace, hash) that were seen to fit.
+    owned: Arc<Mutex<HashSet<(String, String)>>>,
+}
+
+/// The same, with the prefix of an entry.
+struct Prefixed {
+    connection: ConnectionManager,
+    owned: Arc<Mutex<HashSet<(String, String)>>>,
+    prefix: String,
+}
+
+/// One bucket.
+struct Hash {
+    connection: ConnectionManager,
+    name: String,
+}
+
+impl Redis {
+    /// Connects when it is first used, and again after the connection was lost.
+    pub(super) fn new(url: &str) -> Result<Self, Failure> {
+        let failed = |error: RedisError| {
+            let text = format!("--redis: {error}; write it as redis://HOST:PORT");
+            Failure::new(FailureReason::StartFailed, text)
+        };
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(WITHIN))
+            .set_response_timeout(Some(WITHIN))
+            // One who waits is told soon; the next call tries again.
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(200));
+        let client = Client::open(url).map_err(failed)?;
+        let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(failed)?;
+        Ok(Self {
+            connection,
+            owned: Arc::default(),
+        })
+    }
+
+    pub(super) fn with_prefix(&self, prefix: &str) -> impl Store + use<> {
+        Prefixed {
+            connection: self.connection.clone(),
+            owned: self.owned.clone(),
+            prefix: prefix.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Prefixed {
+    async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
+        let name = format!("{}{name}", self.prefix);
+        check_name(&name)?;
+        if name.starts_with("waft:") {
+            return Err(StoreError::NotOwned);
+        }
+        let whose = (namespace.to_owned(), name);
+        if !self.owned.lock().contains(&whose) {
+            let mut connection = self.connection.clone();
+            let (_, owner): (bool, String) = redis::pipe()
+                .atomic()
+                .hset_nx(OWNERS, &whose.1, namespace)
+                .hget(OWNERS, &whose.1)
+                .query_async(&mut connection)
+                .await?;
+            if owner != namespace && owner != "*" {
+                return Err(StoreError::NotOwned);
+            }
+            self.owned.lock().insert(whose.clone());
+        }
+        Ok(Arc::new(Hash {
+            connection: self.connection.clone(),
+            name: whose.1,
+        }))
+    }
+}
+
+impl Hash {
+    async fn run<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
+        let mut connection = self.connection.clone();
+        Ok(command.query_async(&mut connection).await?)
+    }
+}
+
+#[async_trait]
+impl Bucket for Hash {
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.run(cmd("HMGET").arg(&self.name).arg(keys)).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        self.run(cmd("HEXISTS").arg(&self.name).arg(key)).await
+    }
+
+    async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        pairs.iter().try_for_each(|(key, _)| check_name(key))?;
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let mut command = cmd("HSET");
+        command.arg(&self.name);
+        for (key, value) in &pairs {
+            command.arg(key).arg(value);
+        }
+        self.run::<u64>(&command).await.map(drop)
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut command = cmd("HDEL");
+        command.arg(&self.name).arg(keys);
+        self.run::<u64>(&command).await.map(drop)
+    }
+
+    async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
+        check_name(key)?;
+        let delta = i64::try_from(delta).map_err(|_| StoreError::Overflow)?;
+        let sum: i64 = self
+            .run(cmd("HINCRBY").arg(&self.name).arg(key).arg(delta))
+            .await?;
+        u64::try_from(sum).map_err(|_| StoreError::NoCounter)
+    }
+
+    async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
+        let mut command = cmd("HSCAN");
+        command.arg(&self.name).arg(cursor.unwrap_or(0));
+        command.arg("COUNT").arg(PAGE);
+        // Fields and values in turn.
+        let (next, pairs): (u64, Vec<Vec<u8>>) = self.run(&command).await?;
+        let keys = pairs.into_iter().step_by(2);
+        let keys = keys.map(|key| String::from_utf8_lossy(&key).into_owned());
+        Ok((keys.collect(), (next != 0).then_some(next)))
+    }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        let said = error.detail().unwrap_or_default();
+        if said.contains("not an integer") {
+            return Self::NoCounter;
+        }
+        if said.contains("overflow") {
+            return Self::Overflow;
+        }
+        if error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) {
+            return Self::Other(format!("Redis refuses: {error}"));
+        }
+        // Whether a change was made before the connection was lost is not known.
+        tracing::warn!("Redis: {error}");
+        Self::Other(format!("Redis does not answer: {error}"))
+    }
+}

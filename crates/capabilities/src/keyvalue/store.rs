@@ -1,0 +1,73 @@
+//! What a store is, whichever it is: the wall between the interface and its backends.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+/// Bytes of a key, or of a bucket's name.
+pub(crate) const NAME: usize = 1024;
+
+/// Keeps buckets, namespace by namespace.
+#[async_trait]
+pub(crate) trait Store: Send + Sync {
+    /// A bucket, made when it is first named. Who may name it has been checked, as far as the
+    /// manifest goes; whose it is says the store.
+    async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError>;
+}
+
+/// Keys and values. What returns `Ok` is kept as well as the store keeps anything.
+#[async_trait]
+pub(crate) trait Bucket: Send + Sync {
+    /// The values of keys, in their order.
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+
+    /// Whether there is a value.
+    async fn exists(&self, key: &str) -> Result<bool, StoreError>;
+
+    /// Sets all of them, or none.
+    async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError>;
+
+    /// Removes keys; those that are not there are no error.
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError>;
+
+    /// Adds to a counter and gives the sum, in one step. A counter is a number in decimal digits; a
+    /// key that is not there counts as 0.
+    async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError>;
+
+    /// Some keys, and where to go on. Without a cursor from the start.
+    async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError>;
+}
+
+/// Why a store did not do what a guest wanted.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("the namespace's buckets hold as much as they may ({0} bytes)")]
+    Full(usize),
+    #[error("a key or name has more than {NAME} bytes")]
+    LongName,
+    #[error("the value is no counter: it is not a number in decimal digits")]
+    NoCounter,
+    #[error("the counter would be too large")]
+    Overflow,
+    /// The bucket is of another namespace, or no bucket of ours.
+    #[error("the bucket is not of this namespace")]
+    NotOwned,
+    /// In words fit for a guest.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Refuses a key or name that is too long.
+pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
+    if name.len() > NAME {
+        return Err(StoreError::LongName);
+    }
+    Ok(())
+}
+
+/// The value of a counter after an addition.
+pub(crate) fn add(value: &[u8], delta: u64) -> Result<u64, StoreError> {
+    let text = std::str::from_utf8(value).map_err(|_| StoreError::NoCounter)?;
+    let number: u64 = text.parse().map_err(|_| StoreError::NoCounter)?;
+    number.checked_add(delta).ok_or(StoreError::Overflow)
+}

@@ -1,0 +1,188 @@
+//! Real servers for tests: each on a free port of this machine, with its data in a folder of its
+//! own, and written to the disk before it is acknowledged. They can be killed and started again.
+//!
+//! `tests/env/testenv install debian nats` installs them.
+#![forbid(unsafe_code)]
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Longer than a server takes to start, unless it doesn't.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server of this test. Dropping it ends it.
+#[derive(Debug)]
+pub struct Server {
+    kind: Kind,
+    child: Option<Child>,
+    port: u16,
+    folder: TempDir,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Redis,
+    Nats,
+}
+
+impl Server {
+    /// Starts a Redis. `None`, and said so, where it is not installed.
+    pub fn redis() -> Option<Self> {
+        Self::of(Kind::Redis)
+    }
+
+    /// Starts a NATS server with JetStream. `None`, and said so, where it is not installed.
+    pub fn nats() -> Option<Self> {
+        Self::of(Kind::Nats)
+    }
+
+    fn of(kind: Kind) -> Option<Self> {
+        let mut server = Self {
+            kind,
+            child: None,
+            port: free_port(),
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        if server.start() {
+            return Some(server);
+        }
+        waft_guests::skip(&format!(
+            "no {}: run `tests/env/testenv install debian nats`",
+            kind.program().display()
+        ));
+        None
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        let scheme = match self.kind {
+            Kind::Redis => "redis",
+            Kind::Nats => "nats",
+        };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts it again, with its data and on its port.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(
+            self.start(),
+            "{:?} was there and is not any more",
+            self.kind
+        );
+    }
+
+    /// Starts it and waits until it answers; whether it is installed.
+    fn start(&mut self) -> bool {
+        let log = std::fs::File::create(self.folder.path().join("log")).expect("a temporary file");
+        let child = Command::new(self.kind.program())
+            .args(self.kind.arguments(self.port, self.folder.path()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a temporary file"))
+            .stderr(log)
+            .spawn();
+        let Ok(child) = child else {
+            return false;
+        };
+        self.child = Some(child);
+        let until = Instant::now() + PATIENCE;
+        while !self.kind.answers(self.port) {
+            let log = || std::fs::read_to_string(self.folder.path().join("log"));
+            assert!(Instant::now() < until, "it does not start: {:?}", log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Kind {
+    fn program(self) -> PathBuf {
+        match self {
+            Self::Redis => "redis-server".into(),
+            Self::Nats => waft_guests::test_home().join("bin/nats-server"),
+        }
+    }
+
+    fn arguments(self, port: u16, folder: &Path) -> Vec<String> {
+        let (port, folder) = (port.to_string(), folder.display().to_string());
+        let arguments: &[&str] = match self {
+            Self::Redis => &[
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--dir",
+                &folder,
+                "--save",
+                "",
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+            ],
+            Self::Nats => &[
+                "--addr",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--jetstream",
+                "--store_dir",
+                &folder,
+            ],
+        };
+        arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect()
+    }
+
+    /// Whether it is ready: Redis says so when asked, NATS greets.
+    fn answers(self, port: u16) -> bool {
+        let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else {
+            return false;
+        };
+        let _ = connection.set_read_timeout(Some(Duration::from_secs(1)));
+        let expected = match self {
+            Self::Redis => {
+                if connection.write_all(b"PING\r\n").is_err() {
+                    return false;
+                }
+                "+PONG"
+            }
+            Self::Nats => "INFO ",
+        };
+        let mut line = String::new();
+        let read = BufReader::new(connection).read_line(&mut line);
+        read.is_ok() && line.starts_with(expected)
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it listens").port()
+}

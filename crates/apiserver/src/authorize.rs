@@ -3,6 +3,7 @@
 
 pub(crate) mod escalation;
 pub(crate) mod granted;
+mod params;
 pub(crate) mod rules;
 
 use std::sync::Arc;

@@ -32,6 +32,12 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Connections beyond this wait until others have gone.
 const CONNECTIONS: usize = 1024;
 
+/// The largest head of a request, bytes; 431 beyond it.
+const HEAD: usize = 64 << 10;
+
+/// The largest number of headers; 431 beyond it. Each group that is impersonated takes one.
+const HEADERS: usize = 256;
+
 impl ApiServer {
     /// Answers HTTPS requests until [`ApiServer::shut_down`]; returns when connections have ended.
     pub async fn serve(
@@ -90,10 +96,13 @@ impl ApiServer {
         builder
             .http1()
             .timer(TokioTimer::new())
+            .max_buf_size(HEAD)
+            .max_headers(HEADERS)
             .header_read_timeout(PATIENCE);
         builder
             .http2()
             .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
             .max_concurrent_streams(250);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);

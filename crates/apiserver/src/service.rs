@@ -118,6 +118,18 @@ impl ApiServer {
         let query = parts.uri.query().unwrap_or_default();
         let info = Info::read(parts.method.as_str(), parts.uri.path(), query);
         self.authorize(&text.user, &info)?;
+        if opens_stream(&info) {
+            // Whoever reads pods must not thereby get into them.
+            let create = Info {
+                verb: "create".into(),
+                ..info
+            };
+            let decision = self.decide(&text.user, &create);
+            if !decision.allowed {
+                let (pods, pod) = (&create.resource, &create.name);
+                return Err(Status::forbidden("", pods, pod, &decision.reason));
+            }
+        }
         let registry = self.registry();
         let head = Head {
             method: parts.method.as_str(),
@@ -317,6 +329,14 @@ fn target<'a>(resource: &'a Resource, part: &str) -> Target<'a> {
 
 fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
     parts.headers.get(name)?.to_str().ok()
+}
+
+/// Whether a request that only says `get` opens a stream into a pod.
+fn opens_stream(info: &Info) -> bool {
+    info.verb == "get"
+        && info.group.is_empty()
+        && info.resource == "pods"
+        && matches!(&*info.subresource, "exec" | "attach" | "portforward")
 }
 
 /// The program's name: the user agent up to its first slash.

@@ -124,6 +124,7 @@ impl ApiServer {
         }
         self.check_grants(change, &object, None, &text.user)?;
         complete::validate(&object, None, resource)?;
+        self.check_params(change, &object, None, &text.user)?;
         if !mutable {
             track(&mut object, text);
         }
@@ -316,6 +317,7 @@ impl ApiServer {
         }
         self.check_grants(change, &new, Some(&old), &text.user)?;
         complete::validate(&new, Some(&old), resource)?;
+        self.check_params(change, &new, Some(&old), &text.user)?;
         if !mutable {
             track(&mut new, text);
         }

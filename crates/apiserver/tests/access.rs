@@ -393,6 +393,64 @@ async fn nobody_grants_more_than_they_have() {
 }
 
 #[tokio::test]
+async fn what_is_granted_changes_with_every_role_and_binding() {
+    let server = start().await;
+    let maps = format!("{SPACE}/configmaps");
+    let code = async || ask(&server, "u", &["g"], "GET", &maps, Value::Null).await.0;
+    assert_eq!(code().await, 403);
+    let roles = format!("{RBAC}/namespaces/default/roles");
+    let bindings = format!("{RBAC}/namespaces/default/rolebindings");
+    let group = json!({"kind": "Group", "name": "g"});
+    admin(&server, "POST", &bindings, binding("b", "Role", "r", group)).await;
+    assert_eq!(code().await, 403);
+    admin(
+        &server,
+        "POST",
+        &roles,
+        role("r", &["list"], &["configmaps"]),
+    )
+    .await;
+    assert_eq!(code().await, 200);
+    let mut other = role("r", &["get"], &["configmaps"]);
+    other["apiVersion"] = "rbac.authorization.k8s.io/v1".into();
+    other["kind"] = "Role".into();
+    admin(&server, "PUT", &format!("{roles}/r"), other.clone()).await;
+    assert_eq!(code().await, 403);
+    other["rules"][0]["verbs"] = json!(["*"]);
+    admin(&server, "PUT", &format!("{roles}/r"), other).await;
+    assert_eq!(code().await, 200);
+    admin(&server, "DELETE", &format!("{bindings}/b"), Value::Null).await;
+    assert_eq!(code().await, 403);
+}
+
+#[tokio::test]
+async fn nobody_widens_a_role_by_applying_to_it() {
+    let server = start().await;
+    let roles = format!("{RBAC}/namespaces/default/roles");
+    grant(&server, "u", &["create", "get", "patch"], &["roles"]).await;
+    let held = json!({"metadata": {"name": "q"}, "rules": []});
+    let (code, status) = ask(&server, "u", &[], "POST", &roles, held).await;
+    assert_eq!(code, 201, "{status}");
+    for patch in [
+        json!({"rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}),
+        json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}]}),
+        json!({"rules": [{"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"]}]}),
+    ] {
+        let mut applied = patch.clone();
+        applied["apiVersion"] = "rbac.authorization.k8s.io/v1".into();
+        applied["kind"] = "Role".into();
+        let path = format!("{roles}/q?fieldManager=t&force=true");
+        let (code, status) = ask(&server, "u", &[], "PATCH", &path, applied).await;
+        assert!(matches!(code, 403 | 422), "{status}");
+    }
+    let stored = admin(&server, "GET", &format!("{roles}/q"), Value::Null).await;
+    assert!(
+        stored["rules"].as_array().is_none_or(Vec::is_empty),
+        "{stored}"
+    );
+}
+
+#[tokio::test]
 async fn reviews_answer_for_the_caller_and_for_others() {
     let server = start().await;
     grant(&server, "u", &["get"], &["pods"]).await;
@@ -434,6 +492,10 @@ async fn reviews_answer_for_the_caller_and_for_others() {
     let path = format!("{AUTHORIZATION}/selfsubjectrulesreviews");
     let body = review("SelfSubjectRulesReview", json!({"namespace": "default"}));
     let (_, answer) = ask(&server, "u", &[], "POST", &path, body).await;
+    assert_eq!(
+        (&answer["spec"], &answer["metadata"]),
+        (&json!({}), &json!({}))
+    );
     let rules = answer["status"]["resourceRules"].as_array().expect("rules");
     assert!(
         rules

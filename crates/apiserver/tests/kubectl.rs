@@ -190,6 +190,32 @@ fn strangers_may_only_probe() {
         let status: Value = serde_json::from_str(&body).expect("a Status");
         assert_eq!(status["reason"], "Unauthorized");
     }
+    // Heads have a ceiling in both versions of HTTP.
+    let many: String = (0..300).map(|index| format!("x{index}: y\n")).collect();
+    let long = format!("x: {}\n", "y".repeat(100 << 10));
+    for (headers, version) in [
+        (&many, "--http1.1"),
+        (&long, "--http1.1"),
+        (&long, "--http2"),
+    ] {
+        let file = k.path().join("headers");
+        std::fs::write(&file, headers).expect("written");
+        let url = format!("https://{}/readyz", k.address);
+        let output = Command::new("curl")
+            .args(["-sk", version, "-H"])
+            .arg(format!("@{}", file.display()))
+            .args(["-o", "/dev/null", "-w", "%{http_code}", &url])
+            .output()
+            .expect("curl");
+        // Over HTTP/2 a head that is much too large ends the connection.
+        let refused = ["431", "000"];
+        let refused = &refused[..if version == "--http2" { 2 } else { 1 }];
+        assert!(
+            refused.contains(&text(&output.stdout).as_str()),
+            "{version}"
+        );
+    }
+    assert_eq!(get("/readyz").1, "200");
     for file in [
         "kubeconfig",
         "data/state.db",

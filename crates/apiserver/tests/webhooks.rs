@@ -426,3 +426,61 @@ async fn webhooks_behind_services_are_found_by_their_endpoints() {
     );
     assert_eq!(hooks.paths(), ["/here?timeout=10s"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_cannot_make_a_role_grant_more_than_its_writer_has() {
+    let hooks = Hooks::start(|_, _| {
+        patch(json!([{"op": "add", "path": "/rules/-", "value": {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}}]))
+    })
+    .await;
+    let (_server, client, _) = server().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    let rule = json!({"verbs": ["create"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"]});
+    let create = async |path: &str, user: &str, body: Value| {
+        let request = Request::post(format!("{rbac}/{path}"))
+            .header("content-type", "application/json")
+            .header("impersonate-user", user)
+            .body(body.to_string().into_bytes())
+            .expect("a request");
+        client.request::<Value>(request).await
+    };
+    let role = json!({"metadata": {"name": "r"}, "rules": [rule]});
+    create("roles", "waft-admin", role.clone())
+        .await
+        .expect_err("an admin without the group");
+    let roles: Api<k8s_openapi::api::rbac::v1::Role> = Api::default_namespaced(client.clone());
+    let own = serde_json::from_value(role.clone()).expect("a Role");
+    roles
+        .create(&PostParams::default(), &own)
+        .await
+        .expect("created");
+    let bindings: Api<k8s_openapi::api::rbac::v1::RoleBinding> =
+        Api::default_namespaced(client.clone());
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}, "subjects": [{"kind": "User", "name": "u"}]});
+    let binding = serde_json::from_value(binding).expect("a RoleBinding");
+    bindings
+        .create(&PostParams::default(), &binding)
+        .await
+        .expect("created");
+    let mut copy = role.clone();
+    copy["metadata"]["name"] = "copy".into();
+    create("roles", "u", copy.clone())
+        .await
+        .expect("no more than they have");
+    let rules = json!([{"apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["*"], "operations": ["*"], "resources": ["roles"]}]);
+    configure(
+        &client,
+        "MutatingWebhook",
+        "w",
+        vec![hooks.webhook("widens", json!({"rules": rules}))],
+    )
+    .await;
+    copy["metadata"]["name"] = "wider".into();
+    let (code, message) = refusal(create("roles", "u", copy).await);
+    assert_eq!(code, 403, "{message}");
+    assert!(
+        message.contains("attempting to grant RBAC permissions not currently held"),
+        "{message}"
+    );
+    assert_eq!(hooks.paths(), ["/widens?timeout=10s"]);
+}

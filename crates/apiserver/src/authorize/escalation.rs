@@ -1,6 +1,6 @@
 //! Nobody grants what they don't have.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use waft_apimachinery::request::Info;
 use waft_apimachinery::status::Status;
 
@@ -23,58 +23,53 @@ impl ApiServer {
         if user.is_master() || resource.group != GROUP {
             return Ok(());
         }
-        let kept = |field: &str| old.is_some_and(|old| old[field] == new[field]);
+        if old.is_some_and(|old| changes_only_ownership(new, old)) {
+            return Ok(());
+        }
         let namespace = change.namespace.unwrap_or_default();
-        let role = &new["roleRef"];
-        let (verb, subject, granted) = match &*resource.plural {
-            "roles" | "clusterroles" if kept("rules") && kept("aggregationRule") => return Ok(()),
+        let granted = match &*resource.plural {
             "roles" | "clusterroles" => {
-                let aggregates = !new["aggregationRule"].is_null();
-                let name = new["metadata"]["name"].as_str().unwrap_or_default();
-                let mut granted = new["rules"].as_array().cloned().unwrap_or_default();
-                if aggregates {
-                    // It may come to grant anything.
-                    granted.push(
-                        serde_json::json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
-                    );
+                // Who creates names nothing yet.
+                let subject = (&*resource.plural, change.name);
+                if self.may(user, "escalate", namespace, subject) {
+                    return Ok(());
                 }
-                ("escalate", (&*resource.plural, name.to_owned()), granted)
-            }
-            "rolebindings" | "clusterrolebindings" if kept("roleRef") && kept("subjects") => {
-                return Ok(());
+                new["rules"].as_array().cloned().unwrap_or_default()
             }
             "rolebindings" | "clusterrolebindings" => {
+                let role = &new["roleRef"];
                 let name = role["name"].as_str().unwrap_or_default();
                 let plural = match role["kind"] == "Role" {
                     true => "roles",
                     false => "clusterroles",
                 };
-                let subject = (plural, name.to_owned());
-                if self.may(user, "bind", namespace, &subject) {
+                if self.may(user, "bind", namespace, (plural, name)) {
                     return Ok(());
                 }
-                let granted = self
-                    .granted()
-                    .rules_of(role, namespace)
-                    .map_err(|_| Status::not_found(GROUP, &resource.plural, name))?;
-                ("bind", subject, granted.to_vec())
+                let granted = self.granted().rules_of(role, namespace);
+                granted
+                    .map_err(|_| Status::not_found(GROUP, &resource.plural, name))?
+                    .to_vec()
             }
             _ => return Ok(()),
         };
-        if self.may(user, verb, namespace, &subject) {
-            return Ok(());
-        }
-        let (held, errors) = self.granted().to(user, namespace);
-        let missing: Vec<rules::Single> = granted
-            .iter()
-            .flat_map(rules::singles)
-            .filter(|single| {
-                let mut all = held.iter().flat_map(|grant| grant.rules.iter());
-                !all.any(|rule| single.covered_by(rule))
-            })
-            .collect();
+        let name = new["metadata"]["name"].as_str().unwrap_or_default();
+        let forbidden = |why: &str| Status::forbidden(GROUP, &resource.plural, name, why);
+        let (missing, errors) = self.missing(user, namespace, &granted);
         if missing.is_empty() {
-            return Ok(());
+            let aggregates = |role: &Value| !role["aggregationRule"].is_null();
+            // It may come to grant anything.
+            let everything = [
+                json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
+                json!({"verbs": ["*"], "nonResourceURLs": ["*"]}),
+            ];
+            let unlimited = aggregates(new) || old.is_some_and(aggregates);
+            return match unlimited && !self.missing(user, namespace, &everything).0.is_empty() {
+                true => Err(forbidden(
+                    "must have cluster-admin privileges to use the aggregationRule",
+                )),
+                false => Ok(()),
+            };
         }
         let groups: Vec<String> = user
             .groups
@@ -90,26 +85,55 @@ impl ApiServer {
         if !errors.is_empty() {
             why += &format!("; resolution errors: [{}]", errors.join(", "));
         }
-        let name = new["metadata"]["name"].as_str().unwrap_or_default();
-        Err(Status::forbidden(
-            &resource.group,
-            &resource.plural,
-            name,
-            &why,
-        ))
+        Err(forbidden(&why))
     }
 
-    fn may(&self, user: &User, verb: &str, namespace: &str, subject: &(&str, String)) -> bool {
+    /// What of some rules a user does not have, and what could not be judged.
+    fn missing(
+        &self,
+        user: &User,
+        namespace: &str,
+        wanted: &[Value],
+    ) -> (Vec<rules::Single>, Vec<String>) {
+        let (held, errors) = self.granted().to(user, namespace);
+        let singles = wanted.iter().flat_map(rules::singles);
+        let missing = singles.filter(|single| {
+            let mut all = held.iter().flat_map(|grant| grant.rules.iter());
+            !all.any(|rule| single.covered_by(rule))
+        });
+        (missing.collect(), errors)
+    }
+
+    fn may(&self, user: &User, verb: &str, namespace: &str, subject: (&str, &str)) -> bool {
         let info = Info {
             verb: verb.to_owned(),
             resource_request: true,
             group: GROUP.to_owned(),
             version: "v1".to_owned(),
             resource: subject.0.to_owned(),
-            name: subject.1.clone(),
+            name: subject.1.to_owned(),
             namespace: namespace.to_owned(),
             ..Info::default()
         };
         self.decide(user, &info).allowed
     }
+}
+
+/// Whether an update only does what the collector does: then it grants nothing. A label already
+/// might, as it may make another role aggregate this one.
+fn changes_only_ownership(new: &Value, old: &Value) -> bool {
+    let without = |object: &Value| {
+        let mut object = object.clone();
+        let metadata = waft_apimachinery::meta::metadata_mut(&mut object);
+        for field in [
+            "ownerReferences",
+            "finalizers",
+            "managedFields",
+            "resourceVersion",
+        ] {
+            metadata.shift_remove(field);
+        }
+        object
+    };
+    without(new) == without(old)
 }

@@ -94,6 +94,11 @@ impl Access {
         )
     }
 
+    /// The authority's certificate, as PEM.
+    pub(crate) fn root(&self) -> &str {
+        &self.authority.certificate
+    }
+
     /// Writes the kubeconfig to a file that only its owner can read.
     pub fn write_kubeconfig(&self, path: &Path, address: &str) -> Result<(), AccessError> {
         write_private(path, &self.kubeconfig(address))

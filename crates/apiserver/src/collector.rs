@@ -15,6 +15,7 @@ use waft_apimachinery::table::timestamp;
 use crate::definitions;
 use crate::delete::{FOREGROUND, ORPHAN};
 use crate::open::ApiServer;
+use crate::root_certificate;
 use crate::service::Text;
 use crate::service_accounts;
 use crate::store::{Event, EventKind, Key, Query, Stored};
@@ -113,6 +114,7 @@ impl ApiServer {
             self.look_at(&stored.key).await?;
             if *stored.key.resource == *"/namespaces" {
                 self.make_default_account(&stored.key.name).await?;
+                self.make_root_map(&stored.key.name).await?;
             }
         }
         Ok(revision)
@@ -134,6 +136,10 @@ impl ApiServer {
         if event.kind != EventKind::Deleted {
             if event.kind == EventKind::Added && *object.key.resource == *"/namespaces" {
                 self.make_default_account(&object.key.name).await?;
+                self.make_root_map(&object.key.name).await?;
+            }
+            if event.kind != EventKind::Added && is_root_map(&object.key) {
+                self.make_root_map(&object.key.namespace).await?;
             }
             if event.kind == EventKind::Added && !object.key.namespace.is_empty() {
                 // Its namespace may have begun to go after the check of the request.
@@ -167,6 +173,9 @@ impl ApiServer {
             && *object.key.name == *service_accounts::DEFAULT
         {
             self.make_default_account(&object.key.namespace).await?;
+        }
+        if is_root_map(&object.key) {
+            self.make_root_map(&object.key.namespace).await?;
         }
         if *object.key.resource == *"/namespaces" {
             self.empty_namespace(&object.key.name).await?;
@@ -423,6 +432,10 @@ impl ApiServer {
         let gone = !meta::has_finalizers(value);
         self.put(stored, value, gone).await
     }
+}
+
+fn is_root_map(key: &Key) -> bool {
+    *key.resource == *root_certificate::STORAGE && *key.name == *root_certificate::NAME
 }
 
 /// The latest time that an Event names, in seconds since 1970.

@@ -28,6 +28,7 @@ mod namespaces;
 mod open;
 mod read;
 mod reviews;
+mod root_certificate;
 mod scale;
 mod serve;
 mod service;

@@ -21,6 +21,7 @@ use crate::authorize;
 use crate::authorize::granted::Granted;
 use crate::cached::Cached;
 use crate::connect::{Connect, NoConnect};
+use crate::root_certificate::RootCertificate;
 use crate::service::{Service, Text};
 use crate::store::{Store, StoreError};
 use crate::tokens::Tokens;
@@ -93,6 +94,7 @@ pub struct ApiServer {
     pub(crate) list_bytes: usize,
     pub(crate) watches: Arc<Semaphore>,
     pub(crate) tokens: Tokens,
+    pub(crate) root_certificate: RootCertificate,
     pub(crate) granted: Cached<Granted>,
     pub(crate) admission: Cached<Admission>,
     pub(crate) closing: CancellationToken,
@@ -120,6 +122,7 @@ impl ApiServer {
             list_bytes: config.list_bytes,
             watches: Arc::new(Semaphore::new(config.watches.min(Semaphore::MAX_PERMITS))),
             tokens,
+            root_certificate: RootCertificate::default(),
             granted: Cached::default(),
             admission: Cached::default(),
             closing: CancellationToken::new(),

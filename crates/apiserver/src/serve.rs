@@ -46,6 +46,8 @@ impl ApiServer {
         access: &Access,
     ) -> Result<(), AccessError> {
         let acceptor = TlsAcceptor::from(Arc::new(access.tls()?));
+        let (server, root) = (self.clone(), access.root().to_owned());
+        tokio::spawn(async move { server.publish_root(&root).await });
         let connections = TaskTracker::new();
         let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS));
         loop {

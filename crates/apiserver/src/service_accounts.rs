@@ -34,11 +34,7 @@ impl ApiServer {
     /// Gives a namespace its account.
     pub(crate) async fn make_default_account(&self, namespace: &str) -> Result<(), Status> {
         let key = Key::new(&STORAGE.into(), namespace, DEFAULT);
-        let namespace_stays = self
-            .store
-            .get(&Key::new(&"/namespaces".into(), "", namespace))
-            .is_some_and(|namespace| !namespace.meta.terminating);
-        if !namespace_stays || self.store.get(&key).is_some() {
+        if !self.namespace_stays(namespace) || self.store.get(&key).is_some() {
             return Ok(());
         }
         let account = json!({

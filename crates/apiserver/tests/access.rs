@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use base64::Engine;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -508,6 +509,46 @@ async fn reviews_answer_for_the_caller_and_for_others() {
         answer["status"]["userInfo"],
         json!({"username": "u", "groups": ["g", "system:authenticated"]})
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_namespace_knows_the_authority() {
+    let server = start().await;
+    let access = Access::open(None, &[]).expect("access");
+    let kubeconfig = access.kubeconfig("127.0.0.1:1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let serving = server.clone();
+    tokio::spawn(async move { serving.serve(listener, &access).await });
+    let space = json!({"metadata": {"name": "web"}});
+    admin(&server, "POST", "/api/v1/namespaces", space).await;
+    let known = async |namespace: &str| {
+        let path = format!("/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt");
+        eventually("a certificate", || async {
+            let (_, map) = ask(&server, "", &[], "GET", &path, Value::Null).await;
+            let pem = map["data"]["ca.crt"].as_str().unwrap_or_default();
+            let encoded = base64::engine::general_purpose::STANDARD.encode(pem);
+            !pem.is_empty() && kubeconfig.contains(&format!("authority-data: {encoded}\n"))
+        })
+        .await;
+        path
+    };
+    known("default").await;
+    let path = known("web").await;
+    // It comes again, and stays what it is.
+    admin(&server, "DELETE", &path, Value::Null).await;
+    let path = known("web").await;
+    let mut map = admin(&server, "GET", &path, Value::Null).await;
+    map["data"] = json!({"ca.crt": "other"});
+    admin(&server, "PUT", &path, map).await;
+    known("web").await;
+    // And does not hold its namespace.
+    admin(&server, "DELETE", "/api/v1/namespaces/web", Value::Null).await;
+    eventually("no namespace", || async {
+        let path = "/api/v1/namespaces/web";
+        ask(&server, "", &[], "GET", path, Value::Null).await.0 == 404
+    })
+    .await;
+    server.shut_down();
 }
 
 #[tokio::test]

@@ -31,8 +31,10 @@ pub fn default(definition: &mut Value) {
                     names.insert(name.to_owned(), Value::String(value));
                 }
             };
-            fill("listKind", format!("{kind}List"));
-            fill("singular", kind.to_lowercase());
+            if !kind.is_empty() {
+                fill("listKind", format!("{kind}List"));
+                fill("singular", kind.to_lowercase());
+            }
         }
     }
     spec.entry("conversion")
@@ -66,7 +68,8 @@ pub fn validate(definition: &Value, old: Option<&Value>) -> Vec<FieldError> {
     check_versions(spec, &mut errors);
     check_names(names, &mut errors);
     if spec.get("preserveUnknownFields") == Some(&Value::Bool(true)) {
-        let detail = "must be false in order to use defaults in the schema";
+        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in \
+                      spec.versions[*].schema instead";
         errors.push(FieldError::invalid(
             "spec.preserveUnknownFields",
             &json!(true),
@@ -136,11 +139,11 @@ fn check_versions(spec: &Value, errors: &mut Vec<FieldError>) {
             storage += 1;
         }
         for problem in names::dns1035_label(name) {
-            errors.push(FieldError::invalid(
-                format!("{field}.name"),
-                &json!(name),
-                problem,
-            ));
+            let places = [format!("{field}.name"), "spec.version".to_owned()];
+            // The first version is also that of the spec itself.
+            for place in &places[..if index == 0 { 2 } else { 1 }] {
+                errors.push(FieldError::invalid(place, &json!(name), problem.as_str()));
+            }
         }
         for flag in ["served", "storage"] {
             if !version.get(flag).is_some_and(Value::is_boolean) {
@@ -152,7 +155,7 @@ fn check_versions(spec: &Value, errors: &mut Vec<FieldError>) {
             .is_none_or(|schema| !schema.is_object())
         {
             let field = format!("{field}.schema.openAPIV3Schema");
-            errors.push(FieldError::required(field, "schemas are required"));
+            errors.push(FieldError::required(field, ""));
         }
     }
     let shown = json!(
@@ -175,9 +178,7 @@ fn check_names(names: &Value, errors: &mut Vec<FieldError>) {
     for name in ["plural", "singular"] {
         let value = text(name);
         if value.is_empty() {
-            if name == "plural" {
-                errors.push(FieldError::required("spec.names.plural", ""));
-            }
+            errors.push(FieldError::required(format!("spec.names.{name}"), ""));
             continue;
         }
         for problem in names::dns1035_label(value) {
@@ -189,9 +190,7 @@ fn check_names(names: &Value, errors: &mut Vec<FieldError>) {
         let value = text(name);
         let field = format!("spec.names.{name}");
         if value.is_empty() {
-            if name == "kind" {
-                errors.push(FieldError::required(field, ""));
-            }
+            errors.push(FieldError::required(field, ""));
             continue;
         }
         for problem in names::dns1035_label(&value.to_lowercase()) {
@@ -306,7 +305,7 @@ fn check_schemas(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>
             }
         }
         errors.extend(found);
-        check_subresources(version, index, errors);
+        check_rest(version, index, list.len() == 1, errors);
     }
 }
 
@@ -336,30 +335,92 @@ fn check_root_for_status(schema: &Value, path: &str, errors: &mut Vec<FieldError
     }
 }
 
-fn check_subresources(version: &Value, index: usize, errors: &mut Vec<FieldError>) {
+/// What a version has besides its schema. With one version alone the real server names these as if
+/// they stood in the spec itself.
+fn check_rest(version: &Value, index: usize, alone: bool, errors: &mut Vec<FieldError>) {
+    let base = match alone {
+        true => "spec".to_owned(),
+        false => format!("spec.versions[{index}]"),
+    };
+    check_scale(version, &base, errors);
+    let columns = version["additionalPrinterColumns"].as_array();
+    for (index, column) in columns.into_iter().flatten().enumerate() {
+        let field = format!("{base}.additionalPrinterColumns[{index}]");
+        let text = |name: &str| column[name].as_str().unwrap_or_default();
+        if text("name").is_empty() {
+            errors.push(FieldError::required(format!("{field}.name"), ""));
+        }
+        let kinds = ["boolean", "date", "integer", "number", "string"];
+        if text("type").is_empty() {
+            errors.push(FieldError::required(format!("{field}.type"), ""));
+        } else if !kinds.contains(&text("type")) {
+            let detail = format!("must be one of {}", kinds.join(","));
+            errors.push(FieldError::invalid(
+                format!("{field}.type"),
+                &column["type"],
+                detail,
+            ));
+        }
+        if text("jsonPath").is_empty() {
+            errors.push(FieldError::required(format!("{field}.JSONPath"), ""));
+        } else if !text("jsonPath").starts_with('.') {
+            errors.push(FieldError::invalid(
+                format!("{field}.JSONPath"),
+                &column["jsonPath"],
+                SIMPLE_PATH,
+            ));
+        }
+    }
+    let fields = version["selectableFields"].as_array();
+    for (index, field) in fields.into_iter().flatten().enumerate() {
+        let path = field["jsonPath"].as_str().unwrap_or_default();
+        let schema = &version["schema"]["openAPIV3Schema"];
+        if !leads_somewhere(schema, path) {
+            let detail = "is an invalid path: does not refer to a valid field";
+            let place = format!("{base}.selectableFields[{index}].jsonPath");
+            errors.push(FieldError::invalid(place, &field["jsonPath"], detail));
+        }
+    }
+}
+
+const SIMPLE_PATH: &str = "must be a simple json path starting with .";
+
+/// Whether a path of plain fields is one of a schema.
+fn leads_somewhere(schema: &Value, path: &str) -> bool {
+    let mut at = schema;
+    for field in path.trim_start_matches('.').split('.') {
+        at = &at["properties"][field];
+    }
+    path.starts_with('.') && (at.is_object() || path.starts_with(".metadata."))
+}
+
+fn check_scale(version: &Value, base: &str, errors: &mut Vec<FieldError>) {
     let Some(scale) = version.pointer("/subresources/scale") else {
         return;
     };
-    let field = format!("spec.versions[{index}].subresources.scale");
+    let field = format!("{base}.subresources.scale");
     for (name, prefix) in [
         ("specReplicasPath", ".spec."),
         ("statusReplicasPath", ".status."),
     ] {
-        match scale.get(name).and_then(Value::as_str).unwrap_or_default() {
-            "" => errors.push(FieldError::required(format!("{field}.{name}"), "")),
-            path if !path.starts_with(prefix) => {
-                let detail = format!(
-                    "should be a json path under {}",
-                    prefix.trim_end_matches('.')
-                );
-                errors.push(FieldError::invalid(
-                    format!("{field}.{name}"),
-                    &json!(path),
-                    detail,
-                ));
+        let path = scale.get(name).and_then(Value::as_str).unwrap_or_default();
+        let detail = match path {
+            "" => {
+                errors.push(FieldError::required(format!("{field}.{name}"), ""));
+                continue;
             }
-            _ => {}
-        }
+            path if path.starts_with(prefix) => continue,
+            path if !path.starts_with('.') => SIMPLE_PATH.to_owned(),
+            _ => format!(
+                "should be a json path under {}",
+                prefix.trim_end_matches('.')
+            ),
+        };
+        errors.push(FieldError::invalid(
+            format!("{field}.{name}"),
+            &json!(path),
+            detail,
+        ));
     }
 }
 

@@ -25,12 +25,21 @@ pub fn to_core(event: &Value) -> Value {
 
 /// The `events.k8s.io/v1` form of a stored event.
 pub fn from_core(event: &Value) -> Value {
-    rename(event, "events.k8s.io/v1", |name| {
+    let mut event = rename(event, "events.k8s.io/v1", |name| {
         RENAMED
             .iter()
             .find(|(old, _)| *old == name)
             .map(|(_, new)| *new)
-    })
+    });
+    // Core events have these where nobody set them.
+    if let Some(event) = event.as_object_mut() {
+        for field in ["reportingController", "reportingInstance"] {
+            if event.get(field).is_some_and(|value| value == "") {
+                event.shift_remove(field);
+            }
+        }
+    }
+    event
 }
 
 fn rename(event: &Value, api_version: &str, name: impl Fn(&str) -> Option<&'static str>) -> Value {

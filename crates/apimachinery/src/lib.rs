@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod checks;
 pub mod crd;
 pub mod decode;
 pub mod discovery;

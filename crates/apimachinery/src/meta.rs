@@ -167,7 +167,7 @@ pub fn prepare_update(
     if !resource.rules.kept.is_empty() && old["spec"]["type"] == new["spec"]["type"] {
         for field in &resource.rules.kept {
             if new["spec"].is_object()
-                && new["spec"][field].is_null()
+                && (new["spec"][field].is_null() || new["spec"][field] == "")
                 && !old["spec"][field].is_null()
             {
                 new["spec"][field] = old["spec"][field].clone();

@@ -32,7 +32,13 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
 /// Problems of a DNS label, the form of a namespace's name.
 pub fn dns_label(text: &str) -> Vec<String> {
     static PATTERN: LazyLock<Regex> = LazyLock::new(|| whole("[a-z0-9]([-a-z0-9]*[a-z0-9])?"));
-    check(text, 63, "characters", &PATTERN, LABEL_MESSAGE)
+    let mut problems = check(text, 63, "characters", &PATTERN, LABEL_MESSAGE);
+    // A good name of another form is told what it has too much of.
+    if text.contains('.') && dns_subdomain(text).is_empty() {
+        problems.pop();
+        problems.push("must not contain dots".to_owned());
+    }
+    problems
 }
 
 /// Problems of a DNS-1035 label, the form of a CRD's plural and of a Service's name.

@@ -35,6 +35,17 @@ pub(crate) fn parse_error(text: &str) -> Option<String> {
     Some(why.to_owned())
 }
 
+/// Which of two quantities is more; nothing where one isn't a quantity or is too large to tell.
+pub(crate) fn compare(left: &str, right: &str) -> Option<std::cmp::Ordering> {
+    let (left, right) = (Quantity::parse(left)?, Quantity::parse(right)?);
+    let exponent = left.exponent.min(right.exponent);
+    let scaled = |quantity: &Quantity| {
+        let power = u32::try_from(quantity.exponent - exponent).ok()?;
+        quantity.mantissa.checked_mul(10_i128.checked_pow(power)?)
+    };
+    Some(scaled(&left)?.cmp(&scaled(&right)?))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Binary,

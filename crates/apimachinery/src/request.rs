@@ -319,10 +319,6 @@ fn object(
     query: &Query,
 ) -> Result<Action, Status> {
     match head.method {
-        "GET" | "HEAD" if part == Part::Whole && query.flag("watch") => {
-            allow(resource, Verb::Watch)?;
-            Ok(Action::Watch(ListOptions::parse(query, true)?))
-        }
         "GET" | "HEAD" => {
             allow(resource, Verb::Get)?;
             let version = query.get("resourceVersion").unwrap_or_default();

@@ -194,6 +194,22 @@ impl Schema {
         validation::rules(self, new, old, before)
     }
 
+    /// The zero value at a path of fields, as text: what Go has where nothing is.
+    pub fn zero_text(&self, path: &str) -> &'static str {
+        let mut at = self.root();
+        for field in path.split('.') {
+            match at.field(field) {
+                Some(next) => at = next,
+                None => return "",
+            }
+        }
+        match at.node.kind {
+            Type::Boolean => "false",
+            Type::Integer | Type::Number => "0",
+            _ => "",
+        }
+    }
+
     /// Whether this is a custom resource's schema.
     pub(crate) fn is_custom(&self) -> bool {
         self.custom

@@ -35,7 +35,22 @@ pub(crate) fn settle(definition: &mut Value, resource: &Resource, registry: &Reg
     if *resource.storage != *STORAGE || !meta::text(definition, "deletionTimestamp").is_empty() {
         return;
     }
-    let before = definition.clone();
+    let mut before = definition.clone();
+    if before["status"]["acceptedNames"].is_null() {
+        // What a definition has before anyone looks at it.
+        let all = definition["spec"]["versions"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let stored = all.filter(|version| version["storage"] == true);
+        let stored: Vec<Value> = stored.map(|version| version["name"].clone()).collect();
+        before["status"] = json!({
+            "conditions": null,
+            "acceptedNames": {"plural": "", "kind": ""},
+            "storedVersions": stored,
+        });
+    }
+    let before = before;
     let status = &before["status"];
     let mut versions = status["storedVersions"]
         .as_array()

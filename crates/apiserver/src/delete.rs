@@ -100,9 +100,10 @@ impl ApiServer {
                 return Ok((new, false));
             }
             if options.dry_run {
-                return Ok((old, true));
+                return Ok((if resource.rules.graceful { new } else { old }, true));
             }
-            let kept = if gone {
+            let told = gone && (!resource.rules.graceful || stored.meta.terminating);
+            let kept = if told {
                 stored.value()
             } else {
                 self.to_stored(&new, resource)
@@ -110,10 +111,12 @@ impl ApiServer {
             let write = Write {
                 key: stored.key.clone(),
                 expect: Expect::Revision(stored.revision),
-                delete: gone,
+                delete: told,
                 object: Encoded::new(&kept),
             };
             match self.store.write(write).await {
+                // Watchers see that it goes, and then that it is gone.
+                Ok(_) if gone && !told => {}
                 Ok(written) => {
                     self.after_write(resource, &stored.key);
                     let mut shown = if gone { old } else { new };
@@ -278,7 +281,14 @@ fn mark(object: &mut Value, resource: &Resource, options: &DeleteOptions) {
         }
     }
     if meta::text(object, "deletionTimestamp").is_empty() {
+        let generation = object["metadata"]["generation"].clone();
         meta::begin_deletion(object, &now(), 0, resource);
+        if *resource.storage == *definitions::STORAGE {
+            // Definitions end in a way of their own.
+            let metadata = meta::metadata_mut(object);
+            metadata.shift_remove("deletionGracePeriodSeconds");
+            metadata.insert("generation".into(), generation);
+        }
         if is_namespaces(resource) {
             meta::metadata_mut(object).shift_remove("deletionGracePeriodSeconds");
             object["status"]["phase"] = "Terminating".into();

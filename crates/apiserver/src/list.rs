@@ -316,10 +316,17 @@ pub(crate) fn selects(options: &ListOptions, stored: &Stored, resource: &Resourc
         let found = match requirement.field.as_str() {
             "metadata.name" => stored.key.name.to_string(),
             "metadata.namespace" => stored.key.namespace.to_string(),
-            field => field_text(
-                parsed.get_or_insert_with(|| served(stored, resource)),
-                field,
-            ),
+            field => {
+                let at = resource.selectable.iter().find(|known| known.path == field);
+                let at = at.map_or(field, |known| known.at.as_str());
+                let object = parsed.get_or_insert_with(|| served(stored, resource));
+                let text = field_text(object, at);
+                match text.is_empty() && resource.builtin {
+                    // What is absent has its type's zero value.
+                    true => resource.schema().zero_text(at).to_owned(),
+                    false => text,
+                }
+            }
         };
         (found == requirement.value) == requirement.equals
     })

@@ -151,7 +151,11 @@ impl ApiServer {
             Ok(stored) => {
                 self.after_write(resource, &key);
                 set_version(&mut object, &stored);
-                Ok(object)
+                Ok(match resource.builtin || resource.stores_itself() {
+                    true => object,
+                    // What the stored version adds shows in the others.
+                    false => served(&stored, resource),
+                })
             }
             Err(WriteError::Exists | WriteError::Conflict | WriteError::Missing) => {
                 let prefix = meta::text(&object, "generateName");

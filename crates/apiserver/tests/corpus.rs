@@ -1,5 +1,6 @@
-//! Requests that a real kube-apiserver was asked (`corpus/scenarios.py`), its answers
-//! (`corpus/recorded.json`, by `tests/env/record-corpus`), and ours beside them.
+//! Requests that a real kube-apiserver was asked (`corpus/scenarios.py`, `corpus/tools.py`), its
+//! answers (`corpus/recorded.json`, `corpus/tools.json`, by `tests/env/record-corpus`), and ours
+//! beside them. `tests/env/record-corpus DIR --both` asks both servers live.
 //!
 //! Differences that are known stand in `corpus/differences.json`, each with its reason; a new one
 //! fails, and so does one that is gone. `WAFT_UPDATE_GOLDEN=1` writes the file anew and keeps the
@@ -29,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn read(name: &str) -> Value {
     let text = std::fs::read_to_string(Path::new(FOLDER).join(name)).expect("a file of the corpus");
     serde_json::from_str(&text).expect("JSON")
+}
+
+/// All scenarios with the real server's answers.
+fn recorded() -> Vec<Value> {
+    let files = ["recorded.json", "tools.json"].map(read);
+    let all = files.iter().filter_map(Value::as_array).flatten();
+    all.cloned().collect()
 }
 
 /// Puts what is kept from earlier answers into a text.
@@ -330,9 +338,9 @@ async fn replay(server: Arc<ApiServer>, scenario: Value) -> Vec<(String, String)
 
 #[test]
 fn clauses_have_their_share_of_the_corpus() {
-    let recorded = read("recorded.json");
+    let recorded = recorded();
     let mut clauses: BTreeMap<&str, usize> = BTreeMap::new();
-    for scenario in recorded.as_array().expect("scenarios") {
+    for scenario in &recorded {
         let steps = scenario["steps"].as_array().expect("steps").len();
         *clauses
             .entry(scenario["clause"].as_str().expect("a clause"))
@@ -354,14 +362,14 @@ fn clauses_have_their_share_of_the_corpus() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_are_those_of_the_real_server() {
     let server = ApiServer::open(Config::default()).await.expect("a server");
-    let recorded = read("recorded.json");
+    let recorded = recorded();
     let definition = read("definition.json");
     server
         .install_crds(vec![definition])
         .await
         .expect("installed");
     let mut running = tokio::task::JoinSet::new();
-    for scenario in recorded.as_array().expect("scenarios") {
+    for scenario in &recorded {
         running.spawn(replay(server.clone(), scenario.clone()));
     }
     let mut found: BTreeMap<String, String> = BTreeMap::new();

@@ -87,7 +87,7 @@ fn wrong_names_and_versions_are_reported() {
         (
             "/spec/versions/0/schema",
             json!({}),
-            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+            "spec.versions[0].schema.openAPIV3Schema: Required value",
         ),
         (
             "/spec/versions/0/name",

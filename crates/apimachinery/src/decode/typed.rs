@@ -74,7 +74,9 @@ fn check<'a>(
                 Reader::Json => why,
                 Reader::Map => format!("error decoding from json: {why}"),
             }),
-            Some("date-time") => time_error(text),
+            Some("date-time") => {
+                time_error(text, at.node.go_name.as_deref() == Some("v1.MicroTime"))
+            }
             _ => None,
         },
         (Type::String, other) if at.node.bounds.format.as_deref() == Some("date-time") => {
@@ -246,9 +248,15 @@ fn base64_error(text: &str) -> Option<String> {
 }
 
 /// What is wrong with a text as a time.
-fn time_error(text: &str) -> Option<String> {
-    const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-    if text.parse::<jiff::Timestamp>().is_ok() {
+fn time_error(text: &str, micro: bool) -> Option<String> {
+    let layout = match micro {
+        true => "2006-01-02T15:04:05.000000Z07:00",
+        false => "2006-01-02T15:04:05Z07:00",
+    };
+    // Micros are six digits, no more and no fewer.
+    let digits = text.split_once('.').map_or("", |(_, rest)| rest);
+    let digits = digits.bytes().take_while(u8::is_ascii_digit).count();
+    if text.parse::<jiff::Timestamp>().is_ok() && (!micro || digits == 6) {
         return None;
     }
     // The parts of the layout in turn: the first that is not there is the one to name.
@@ -274,12 +282,17 @@ fn time_error(text: &str) -> Option<String> {
         });
         if !fits {
             return Some(format!(
-                "parsing time {text:?} as {LAYOUT:?}: cannot parse {rest:?} as {part:?}"
+                "parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {part:?}"
             ));
         }
         rest = &rest[length..];
     }
+    let part = if micro && digits != 6 {
+        ".000000"
+    } else {
+        "Z07:00"
+    };
     Some(format!(
-        "parsing time {text:?} as {LAYOUT:?}: cannot parse {rest:?} as \"Z07:00\""
+        "parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {part:?}"
     ))
 }

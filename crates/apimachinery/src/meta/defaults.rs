@@ -18,7 +18,7 @@ pub fn apply_defaults(object: &mut Value, resource: &Resource) {
     }
     apply_when(object, &resource.rules.when);
     for (path, from) in &resource.rules.copies {
-        fill(object, path, |beside| beside.get(from).cloned());
+        copy(object, path, from);
     }
     for (path, from) in &resource.rules.fills {
         fill_map(object, path, from);
@@ -27,13 +27,32 @@ pub fn apply_defaults(object: &mut Value, resource: &Resource) {
 
 /// Fills in what a new object has before anyone has set it.
 pub fn apply_unowned(object: &mut Value, resource: &Resource) {
-    apply_when(object, &resource.rules.when_created);
+    let (uid, name) = (super::text(object, "uid"), super::text(object, "name"));
+    let mut when = resource.rules.when_created.clone();
+    for when in &mut when {
+        for value in when.fields.values_mut() {
+            fill_functions(value, uid, name);
+        }
+    }
+    apply_when(object, &when);
     for (path, value) in &resource.rules.on_create {
         let value = match value.as_str() {
             Some("qos_class()") => qos_class(object).into(),
             _ => value.clone(),
         };
         fill(object, path, |_| Some(value.clone()));
+    }
+}
+
+/// Puts what only the object knows into a value.
+fn fill_functions(value: &mut Value, uid: &str, name: &str) {
+    match value {
+        Value::String(text) if text == "uid()" => *value = uid.into(),
+        Value::String(text) if text == "name()" => *value = name.into(),
+        Value::Object(map) => map
+            .values_mut()
+            .for_each(|value| fill_functions(value, uid, name)),
+        _ => {}
     }
 }
 
@@ -120,6 +139,24 @@ fn fill(object: &mut Value, path: &str, value: impl Fn(&Value) -> Option<Value>)
             && at.get(field).is_none_or(Value::is_null)
             && let Some(value) = value(at)
         {
+            at[field] = value;
+        }
+    });
+}
+
+/// Repeats a field where another is absent, or is what Go takes for absent.
+fn copy(object: &mut Value, path: &str, from: &str) {
+    let Some(path) = JsonPath::parse(path) else {
+        return;
+    };
+    let Some((parent, field)) = path.split_last() else {
+        return;
+    };
+    parent.each_mut(object, &mut |at| {
+        let absent = at
+            .get(field)
+            .is_none_or(|value| value.is_null() || *value == 0 || *value == "");
+        if absent && let Some(value) = at.get(from).cloned() {
             at[field] = value;
         }
     });

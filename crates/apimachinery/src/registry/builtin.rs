@@ -34,6 +34,8 @@ struct Kind {
     #[serde(default)]
     annotations_bump_generation: bool,
     #[serde(default)]
+    graceful: bool,
+    #[serde(default)]
     update_unconditionally: bool,
     #[serde(default)]
     create_on_update: bool,
@@ -284,7 +286,16 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
         selectable: kind
             .selectable
             .iter()
-            .map(|path| Selectable { path: path.clone() })
+            .map(|written| match written.split_once('=') {
+                Some((name, path)) => Selectable {
+                    path: name.to_owned(),
+                    at: path.to_owned(),
+                },
+                None => Selectable {
+                    path: written.clone(),
+                    at: written.clone(),
+                },
+            })
             .collect(),
         columns: definitions
             .iter()
@@ -297,6 +308,7 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
         rules: WriteRules {
             generation: kind.generation,
             annotations_bump_generation: kind.annotations_bump_generation,
+            graceful: kind.graceful,
             update_unconditionally: kind.update_unconditionally,
             create_on_update: kind.create_on_update,
             returns_deleted: kind.returns_deleted,
@@ -322,12 +334,17 @@ fn resource(kind: &Kind, found: &Discovered, definitions: &[Value]) -> Resource 
     }
 }
 
+/// What the schema says of a field that all objects have.
+pub(super) fn description_of_meta(field: &str) -> Value {
+    let meta = &schemas()["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"];
+    meta["properties"][field]["description"].clone()
+}
+
 /// The Table's columns of a Scale. Those of custom resources name their types, as their own do.
 pub fn scale_columns(builtin: bool) -> Vec<Column> {
     let text = |component: &str, field: &str| {
         schemas()[component]["properties"][field]["description"].clone()
     };
-    let meta = |field: &str| text("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", field);
     let number = |part: &str, plain: &str| match builtin {
         true => text(
             &format!("io.k8s.api.autoscaling.v1.Scale{part}"),
@@ -346,7 +363,7 @@ pub fn scale_columns(builtin: bool) -> Vec<Column> {
             "Name",
             "string",
             name_format,
-            meta("name"),
+            description_of_meta("name"),
             ".metadata.name",
         ),
         (
@@ -367,7 +384,7 @@ pub fn scale_columns(builtin: bool) -> Vec<Column> {
             "Age",
             age_type,
             "",
-            meta("creationTimestamp"),
+            description_of_meta("creationTimestamp"),
             "age(.metadata.creationTimestamp)",
         ),
     ]

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
+use super::builtin::description_of_meta;
 use super::resource::{
     Column, Conversion, Names, Resource, Scale, SchemaSource, Selectable, Verb, WriteRules,
 };
@@ -85,8 +86,10 @@ pub(super) fn resources(definition: &Value) -> Result<Vec<Resource>, CustomError
                 .into_iter()
                 .flatten()
                 .filter_map(|field| field["jsonPath"].as_str())
+                .map(|path| path.trim_start_matches('.'))
                 .map(|path| Selectable {
-                    path: path.trim_start_matches('.').to_owned(),
+                    path: path.to_owned(),
+                    at: path.to_owned(),
                 })
                 .collect(),
             columns: columns(version),
@@ -148,7 +151,7 @@ fn scale(value: &Value) -> Option<Scale> {
 
 fn columns(version: &Value) -> Vec<Column> {
     let name = json!({"name": "Name", "type": "string", "format": "name", "priority": 0,
-        "description": "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a client to request the generation of an appropriate name automatically. Name is primarily intended for creation idempotence and configuration definition. Cannot be updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"});
+        "description": description_of_meta("name")});
     let mut columns = vec![Column {
         definition: name,
         cell: Cell::parse(".metadata.name"),
@@ -158,7 +161,7 @@ fn columns(version: &Value) -> Vec<Column> {
         .filter(|own| !own.is_empty());
     let Some(own) = own else {
         let age = json!({"name": "Age", "type": "date", "format": "", "priority": 0,
-            "description": "CreationTimestamp is a timestamp representing the server time when this object was created."});
+            "description": description_of_meta("creationTimestamp")});
         columns.push(Column {
             definition: age,
             cell: Cell::parse("age(.metadata.creationTimestamp)"),

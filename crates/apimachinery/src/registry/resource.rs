@@ -88,8 +88,10 @@ pub struct Scale {
 /// A field that field selectors may name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selectable {
-    /// The name without a leading dot, which is also the path.
+    /// The name, without a leading dot.
     pub path: String,
+    /// Where it is, which in most cases is what it is called.
+    pub at: String,
 }
 
 /// A column of the resource's Tables.
@@ -108,6 +110,8 @@ pub struct WriteRules {
     pub generation: bool,
     /// Annotation changes count as changes of the spec.
     pub annotations_bump_generation: bool,
+    /// Deleted objects are told so before they go.
+    pub graceful: bool,
     /// A PUT needs no resourceVersion.
     pub update_unconditionally: bool,
     /// A PUT of a missing object creates it.

@@ -91,6 +91,7 @@ fn zero(at: At<'_>) -> Value {
 fn accepts_null(at: At<'_>) -> bool {
     at.node.nullable
         || (at.node.kind == super::Type::Any
+            && at.node.builtin
             && !at.node.int_or_string
             && !at.node.quantity
             && at.node.one_of.is_empty())

@@ -8,6 +8,9 @@ use crate::quantity;
 pub(super) fn prune(at: At<'_>, value: &mut Value) -> Vec<String> {
     let mut unknown = Vec::new();
     descend(at, value, &mut String::new(), &mut unknown);
+    if !at.is_builtin() {
+        unknown.sort();
+    }
     unknown
 }
 

@@ -33,7 +33,16 @@ pub(super) fn validate(
                 || !(error.field.starts_with("status.") || error.field.starts_with("metadata."))
         });
     }
+    let checked = waft_apimachinery::checks::check(new, old, resource);
+    // Where a rule speaks of a field, it says better than the schema what is wrong with it.
+    of_schema.retain(|error| {
+        !checked.iter().any(|other| {
+            let rest = error.field.strip_prefix(other.field.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+        })
+    });
     errors.extend(of_schema);
+    errors.extend(checked);
     errors.extend(meta::validate_scale(new, resource));
     errors.extend(resource.schema().check_rules(new, old, &errors));
     if *resource.storage == *crate::definitions::STORAGE {
@@ -52,7 +61,8 @@ pub(super) fn validate(
     match errors.is_empty() {
         true => Ok(()),
         false => Err(Status::invalid(
-            &resource.group,
+            // What is kept as another group's is judged as that group's.
+            resource.storage.split('/').next().unwrap_or_default(),
             &resource.kind,
             meta::text(new, "name"),
             errors,

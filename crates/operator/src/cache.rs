@@ -1,16 +1,18 @@
 //! The newest known state of every object of one kind: filled by one watch, read by every
 //! controller.
 //!
-//! Objects are indexed by the uid of their controlling owner, so that a parent finds its children
-//! without looking at all objects of the kind.
+//! Objects are indexed by the uid of their controlling owner, and by the deployment that a label
+//! names, so that a parent finds its own without looking at all objects of the kind.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
     sync::Arc,
 };
 
 use kube::{Resource, ResourceExt as _, runtime::watcher::Event};
 use parking_lot::RwLock;
+use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
 
 /// Namespace and name.
 pub(crate) type ObjectName = (String, String);
@@ -34,6 +36,7 @@ pub(crate) struct Cache<K> {
 struct State<K> {
     objects: BTreeMap<ObjectName, Arc<K>>,
     by_owner: HashMap<String, HashSet<ObjectName>>,
+    by_deployment: HashMap<ObjectName, HashSet<ObjectName>>,
     by_uid: HashMap<String, ObjectName>,
     /// Objects of a list that is under way: they replace all others at its end.
     listing: Option<HashSet<ObjectName>>,
@@ -46,6 +49,7 @@ impl<K> Default for Cache<K> {
             state: RwLock::new(State {
                 objects: BTreeMap::new(),
                 by_owner: HashMap::new(),
+                by_deployment: HashMap::new(),
                 by_uid: HashMap::new(),
                 listing: None,
                 listed: false,
@@ -127,19 +131,27 @@ impl<K: Resource> Cache<K> {
     /// The objects whose controlling owner has this uid, by name.
     pub(crate) fn owned_by(&self, uid: &str) -> Vec<Arc<K>> {
         let state = self.state.read();
-        let Some(names) = state.by_owner.get(uid) else {
-            return Vec::new();
-        };
-        let mut names: Vec<_> = names.iter().collect();
-        names.sort();
-        names
-            .into_iter()
-            .filter_map(|name| state.objects.get(name).cloned())
-            .collect()
+        state.named(state.by_owner.get(uid))
+    }
+
+    /// The objects that are labelled with a WorkloadDeployment, whoever owns them, by name.
+    pub(crate) fn of_deployment(&self, namespace: &str, name: &str) -> Vec<Arc<K>> {
+        let state = self.state.read();
+        let deployment = (namespace.to_owned(), name.to_owned());
+        state.named(state.by_deployment.get(&deployment))
     }
 }
 
 impl<K: Resource> State<K> {
+    fn named(&self, names: Option<&HashSet<ObjectName>>) -> Vec<Arc<K>> {
+        let mut names: Vec<_> = names.into_iter().flatten().collect();
+        names.sort();
+        names
+            .into_iter()
+            .filter_map(|name| self.objects.get(name).cloned())
+            .collect()
+    }
+
     fn put(&mut self, object: K) -> Change<K> {
         let name = name_of(&object);
         let object = Arc::new(object);
@@ -149,6 +161,10 @@ impl<K: Resource> State<K> {
         }
         if let Some(uid) = object.uid() {
             self.by_uid.insert(uid, name.clone());
+        }
+        if let Some(deployment) = deployment_of(object.as_ref()) {
+            let names = self.by_deployment.entry(deployment).or_default();
+            names.insert(name.clone());
         }
         if let Some(owner) = controller_uid(object.as_ref()) {
             self.by_owner.entry(owner).or_default().insert(name);
@@ -172,16 +188,29 @@ impl<K: Resource> State<K> {
         if let Some(uid) = object.uid() {
             self.by_uid.remove(&uid);
         }
-        let Some(owner) = controller_uid(object) else {
-            return;
-        };
-        if let Some(names) = self.by_owner.get_mut(&owner) {
-            names.remove(name);
-            if names.is_empty() {
-                self.by_owner.remove(&owner);
-            }
+        if let Some(deployment) = deployment_of(object) {
+            forget(&mut self.by_deployment, &deployment, name);
+        }
+        if let Some(owner) = controller_uid(object) {
+            forget(&mut self.by_owner, &owner, name);
         }
     }
+}
+
+/// Takes a name out of an index, and the entry with its last one.
+fn forget<Q: Eq + Hash>(index: &mut HashMap<Q, HashSet<ObjectName>>, entry: &Q, name: &ObjectName) {
+    if let Some(names) = index.get_mut(entry) {
+        names.remove(name);
+        if names.is_empty() {
+            index.remove(entry);
+        }
+    }
+}
+
+/// The WorkloadDeployment that an object's label names.
+fn deployment_of<K: Resource>(object: &K) -> Option<ObjectName> {
+    let name = object.labels().get(LABEL_WORKLOAD_DEPLOYMENT)?;
+    Some((object.namespace().unwrap_or_default(), name.clone()))
 }
 
 /// Namespace and name of an object.
@@ -247,6 +276,25 @@ mod tests {
         assert_eq!(names(&cache.owned_by("x")), ["b"]);
         cache.apply(Event::Delete(object("a", Some("y"))));
         assert!(cache.owned_by("y").is_empty());
+    }
+
+    #[test]
+    fn the_workloads_of_a_deployment_are_found_by_their_label() {
+        let labelled = |name: &str, deployment: &str| {
+            let mut object = object(name, None);
+            let labels = [(LABEL_WORKLOAD_DEPLOYMENT.to_owned(), deployment.to_owned())];
+            object.metadata.labels = Some(labels.into());
+            object
+        };
+        let cache = Cache::default();
+        cache.apply(Event::Apply(labelled("b", "x")));
+        cache.apply(Event::Apply(labelled("a", "x")));
+        assert_eq!(names(&cache.of_deployment("default", "x")), ["a", "b"]);
+        assert!(cache.of_deployment("other", "x").is_empty());
+        cache.apply(Event::Apply(labelled("a", "y")));
+        cache.apply(Event::Delete(labelled("b", "x")));
+        assert!(cache.of_deployment("default", "x").is_empty());
+        assert_eq!(names(&cache.of_deployment("default", "y")), ["a"]);
     }
 
     #[test]

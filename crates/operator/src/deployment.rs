@@ -12,7 +12,6 @@ mod status;
 mod validate;
 
 use kube::ResourceExt as _;
-use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
 
 pub(crate) use build::effective_spec;
 
@@ -21,7 +20,7 @@ use crate::{
     condition::is_ready,
     context::Context,
     dereference,
-    object::{HasStatus as _, created, is_in_the_way, is_terminating},
+    object::{HasStatus as _, created, is_in_the_way, is_terminating, owner_of_kind},
     queue::Next,
     write::WriteError,
 };
@@ -129,16 +128,10 @@ fn others_linger(
     desired: Option<&str>,
 ) -> bool {
     let namespace = deployment.namespace().unwrap_or_default();
-    let name = deployment.name_any();
-    context
-        .caches
-        .workloads
-        .of_namespace(&namespace)
-        .iter()
-        .any(|workload| {
-            let labelled = workload.labels().get(LABEL_WORKLOAD_DEPLOYMENT) == Some(&name);
-            let owner =
-                crate::object::owner_of_kind::<waft_api::WorkloadReplicaSet>(workload.as_ref());
-            labelled && owner.is_some_and(|owner| Some(owner.name.as_str()) != desired)
-        })
+    let labelled = &context.caches.workloads;
+    let labelled = labelled.of_deployment(&namespace, &deployment.name_any());
+    labelled.iter().any(|workload| {
+        let owner = owner_of_kind::<waft_api::WorkloadReplicaSet>(workload.as_ref());
+        owner.is_some_and(|owner| Some(owner.name.as_str()) != desired)
+    })
 }

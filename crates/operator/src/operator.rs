@@ -32,6 +32,9 @@ use crate::{
 /// Keys handled at a time. Most of a reconcile is waiting for the API server.
 const WORKERS: usize = 32;
 
+/// How many times as long as it took a look at all objects rests.
+const RESTS: u32 = 4;
+
 /// Settings of an operator.
 #[derive(Clone, Debug)]
 pub struct OperatorConfig {
@@ -230,17 +233,20 @@ fn finish(
     }
 }
 
+/// Does what looks at all objects, and rests for longer than it took before it is done again: while
+/// thousands of objects change, most of the time is left for them.
+async fn rested(look: impl FnOnce()) -> Next {
+    let began = Instant::now();
+    look();
+    tokio::time::sleep(began.elapsed() * RESTS).await;
+    Next::Await
+}
+
 async fn reconcile(context: Arc<Context>, key: Key) -> Next {
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
     let done = match key.kind {
-        Kind::Routes => {
-            routing::refresh(&context);
-            Ok(Next::Await)
-        }
-        Kind::Strays => {
-            strays::stop(&context);
-            Ok(Next::Await)
-        }
+        Kind::Routes => Ok(rested(|| routing::refresh(&context)).await),
+        Kind::Strays => Ok(rested(|| strays::stop(&context)).await),
         Kind::Trigger => trigger::reconcile(&context, namespace, name).await,
         Kind::Deployment => deployment::reconcile(&context, namespace, name).await,
         Kind::ReplicaSet => replica_set::reconcile(&context, namespace, name).await,

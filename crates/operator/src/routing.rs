@@ -58,7 +58,17 @@ impl Routing {
     }
 }
 
-/// Gathers, decides and publishes. Once this returns, a workload that is being deleted is in no
+/// Sees to it that a workload that is being deleted is in no route any more. When many go at a time,
+/// the first takes the others with it.
+pub(crate) fn withdraw(context: &Context, id: &WorkloadId) {
+    let table = context.routing.table.borrow().clone();
+    let mut backends = table.iter().flat_map(|route| &route.backends);
+    if backends.any(|backend| backend.workload == *id) {
+        refresh(context);
+    }
+}
+
+/// Gathers, decides and publishes. Once this returns, no workload that is being deleted is in a
 /// route any more.
 pub(crate) fn refresh(context: &Context) {
     // Held throughout, so that of two at a time the later one publishes the newer state.

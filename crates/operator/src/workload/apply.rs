@@ -36,7 +36,7 @@ pub(crate) async fn finish(
 ) -> Result<Next, WriteError> {
     if let Some(state) = state {
         if state.phase != Phase::Stopping {
-            routing::refresh(context);
+            routing::withdraw(context, id);
             context.link.stop(&state.host, id);
         }
         // The host wakes it again when it is gone.

@@ -277,3 +277,105 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     assert!(k.fails("get configmap one-map", "").contains("NotFound"));
     assert_eq!(helm("list -q"), "");
 }
+
+#[test]
+fn kubectl_follows_rollouts_and_takes_them_back() {
+    let Some(k) = Cluster::start() else { return };
+    k.ok_with("apply -f -", DEPLOYMENT);
+    let explained = k.ok("explain deployment.spec.template.spec.containers.ports");
+    assert!(explained.contains("containerPort\t<integer> -required-"));
+    let tree = k.ok("explain deployment.spec.strategy --recursive");
+    assert!(tree.contains("  maxSurge\t<IntOrString>"), "{tree}");
+    // No controller runs here: what it would write is written by hand.
+    let status = |text: &str| {
+        k.ok(&format!(
+            "patch deployment web --subresource=status --type=merge -p '{{\"status\":{text}}}'"
+        ));
+    };
+    let line = "rollout status deployment/web --timeout=500ms";
+    status(r#"{"observedGeneration":1,"replicas":1,"updatedReplicas":0}"#);
+    let waiting = text(&k.run(line, "").stdout);
+    assert!(
+        waiting.contains("0 out of 1 new replicas have been updated"),
+        "{waiting}"
+    );
+    status(r#"{"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}"#);
+    assert_eq!(k.ok(line), "deployment \"web\" successfully rolled out\n");
+    let uid = k.ok("get deployment web -o jsonpath={.metadata.uid}");
+    let set = |revision: u32| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: ReplicaSet\nmetadata:\n  name: web-{revision}\n  labels: {{app: web}}\n  \
+             annotations: {{deployment.kubernetes.io/revision: '{revision}'}}\n  \
+             ownerReferences: [{{apiVersion: apps/v1, kind: Deployment, name: web, uid: {uid}, controller: true}}]\n\
+             spec:\n  replicas: 0\n  selector: {{matchLabels: {{app: web}}}}\n  template:\n    \
+             metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: c, image: 'i:{revision}'}}]}}\n"
+        )
+    };
+    k.ok_with("apply -f -", &(set(1) + &set(2)));
+    let history = k.ok("rollout history deployment/web");
+    assert!(history.contains("REVISION"), "{history}");
+    assert_eq!(
+        k.ok("rollout undo deployment/web --to-revision=2"),
+        "deployment.apps/web rolled back\n"
+    );
+    let image = "get deployment web -o jsonpath={.spec.template.spec.containers[0].image}";
+    assert_eq!(k.ok(image), "i:2");
+}
+
+#[test]
+fn kubectl_shows_why_something_is_refused() {
+    let Some(k) = Cluster::start() else { return };
+    let refused = k.fails(
+        "apply -f -",
+        &DEPLOYMENT.replace("matchLabels: {app: web}", "matchLabels: {app: other}"),
+    );
+    assert_eq!(
+        refused,
+        "The Deployment \"web\" is invalid: spec.template.metadata.labels: Invalid value: \
+         {\"app\":\"web\"}: `selector` does not match template `labels`\n"
+    );
+    k.ok_with("apply -f -", DEPLOYMENT);
+    let other = DEPLOYMENT.replace("{app: web}", "{app: other}");
+    let refused = k.fails("apply -f -", &other);
+    assert!(
+        refused.contains("spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"other\"}}: field is immutable"),
+        "{refused}"
+    );
+    let text = DEPLOYMENT.replace("replicas: 1", "replicas: one");
+    let refused = k.fails(
+        "create --validate=false -f -",
+        &text.replace("name: web", "name: x"),
+    );
+    assert!(
+        refused.contains("json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        "{refused}"
+    );
+    let refused = k.fails("create service clusterip s --tcp=0:80", "");
+    assert!(
+        refused.contains(
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
+        ),
+        "{refused}"
+    );
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}, {port: 81}]}\n";
+    let refused = k.fails("apply -f -", service);
+    assert!(
+        refused.contains("* spec.ports[0].name: Required value"),
+        "{refused}"
+    );
+    // Two managers, one field.
+    let map = |value: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m}}\ndata: {{k: {value}}}\n")
+    };
+    k.ok_with("apply --server-side --field-manager=one -f -", &map("a"));
+    let conflict = k.fails("apply --server-side --field-manager=two -f -", &map("b"));
+    assert!(
+        conflict.contains("conflict with \"one\": .data.k"),
+        "{conflict}"
+    );
+    k.ok_with(
+        "apply --server-side --field-manager=two --force-conflicts -f -",
+        &map("b"),
+    );
+    assert_eq!(k.ok("get configmap m -o jsonpath={.data.k}"), "b");
+}

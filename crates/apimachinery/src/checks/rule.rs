@@ -110,8 +110,6 @@ pub(super) enum Must {
     Size(Vec<String>),
     /// A claim that asks for storage.
     Storage,
-    /// A pod's spec, of which little may change.
-    PodFixed,
 }
 
 /// What all entries of a ConfigMap or Secret may have together, bytes; as on the real server.
@@ -418,12 +416,6 @@ impl Must {
                 let why = "must be greater than zero";
                 when(none, vec![FieldError::invalid(place, &asked.into(), why)])
             }
-            Must::PodFixed => {
-                let changed = of
-                    .old
-                    .is_some_and(|old| fixed(old, old) != fixed(value, old));
-                when(changed, vec![FieldError::forbidden(path, says)])
-            }
             Must::InNamespace => {
                 let given = value.as_str().unwrap_or_default();
                 let own = of.root["metadata"]["namespace"]
@@ -486,28 +478,6 @@ impl Must {
         let why = "`selector` does not match template `labels`";
         vec![FieldError::invalid(path, &sorted(labels), why)]
     }
-}
-
-/// What of a pod's spec stays as it is.
-fn fixed(spec: &Value, old: &Value) -> Value {
-    let mut spec = spec.clone();
-    for list in ["containers", "initContainers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
-            container["image"] = Value::Null;
-        }
-    }
-    // Whoever finds a node for a pod names it.
-    if old["nodeName"].is_null() {
-        spec["nodeName"] = Value::Null;
-    }
-    for free in [
-        "activeDeadlineSeconds",
-        "terminationGracePeriodSeconds",
-        "tolerations",
-    ] {
-        spec[free] = Value::Null;
-    }
-    sorted(&spec)
 }
 
 /// Ports that have number and protocol of one before them.

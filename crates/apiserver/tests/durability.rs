@@ -208,6 +208,30 @@ async fn a_folder_in_use_is_refused_and_freed_by_shutting_down() {
         .shut_down();
 }
 
+#[tokio::test]
+async fn a_folder_of_another_process_is_refused_until_that_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut other = spawn_writer(folder.path());
+    let mut lines = BufReader::new(other.stdout.take().expect("a pipe"))
+        .lines()
+        .map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("ACK ")), "it serves");
+    let refused = ApiServer::open(config(folder.path())).await.err();
+    let said = refused.expect("refused").to_string();
+    let shown = folder.path().display();
+    assert_eq!(
+        said,
+        format!("the data folder {shown} is in use by another process")
+    );
+    assert!(lines.any(|line| line.starts_with("ACK ")), "it goes on");
+    other.kill().expect("killed");
+    other.wait().expect("gone");
+    ApiServer::open(config(folder.path()))
+        .await
+        .expect("nobody has it now")
+        .shut_down();
+}
+
 /// What `docs/api-server.md` tells: SQLite's own copy, made while the server writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_made_while_running_is_whole() {

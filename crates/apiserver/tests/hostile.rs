@@ -1,31 +1,20 @@
-//! Bodies that make no sense are refused, each with a Status, and nothing falls over.
+//! Requests that make no sense are refused, each with a Status, and nothing falls over. `waft_fuzz`
+//! says for how long they come.
 
 mod support;
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use base64::Engine;
 use bytes::Bytes;
+use futures::FutureExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
 use support::widgets;
 use tower::ServiceExt;
 use waft_apiserver::{ApiServer, Config};
-
-/// A small generator, so that a failure can be repeated.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % limit
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
-}
+use waft_fuzz::{Random, rounds};
 
 const KEYS: [&str; 34] = [
     "metadata",
@@ -184,9 +173,9 @@ async fn nonsense_is_refused_and_never_a_panic() {
         "application/json-patch+json",
         "application/apply-patch+yaml",
     ];
-    let mut random = Random(42);
+    let mut random = Random::new();
     let mut codes = std::collections::BTreeMap::new();
-    for round in 0..3000 {
+    for round in rounds(3000) {
         let (path, name, object) = random.pick(&subjects).clone();
         let part = *random.pick(&["", "", "", "/status", "/scale", "/finalize"]);
         let (method, path, kind) = match random.below(8) {
@@ -287,4 +276,162 @@ async fn nonsense_is_refused_and_never_a_panic() {
             .to_bytes();
         assert!(serde_json::from_slice::<Value>(&body).is_ok(), "{path}");
     }
+}
+
+/// A file of the requests that were recorded from a real server: `corpus.rs` replays them.
+fn corpus(name: &str) -> Value {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
+    let text = std::fs::read_to_string(format!("{folder}/{name}.json")).expect("the corpus");
+    // What the replay fills in from earlier answers, such as `{start.resourceVersion}`.
+    let saved = regex::Regex::new(r"\{\w+\.\w+\}").expect("a pattern");
+    serde_json::from_str(&saved.replace_all(&text, "1")).expect("JSON")
+}
+
+/// What stands in a request's body.
+fn bytes_of(body: &Value) -> Vec<u8> {
+    let engine = base64::engine::general_purpose::STANDARD;
+    match body {
+        Value::Null => Vec::new(),
+        Value::String(text) => match text.strip_prefix("base64:") {
+            Some(encoded) => engine.decode(encoded).expect("base64"),
+            None => text.clone().into_bytes(),
+        },
+        other => other.to_string().into_bytes(),
+    }
+}
+
+/// A request that was recorded, with damage to its path, its query, its headers or its body.
+fn damaged(random: &mut Random, steps: &[Value]) -> Request<Full<Bytes>> {
+    const QUERIES: [&str; 16] = [
+        "limit=1",
+        "limit=-1",
+        "continue=eyJydiI6MSwic3RhcnQiOlsiIiwiIl19",
+        "resourceVersion=1",
+        "resourceVersion=99999999999999999999",
+        "resourceVersionMatch=Exact",
+        "labelSelector=a%20notin%20(b,%20c),!d",
+        "labelSelector=((",
+        "fieldSelector=metadata.name!=a,spec.x=%00",
+        "dryRun=All",
+        "fieldManager=%ff",
+        "fieldValidation=Strict",
+        "force=true",
+        "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1",
+        "timeoutSeconds=0",
+        "propagationPolicy=Foreground",
+    ];
+    let step = random.pick(steps).clone();
+    let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
+    let mut path = text(&step, "p")
+        .replace("{ns}", "default")
+        .replace("{id}", "0");
+    if random.once_in(3) {
+        let mut bytes = path.into_bytes();
+        random.damage(&mut bytes);
+        path = String::from_utf8_lossy(&bytes).into_owned();
+    }
+    if random.once_in(2) {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(random.of(&QUERIES));
+    }
+    // What may not stand in an address is written as its number.
+    let path: String = path
+        .bytes()
+        .map(|byte| match byte {
+            b'!' | b'$'..=b';' | b'=' | b'?'..=b'Z' | b'_' | b'a'..=b'z' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02x}"),
+        })
+        .collect();
+    let path = format!("/{}", path.trim_start_matches('/'));
+    let other = random.pick(steps).clone();
+    let mut body = step["b"].clone();
+    if random.once_in(2) && body.is_object() {
+        for _ in 0..=random.below(3) {
+            random.graft(&mut body, &other["b"]);
+        }
+    }
+    let mut body = bytes_of(&body);
+    if random.once_in(4) {
+        random.damage(&mut body);
+    }
+    let mut either = |key: &str| match random.once_in(6) {
+        true => text(&other, key),
+        false => text(&step, key),
+    };
+    let (method, content, accept) = (either("m"), either("ct"), either("accept"));
+    let mut request = Request::builder().method(&*method).uri(path);
+    for (name, value) in [("content-type", content), ("accept", accept)] {
+        if !value.is_empty() {
+            request = request.header(name, value);
+        }
+    }
+    request.body(Full::new(body.into())).expect("a request")
+}
+
+/// Waits never last here: when nobody can go on, the clock does.
+#[tokio::test(start_paused = true)]
+async fn damaged_requests_are_answered() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANICS.fetch_add(1, SeqCst);
+        before(info);
+    }));
+    let scenarios = corpus("recorded");
+    let scenarios = scenarios.as_array().expect("scenarios").iter();
+    let steps: Vec<Value> = scenarios
+        .flat_map(|scenario| scenario["steps"].as_array())
+        .flatten()
+        .cloned()
+        .collect();
+    let mut random = Random::new();
+    let mut server = None;
+    let mut codes = std::collections::BTreeMap::new();
+    for round in rounds(4000) {
+        if round % 1000 == 0 {
+            let fresh = ApiServer::open(Config::default()).await.expect("a server");
+            fresh
+                .install_crds(vec![widgets(), corpus("definition")])
+                .await
+                .expect("installed");
+            server = Some(fresh);
+        }
+        let server = server.as_ref().expect("made in the first round");
+        let request = damaged(&mut random, &steps);
+        let said = format!("{request:?}");
+        let asked = std::time::Instant::now();
+        let response = server.service().oneshot(request).await.expect("an answer");
+        let code = response.status().as_u16();
+        let mut body = response.into_body();
+        // A watch or a log goes on; what it begins with is enough.
+        let mut answer = Vec::new();
+        while let Some(frame) = body.frame().now_or_never().flatten() {
+            answer.extend_from_slice(frame.expect("a body").data_ref().expect("no trailers"));
+        }
+        let took = asked.elapsed();
+        assert!(took.as_secs() < 20, "{took:?} for {said}");
+        let answer = String::from_utf8_lossy(&answer);
+        *codes.entry(code).or_insert(0) += 1;
+        match serde_json::from_str::<Value>(&answer) {
+            _ if code < 400 => {}
+            Ok(status) => assert_eq!(
+                (&status["kind"], &status["code"]),
+                (&json!("Status"), &json!(code)),
+                "{said}: {answer}"
+            ),
+            // Where nothing is served, there is no Status either.
+            Err(_) => assert!(matches!(code, 404 | 406), "{said}: {code} {answer}"),
+        }
+        assert_ne!(code, 503, "{said}: {answer}");
+        assert_eq!(PANICS.load(SeqCst), 0, "{said}");
+    }
+    for code in [200, 201, 400, 404, 409, 422] {
+        assert!(
+            codes.get(&code).is_some_and(|count| *count > 5),
+            "{codes:?}"
+        );
+    }
+    println!("{codes:?}");
 }

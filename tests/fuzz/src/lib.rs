@@ -54,6 +54,14 @@ impl Random {
     ///
     /// # Panics
     /// If there is none.
+    pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
+    }
+
+    /// As [`Random::pick`], of references to texts or bytes of any length.
+    ///
+    /// # Panics
+    /// If there is none.
     pub fn of<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }

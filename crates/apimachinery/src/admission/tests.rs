@@ -452,3 +452,70 @@ fn dry_runs_reach_only_webhooks_without_side_effects() {
         (400, "admission webhook \"h\" does not support dry run")
     );
 }
+
+#[test]
+fn nonsense_in_expressions_is_an_error_and_never_a_panic() {
+    let nonsense = [
+        "[1, 2][5] == 1",
+        "[1, 2][-1] == 1",
+        "[1, 2]['a'] == 1",
+        "'abc'[0] == 'a'",
+        "{}['x'] == 1",
+        "{1: 2}[[1]] == 2",
+        "object[1] == 2",
+        "object.metadata.name[0] == 'a'",
+        "duration('x') == duration('1s')",
+        "timestamp('never') > timestamp('2026-01-01T00:00:00Z')",
+        "int('9223372036854775808') == 1",
+        "int(1e300) == 1",
+        "uint(-1) == 1u",
+        "-(-9223372036854775807 - 1) == 1",
+        "9223372036854775807 + 1 == 1",
+        "9223372036854775807 * 9223372036854775807 == 1",
+        "1 / 0 == 1",
+        "1 % 0 == 1",
+        "(-9223372036854775807 - 1) / -1 == 1",
+        "(-9223372036854775807 - 1) % -1 == 1",
+        "'a'.matches('(')",
+        "'a'.charAt(50) == 'a'",
+        "'a'.substring(5, 2) == 'a'",
+        "'é'.substring(0, 1) == 'x'",
+        "'a'.replace('', 'bb', -5) == 'x'",
+        "quantity('x').isLessThan(quantity('1'))",
+        "url('::').getHost() == ''",
+        "ip('300.1.1.1').family() == 4",
+        "cidr('1.1.1.1/99').prefixLength() == 99",
+        "semver('x').major() == 1",
+        "'%d'.format(['a']) == 'x'",
+        "'%s %s'.format([1]) == 'x'",
+        "optional.none().value() == 1",
+        "lists.range(-5).size() == 1",
+        "[1, 'a', null].max() == 1",
+        "[].min() == 1",
+        "[3, 1].slice(5, 9).size() == 1",
+        "'x' in 5",
+        "object.nothing.all(x, x)",
+        "5.all(x, x)",
+        "base64.decode('%') == b'x'",
+        "type(object.nothing) == int",
+        "size(null) == 1",
+        "authorizer.check('get').allowed()",
+        "authorizer.group('').group('').resource('').check('').allowed()",
+        "authorizer == authorizer && authorizer.path('x') == authorizer",
+        "request.userInfo.groups[7] == 'x'",
+        "variables.nothing == 1",
+        "params.nothing == 1",
+    ];
+    for expression in nonsense {
+        for message in messages(&policy(&[expression], json!({})), &pod("a"), None) {
+            assert!(!message.is_empty(), "{expression}");
+        }
+    }
+    let deep = format!("{}true{}", "(".repeat(5000), ")".repeat(5000));
+    assert_eq!(
+        messages(&policy(&[&deep], json!({})), &pod("a"), None).len(),
+        1
+    );
+    let wide = vec!["true"; 2000].join(" && ");
+    assert!(messages(&policy(&[&wide], json!({})), &pod("a"), None).len() <= 1);
+}

@@ -4,6 +4,7 @@ mod rewrite;
 
 use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -54,8 +55,14 @@ impl Program {
         Ok(Program { written, run })
     }
 
+    /// Runs it. The evaluator's own faults, such as a negation that overflows, are errors of the
+    /// expression: it comes from outside.
     pub(crate) fn execute(&self, context: &Context<'_>) -> ResolveResult {
-        Cel::resolve(&self.run, context)
+        let run = AssertUnwindSafe(|| Cel::resolve(&self.run, context));
+        catch_unwind(run).unwrap_or_else(|_| {
+            let why = "the evaluator failed";
+            Err(ExecutionError::function_error("expression", why))
+        })
     }
 
     /// As it was written.

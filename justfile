@@ -55,7 +55,7 @@ examples:
 
 # Random and damaged input for ten minutes each
 fuzz:
-    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-apimachinery --test fuzz -- --nocapture
+    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-apimachinery --test fuzz --test ownership -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-apiserver --test hostile -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-runtime --test guests fuzz -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-host --test host fuzz -- --nocapture

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Fills in what a real kube-apiserver answers to the cases in recorded/*.json.
 
-Usage: KUBECONFIG=… record.py [validation|definitions|apply|builtin|strategic]… The kubeconfig names its certificate files, as that of tests/env does.
+Usage: KUBECONFIG=… record.py [validation|definitions|apply|sequences|builtin|strategic]… The kubeconfig names its certificate files, as that of tests/env does.
 The answers are committed; the Rust tests replay the cases offline.
 """
-import json, os, pathlib, re, ssl, sys, time, urllib.error, urllib.request
+import json, os, pathlib, random, re, ssl, sys, time, urllib.error, urllib.request
 
 HERE = pathlib.Path(__file__).parent / "recorded"
 CONFIG = pathlib.Path(os.environ["KUBECONFIG"]).read_text()
@@ -142,6 +142,75 @@ def apply(document):
                 time.sleep(1.1)
 
 
+def invented(rng):
+    """A configuration that the schema of apply.json allows: some fields, each with one of few values."""
+    def some(chance, make, into, name):
+        if rng.random() < chance:
+            into[name] = make()
+
+    def texts(names, chance):
+        return {name: rng.choice("12") for name in names if rng.random() < chance}
+
+    def port():
+        made = {"containerPort": rng.choice([80, 81])}
+        some(0.4, lambda: rng.choice(["TCP", "UDP"]), made, "protocol")
+        some(0.4, lambda: rng.choice("pq"), made, "name")
+        return made
+
+    def keyed(items, *names):
+        return list({tuple(item.get(name, "TCP") for name in names): item for item in items}.values())
+
+    def container():
+        made = {"name": rng.choice("abc")}
+        some(0.6, lambda: rng.choice("12"), made, "image")
+        some(0.3, lambda: texts("ef", 0.5), made, "env")
+        some(0.4, lambda: keyed([port() for _ in range(rng.randint(0, 2))], "containerPort", "protocol"), made, "ports")
+        return made
+
+    spec = {}
+    some(0.3, lambda: rng.choice([1, 2]), spec, "replicas")
+    some(0.4, lambda: rng.choice("12"), spec, "image")
+    some(0.1, lambda: rng.choice([7, 8]), spec, "def")
+    some(0.2, lambda: texts("ab", 0.6), spec, "selector")
+    some(0.4, lambda: texts("abc", 0.5), spec, "labels")
+    some(0.2, lambda: {name: texts("ab", 0.5) for name in "xy" if rng.random() < 0.6}, spec, "maps")
+    some(0.3, lambda: {**texts("ab", 0.5), **({"deep": texts("xy", 0.5)} if rng.random() < 0.5 else {})}, spec, "nested")
+    some(0.2, lambda: [rng.choice("pq") for _ in range(rng.randint(0, 3))], spec, "args")
+    some(0.3, lambda: rng.sample("rst", rng.randint(0, 3)), spec, "tags")
+    some(0.2, lambda: {"k": rng.choice([1, [1], {"l": 1}])}, spec, "free")
+    some(0.5, lambda: keyed([container() for _ in range(rng.randint(0, 3))], "name"), spec, "containers")
+    metadata = {}
+    some(0.3, lambda: texts("lm", 0.6), metadata, "labels")
+    some(0.2, lambda: texts("an", 0.6), metadata, "annotations")
+    return {"body": {"spec": spec}, **({"metadata": metadata} if metadata else {})}
+
+
+def sequences(document):
+    """Managers that apply and update what a generator makes up; without a file's cases, new ones."""
+    if not document["cases"]:
+        rng = random.Random(4)
+        for _ in range(70):
+            steps = []
+            for number in range(rng.randint(4, 8)):
+                step = {"verb": "apply", "manager": rng.choice(["one", "two", "three"]), **invented(rng)}
+                if rng.random() < 0.4:
+                    step["force"] = True
+                if number and rng.random() < 0.2:
+                    step = {"verb": "update", "manager": rng.choice(["hand", "one"]), **invented(rng)}
+                elif not number and rng.random() < 0.3:
+                    step = {"verb": "create", "manager": "hand", **invented(rng)}
+                elif number and rng.random() < 0.15:
+                    step["body"] = {}
+                    step.pop("metadata", None)
+                steps.append(step)
+            document["cases"].append({"steps": steps})
+    apply(document)
+    for step in (step for case in document["cases"] for step in case["steps"]):
+        if 'Invalid value: \\"null\\"' in json.dumps(step["answer"]):
+            step["known"] = ("a map or list that lost its last item is null there, and refused; "
+                             "ours takes the field away")
+
+
 def builtin(document):
     for index, case in enumerate(document["cases"]):
         path = case["resource"].replace("NAMESPACE", NAMESPACE)
@@ -190,13 +259,16 @@ def main():
         time.sleep(0.5)
     call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     for name, record in (("validation", validation), ("definitions", definitions), ("apply", apply),
+                         ("sequences", sequences),
                          ("builtin", builtin), ("strategic", strategic)):
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         file = HERE / f"{name}.json"
         document = json.loads(file.read_text())
         record(document)
-        file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        # A line for each case of what nobody writes by hand.
+        text = json.dumps(document, indent=None if name == "sequences" else 1, ensure_ascii=False)
+        file.write_text((text.replace('{"steps"', '\n{"steps"') if name == "sequences" else text) + "\n")
 
 
 main()

@@ -5,7 +5,9 @@
     reason = "a test that can't read its cases can only stop"
 )]
 
-use std::path::Path;
+mod steps;
+
+use steps::{GROUP, TIME, cases, ordered, read, settled, step, thing};
 
 use serde_json::{Map, Value, json};
 use waft_apimachinery::crd;
@@ -13,25 +15,6 @@ use waft_apimachinery::managed::{self, Manager, Operation};
 use waft_apimachinery::patch::strategic_merge;
 use waft_apimachinery::schema::Schema;
 use waft_apimachinery::status::Status;
-
-const GROUP: &str = "recorded.waft.test";
-/// Stands for every time, in the recordings too.
-const TIME: &str = "2026-01-01T00:00:00Z";
-
-fn read(path: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let text = text.replace("\"time\": \"T\"", &format!("\"time\": \"{TIME}\""));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path:?}: {error}"))
-}
-
-fn cases(document: &Value) -> impl Iterator<Item = (usize, &Value)> {
-    document["cases"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-}
 
 /// Collects differences, so that one run shows them all.
 #[derive(Default)]
@@ -69,17 +52,6 @@ fn sorted(causes: &Value) -> Value {
     let mut list = causes.as_array().cloned().unwrap_or_default();
     list.sort_by_key(Value::to_string);
     Value::Array(list)
-}
-
-fn thing(kind: &str, name: &str, rest: Value) -> Value {
-    let mut object = json!({
-        "apiVersion": format!("{GROUP}/v1"), "kind": kind,
-        "metadata": {"name": name, "namespace": "recorded"},
-    });
-    for (name, value) in rest.as_object().into_iter().flatten() {
-        object[name] = value.clone();
-    }
-    object
 }
 
 #[test]
@@ -145,75 +117,17 @@ fn definitions_are_refused_where_the_real_server_refuses_them() {
     differences.finish(cases(&document).count());
 }
 
-/// One step of a sequence, on the object as it stands.
-fn step(schema: &Schema, live: Option<&Value>, name: &str, step: &Value) -> Result<Value, Status> {
-    let subresource = step["subresource"].as_str();
-    let applies = step["verb"] == "apply";
-    let manager = Manager {
-        name: step["manager"].as_str().unwrap_or_default().to_owned(),
-        operation: if applies {
-            Operation::Apply
-        } else {
-            Operation::Update
-        },
-        api_version: format!("{GROUP}/v1"),
-        subresource: subresource.map(str::to_owned),
-        time: TIME.to_owned(),
-    };
-    let metadata = step.get("metadata").cloned().unwrap_or(json!({}));
-    if !applies && let Some(live) = live {
-        let mut patch = step["body"].clone();
-        patch["metadata"] = metadata;
-        let mut new = waft_apimachinery::patch::merge_patch(live, &patch).expect("a merge patch");
-        schema.default(&mut new);
-        managed::track_update(Some(live), &mut new, schema, &manager);
-        return Ok(new);
-    }
-    let mut body = thing("Owned", name, step["body"].clone());
-    for (name, value) in metadata.as_object().into_iter().flatten() {
-        body["metadata"][name] = value.clone();
-    }
-    if !applies {
-        schema.default(&mut body);
-        managed::track_update(None, &mut body, schema, &manager);
-        return Ok(body);
-    }
-    if subresource == Some("status") {
-        body.as_object_mut()
-            .expect("an object")
-            .shift_remove("spec");
-    }
-    let force = step["force"] == json!(true);
-    let mut applied = managed::apply(live, &body, schema, &manager, force)?;
-    schema.default(&mut applied);
-    match schema.validate(&applied, live) {
-        errors if errors.is_empty() => Ok(applied),
-        errors => Err(Status::invalid(GROUP, "Owned", name, errors)),
-    }
-}
-
-/// The order of map keys is the writer's, and no part of the answer.
-fn ordered(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map
-                .iter()
-                .map(|(key, value)| (key.clone(), ordered(value)))
-                .collect();
-            entries.sort_by(|left, right| left.0.cmp(&right.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(list) => list.iter().map(ordered).collect(),
-        other => other.clone(),
-    }
-}
-
 #[test]
 fn ownership_follows_the_real_server_step_by_step() {
-    let document = read("tests/recorded/apply.json");
-    let schema = Schema::compile_custom(&document["schema"]).unwrap();
+    for name in ["apply", "sequences"] {
+        follows_step_by_step(&read(&format!("tests/recorded/{name}.json")));
+    }
+}
+
+fn follows_step_by_step(document: &Value) {
+    let schema = Schema::compile_custom(&document["schema"]).expect("a schema");
     let mut differences = Differences::default();
-    for (index, case) in cases(&document) {
+    for (index, case) in cases(document) {
         let mut live: Option<Value> = None;
         for (number, given) in case["steps"].as_array().into_iter().flatten().enumerate() {
             let what = format!(
@@ -225,8 +139,8 @@ fn ownership_follows_the_real_server_step_by_step() {
                     differences.check(
                         given,
                         &what,
-                        &ordered(&ours),
-                        &ordered(&given["answer"]["object"]),
+                        &settled(&ours),
+                        &settled(&given["answer"]["object"]),
                     );
                     live = Some(given["answer"]["object"].clone())
                         .filter(Value::is_object)
@@ -245,7 +159,7 @@ fn ownership_follows_the_real_server_step_by_step() {
             }
         }
     }
-    differences.finish(cases(&document).count());
+    differences.finish(cases(document).count());
 }
 
 /// The built-in schemas of the crate's own data.

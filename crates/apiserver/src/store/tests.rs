@@ -364,3 +364,53 @@ async fn owners_find_their_dependents() {
         .expect("deleted");
     assert_eq!(store.dependents("uid-b").len(), 0);
 }
+
+/// Writes or removes one of a few objects, whichever is possible.
+async fn change(store: &Store, random: &mut waft_fuzz::Random) {
+    let name = format!("o-{}", random.below(30));
+    let note = random.below(1000).to_string();
+    let done = match store.get(&key(&name)) {
+        None => put(store, &name, &note, Expect::Absent).await,
+        Some(stored) if random.once_in(2) => remove(store, &name, stored.revision).await,
+        Some(stored) => put(store, &name, &note, Expect::Revision(stored.revision)).await,
+    };
+    done.expect("nobody else writes");
+}
+
+#[tokio::test]
+async fn pages_are_those_of_one_revision_while_others_write() {
+    let mut random = waft_fuzz::Random::new();
+    let store = Store::open(None, WINDOW).expect("a store");
+    for _ in waft_fuzz::rounds(100) {
+        for _ in 0..random.below(20) {
+            change(&store, &mut random).await;
+        }
+        let expected = all(&store, None).expect("a list");
+        let revision = store.revision();
+        let mut found: Vec<(String, u64)> = Vec::new();
+        loop {
+            let after = found.last().map(|(name, _)| name.clone());
+            let query = Query {
+                resource: "/configmaps",
+                namespace: random.once_in(2).then_some("default"),
+                after: after.as_deref().map(|name| ("default", name)),
+                limit: Some(1 + random.below(8)),
+                at: Some(revision),
+            };
+            let page = store.list(&query).expect("within the window");
+            assert_eq!(page.revision, revision);
+            let total = query.after.is_none().then_some(expected.len());
+            assert_eq!(page.total, total);
+            let objects = page.objects.iter();
+            found.extend(objects.map(|stored| (stored.key.name.to_string(), stored.revision)));
+            assert_eq!(page.more, found.len() < expected.len());
+            if !page.more {
+                break;
+            }
+            for _ in 0..random.below(10) {
+                change(&store, &mut random).await;
+            }
+        }
+        assert_eq!(found, expected);
+    }
+}

@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, Request, Response};
+use http_body_util::{BodyExt, Limited};
 use waft_apimachinery::decode::Target;
 use waft_apimachinery::registry::Resource;
 use waft_apimachinery::request::{self, Action, Head, Info, Part, ResourceRequest};
@@ -22,6 +24,12 @@ use crate::open::ApiServer;
 
 /// The body of answers, and what requests' bodies are turned into.
 pub type Body = axum::body::Body;
+
+/// Of a body that nobody reads so much is taken off its connection, bytes.
+const DRAINED: usize = 64 << 10;
+
+/// How long that may take.
+const DRAINING: Duration = Duration::from_secs(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -103,12 +111,8 @@ impl ApiServer {
         response
     }
 
-    async fn dispatch(
-        self: &Arc<Self>,
-        parts: Parts,
-        body: Body,
-        text: &mut Text,
-    ) -> Result<Response<Body>, Status> {
+    /// What is asked, if whoever asks may.
+    fn understand(&self, parts: &Parts, text: &mut Text) -> Result<Asked, Status> {
         if self.closing.is_cancelled() {
             return Err(Status::service_unavailable("the server is shutting down"));
         }
@@ -135,11 +139,30 @@ impl ApiServer {
             method: parts.method.as_str(),
             path: parts.uri.path(),
             query,
-            accept: header(&parts, &ACCEPT),
-            content_type: header(&parts, &CONTENT_TYPE),
+            accept: header(parts, &ACCEPT),
+            content_type: header(parts, &CONTENT_TYPE),
         };
+        request::parse(&head, &registry)
+    }
+
+    async fn dispatch(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: Body,
+        text: &mut Text,
+    ) -> Result<Response<Body>, Status> {
+        let asked = self.understand(&parts, text);
+        let body = match &asked {
+            Ok(Asked::Resource(_)) => body,
+            // Nobody will read it; a connection with a body half sent could not be used again.
+            _ => {
+                drain(body).await;
+                Body::empty()
+            }
+        };
+        let registry = self.registry();
         let found = |value: Option<serde_json::Value>| value.ok_or_else(Status::unknown_resource);
-        match request::parse(&head, &registry)? {
+        match asked? {
             Asked::Missing => Ok(answer::plain(404, "404 page not found\n")),
             Asked::Version => Ok(answer::json(200, &answer::version())),
             Asked::Health { .. } => Ok(answer::plain(200, "ok")),
@@ -325,6 +348,13 @@ impl ApiServer {
 /// What a body sent to a part of an object must be.
 fn target<'a>(resource: &'a Resource, part: &str) -> Target<'a> {
     Target::of_part(resource, part).unwrap_or_else(|| Target::of(resource))
+}
+
+/// Reads what is left of a small body, for a moment.
+async fn drain(body: Body) {
+    let rest = Limited::new(body, DRAINED).collect();
+    // What fails here fails again when the connection is used.
+    let _ = tokio::time::timeout(DRAINING, rest).await;
 }
 
 fn header<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {

@@ -469,3 +469,22 @@ async fn definitions_that_collide_are_not_established() {
     wrong["metadata"]["name"] = "wrong.test.waft.dev".into();
     assert_eq!(ask(&server, "POST", path, wrong).await.0, 422);
 }
+
+#[tokio::test]
+async fn bodies_of_refused_requests_are_taken_off_their_connection() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let server = ApiServer::open(Config::default()).await.expect("a server");
+    let taken = Arc::new(AtomicBool::new(false));
+    let piece = {
+        let taken = taken.clone();
+        async move {
+            taken.store(true, Ordering::SeqCst);
+            Ok::<_, std::convert::Infallible>(bytes::Bytes::from_static(b"{}"))
+        }
+    };
+    let body = axum::body::Body::from_stream(futures::stream::once(piece));
+    let refused = http::Request::post("/api").body(body).expect("a request");
+    let response = server.service().oneshot(refused).await.expect("an answer");
+    assert_eq!(response.status(), 405);
+    assert!(taken.load(Ordering::SeqCst));
+}

@@ -116,7 +116,11 @@ impl ApiServer {
             };
             match self.store.write(write).await {
                 // Watchers see that it goes, and then that it is gone.
-                Ok(_) if gone && !told => {}
+                Ok(written) if gone && !told => {
+                    self.remove(resource, &stored).await?;
+                    new["metadata"]["resourceVersion"] = written.revision.to_string().into();
+                    return Ok((new, true));
+                }
                 Ok(written) => {
                     self.after_write(resource, &stored.key);
                     let mut shown = if gone { old } else { new };
@@ -129,6 +133,33 @@ impl ApiServer {
                 Err(_) => {}
             }
         }
+    }
+
+    /// Removes an object that was marked as going. Whoever saw the mark may have removed it already, or
+    /// have put a finalizer on it.
+    async fn remove(&self, resource: &Arc<Resource>, marked: &Stored) -> Result<(), Status> {
+        let key = &marked.key;
+        while let Some(stored) = self.store.get(key) {
+            let kept = stored.value();
+            if stored.meta.uid != marked.meta.uid || meta::has_finalizers(&kept) {
+                return Ok(());
+            }
+            let write = Write {
+                key: key.clone(),
+                expect: Expect::Revision(stored.revision),
+                delete: true,
+                object: Encoded::new(&kept),
+            };
+            match self.store.write(write).await {
+                Ok(_) => {
+                    self.after_write(resource, key);
+                    return Ok(());
+                }
+                Err(WriteError::Unavailable(why)) => return Err(unavailable(&why)),
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Deletes what a list selects.

@@ -15,6 +15,10 @@ use url::Url;
 pub(crate) use paths::image_paths;
 pub use read::load;
 
+/// How deep a manifest may be nested: as deep as the API takes it. The parser's own limit lets a few
+/// kilobytes fill the stack of a thread.
+const LEVELS: usize = 127;
+
 /// One argument of `waft up`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Source {
@@ -148,7 +152,11 @@ impl ManifestError {
 /// Parses one text: YAML or JSON, several documents, `List`s unfolded. Relative image paths count
 /// from `folder`.
 pub(crate) fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|error| {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: LEVELS },
+    };
+    let documents = serde_saphyr::from_multiple_with_options(text, options);
+    let documents: Vec<Value> = documents.map_err(|error| {
         let message = error.without_snippet().to_string();
         ManifestError::Syntax {
             origin: origin.into(),

@@ -56,6 +56,14 @@ fn what_is_no_object_is_refused_by_document() {
 }
 
 #[test]
+fn brackets_without_end_do_not_fill_the_stack() {
+    for deep in ["[".repeat(100_000), "{a: ".repeat(1000), "- ".repeat(1000)] {
+        let message = parse_at(&deep).unwrap_err().to_string();
+        assert!(message.contains("does not parse"), "{message}");
+    }
+}
+
+#[test]
 fn relative_image_paths_become_absolute() {
     let objects = parse_at(
         "apiVersion: a/v1\nkind: K\nmetadata: {name: m}\nspec:\n  components:\n  \

@@ -84,10 +84,15 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Those that wait for somebody's finalizer are told first: they take longest, and are known to
+    /// go once any of the others is gone.
     async fn delete_all(&self, objects: &[std::sync::Arc<Stored>]) {
         let registry = self.registry();
         let mut unserved = HashSet::new();
-        for stored in objects.iter().filter(|stored| !stored.meta.terminating) {
+        let staying = objects.iter().filter(|stored| !stored.meta.terminating);
+        let (held, free): (Vec<_>, Vec<_>) =
+            staying.partition(|stored| meta::has_finalizers(&stored.value()));
+        for stored in held.into_iter().chain(free) {
             let Some(resource) = registry.of_storage(&stored.key.resource) else {
                 unserved.insert(stored.key.resource.clone());
                 continue;

@@ -254,6 +254,16 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Whether a null stays; where not, it counts as absent. Free-form values keep their nulls.
+    pub(crate) fn accepts_null(self) -> bool {
+        self.node.nullable
+            || (self.node.kind == Type::Any
+                && self.node.builtin
+                && !self.node.int_or_string
+                && !self.node.quantity
+                && self.node.one_of.is_empty())
+    }
+
     /// The schema of a map's entry, declared or additional.
     pub(crate) fn field(self, name: &str) -> Option<At<'a>> {
         if let Some(id) = self.node.properties.get(name) {

@@ -1,6 +1,7 @@
 //! What the fuzz tests share: numbers from a seed, how long to go on, and ways to damage bytes.
 //!
-//! A suite of tests tries the same input each time, a fixed number of rounds. With
+//! A suite of tests tries the same input each time, a fixed number of rounds. `WAFT_FUZZ_TIMES`
+//! multiplies the number: the same input on every machine, however fast it is. With
 //! `WAFT_FUZZ_SECONDS` a test goes on for so long with a seed of its own; a failure prints it, and
 //! `WAFT_FUZZ_SEED` repeats it.
 #![forbid(unsafe_code)]
@@ -98,16 +99,20 @@ impl Default for Random {
     }
 }
 
-/// So many rounds, or as many as the time allows where `WAFT_FUZZ_SECONDS` gives one.
+/// So many rounds, `WAFT_FUZZ_TIMES` as many, or as many as `WAFT_FUZZ_SECONDS` allows.
 pub fn rounds(few: u64) -> impl Iterator<Item = u64> {
     let end = seconds().map(|time| Instant::now() + time);
+    let rounds = few.saturating_mul(number("WAFT_FUZZ_TIMES").unwrap_or(1));
     (0..).take_while(move |round| match end {
         Some(end) => Instant::now() < end,
-        None => *round < few,
+        None => *round < rounds,
     })
 }
 
 fn seconds() -> Option<Duration> {
-    let seconds = std::env::var("WAFT_FUZZ_SECONDS").ok()?;
-    Some(Duration::from_secs(seconds.parse().ok()?))
+    Some(Duration::from_secs(number("WAFT_FUZZ_SECONDS")?))
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
 }

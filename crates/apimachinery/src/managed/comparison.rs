@@ -80,9 +80,15 @@ fn element(
     out.attach(&element, below);
     if old.is_none() {
         out.added.insert(element);
-    } else if new.is_none() {
+    } else if new.is_none() || is_dropped(at, new) {
         out.removed.insert(element);
     }
+}
+
+/// Whether what is null here, after it lost its last item, will be absent. Owners of such a field
+/// of a built-in type stay on the real server.
+fn is_dropped(at: Option<At<'_>>, new: Option<&Value>) -> bool {
+    new.is_some_and(Value::is_null) && at.is_some_and(|at| !at.is_builtin() && !at.accepts_null())
 }
 
 fn maps(at: Option<At<'_>>, old: Option<&Value>, new: Option<&Value>, out: &mut Comparison) {

@@ -8,7 +8,7 @@ pub(super) fn default(at: At<'_>, value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|name, child| match at.field(name) {
-                Some(field) if child.is_null() && !accepts_null(field) => {
+                Some(field) if child.is_null() && !field.accepts_null() => {
                     match at
                         .node
                         .properties
@@ -85,14 +85,4 @@ fn zero(at: At<'_>) -> Value {
         super::Type::Boolean => false.into(),
         super::Type::Array | super::Type::Object | super::Type::Any => Value::Null,
     }
-}
-
-/// Free-form values keep their nulls.
-fn accepts_null(at: At<'_>) -> bool {
-    at.node.nullable
-        || (at.node.kind == super::Type::Any
-            && at.node.builtin
-            && !at.node.int_or_string
-            && !at.node.quantity
-            && at.node.one_of.is_empty())
 }

@@ -150,6 +150,8 @@ reasons! {
     RestartsExhausted,
     /// Memory, disk or slots of the host are used up.
     HostAtCapacity,
+    /// A server that one of its `hostInterfaces` needs does not answer; it is tried again.
+    BackendUnavailable,
     /// A write to the API was refused; the message has its answer.
     ApplyFailed,
     /// Something failed that is not the user's doing.

@@ -9,6 +9,8 @@ use waft_ir::CapabilityGrant;
 pub struct Backends {
     /// Folder of what is to outlive the process. `None`: nothing does.
     pub data_dir: Option<PathBuf>,
+    /// URL of a NATS server.
+    pub nats: Option<String>,
     /// URL of a Redis server.
     pub redis: Option<String>,
 }
@@ -19,6 +21,7 @@ pub(crate) enum Backend {
     Memory,
     /// What this machine has of its own: a file, or memory where there is no folder.
     Embedded,
+    Nats,
     Redis,
 }
 
@@ -27,6 +30,7 @@ impl Backends {
     pub(crate) fn choose(&self, grant: &CapabilityGrant) -> Backend {
         match grant.config.get("backend").map(String::as_str) {
             Some("in-memory") => Backend::Memory,
+            Some("nats") if self.nats.is_some() => Backend::Nats,
             Some("redis") if self.redis.is_some() => Backend::Redis,
             _ => Backend::Embedded,
         }
@@ -38,7 +42,7 @@ impl Backends {
         let backend = grant.config.get("backend")?;
         let (flag, server) = match backend.as_str() {
             "redis" => ("--redis", &self.redis),
-            "nats" => ("--nats", &None),
+            "nats" => ("--nats", &self.nats),
             _ => return None,
         };
         let Some(server) = server else {
@@ -84,7 +88,18 @@ mod tests {
             redis: Some("redis://localhost:6379".into()),
             ..Backends::default()
         };
+        let nats = Backends {
+            nats: Some("nats://localhost".into()),
+            ..Backends::default()
+        };
         let cases = [
+            (&nats, &[("backend", "nats")][..], Backend::Nats, None),
+            (
+                &redis,
+                &[("backend", "nats")],
+                Backend::Embedded,
+                Some("no --nats"),
+            ),
             (&none, &[][..], Backend::Embedded, None),
             (&none, &[("backend", "in-memory")], Backend::Memory, None),
             (

@@ -8,6 +8,7 @@
 mod contract;
 mod file;
 mod memory;
+mod nats;
 mod redis;
 mod store;
 
@@ -19,10 +20,12 @@ use wasmtime::component::{HasData, Linker, Resource};
 
 use crate::{
     backends::{self, Backend, Backends},
+    nats::Nats,
     slots::KEYVALUE,
 };
 use file::File;
 use memory::Memory;
+use nats::NatsStore;
 use redis::Redis;
 use store::{Bucket, Store, StoreError};
 
@@ -47,6 +50,7 @@ struct Stores {
     /// Where the host keeps what is to outlive it.
     file: Option<Arc<dyn Store>>,
     redis: Option<Arc<Redis>>,
+    nats: Option<Arc<dyn Store>>,
     backends: Backends,
 }
 
@@ -91,7 +95,7 @@ impl HasData for Getter {
 }
 
 impl KeyValue {
-    pub(crate) fn new(backends: &Backends) -> Result<Self, Failure> {
+    pub(crate) fn new(backends: &Backends, nats: Option<Arc<Nats>>) -> Result<Self, Failure> {
         let file = match &backends.data_dir {
             None => None,
             Some(folder) => {
@@ -104,6 +108,7 @@ impl KeyValue {
             memory: Arc::new(Memory::default()),
             file,
             redis: redis.map(Arc::new),
+            nats: nats.map(|nats| Arc::new(NatsStore::new(nats)) as Arc<dyn Store>),
             backends: backends.clone(),
         })))
     }
@@ -111,12 +116,13 @@ impl KeyValue {
 
 impl Stores {
     fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
-        match (self.backends.choose(grant), &self.redis) {
-            (Backend::Redis, Some(redis)) => {
+        match (self.backends.choose(grant), &self.redis, &self.nats) {
+            (Backend::Redis, Some(redis), _) => {
                 let prefix = grant.config.get("prefix").map_or("", String::as_str);
                 Arc::new(redis.with_prefix(prefix))
             }
-            (Backend::Memory, _) => self.memory.clone(),
+            (Backend::Nats, _, Some(nats)) => nats.clone(),
+            (Backend::Memory, ..) => self.memory.clone(),
             _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
         }
     }

@@ -10,7 +10,10 @@ mod config;
 mod keyvalue;
 mod logging;
 mod messaging;
+mod nats;
 mod slots;
+
+use std::sync::Arc;
 
 use waft_ir::{
     Failure, InterfaceName, Workload,
@@ -22,6 +25,8 @@ pub use backends::Backends;
 pub use config::Config;
 pub use keyvalue::KeyValue;
 pub use logging::Logging;
+use nats::Nats;
+
 pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
 
 /// What a host offers to guests, with the backends behind it. Clones are the same.
@@ -35,9 +40,11 @@ pub struct Capabilities {
 impl Capabilities {
     /// With these backends. Nothing is connected to before it is used.
     pub fn new(backends: Backends) -> Result<Self, Failure> {
+        let nats = backends.nats.as_deref().map(Nats::new).transpose()?;
+        let nats = nats.map(Arc::new);
         Ok(Self {
-            keyvalue: KeyValue::new(&backends)?,
-            messaging: Messaging::default(),
+            keyvalue: KeyValue::new(&backends, nats.clone())?,
+            messaging: Messaging::new(&backends, nats),
             backends,
         })
     }

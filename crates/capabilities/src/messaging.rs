@@ -4,6 +4,7 @@
 
 mod broker;
 mod memory;
+mod nats;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,14 @@ use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
 use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Message, Slot};
 use wasmtime::component::{Accessor, HasData, Linker};
 
-use crate::slots::MESSAGING;
+use crate::{
+    backends::{Backend, Backends},
+    nats::Nats,
+    slots::MESSAGING,
+};
 use broker::{Broker, BrokerError, LARGEST, Reason, Settings, Subscribe};
 use memory::Memory;
+use nats::NatsBroker;
 
 pub use broker::Subscription;
 
@@ -43,9 +49,11 @@ use p3::wasmcloud::messaging::{consumer as consumer_p3, types as types_p3};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The `wasmcloud:messaging` capability.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Messaging {
     memory: Arc<Memory>,
+    nats: Option<Arc<NatsBroker>>,
+    backends: Backends,
 }
 
 /// One component that takes messages.
@@ -87,6 +95,14 @@ impl HasData for Getter {
 }
 
 impl Messaging {
+    pub(crate) fn new(backends: &Backends, nats: Option<Arc<Nats>>) -> Self {
+        Self {
+            memory: Arc::default(),
+            nats: nats.map(|nats| Arc::new(NatsBroker(nats))),
+            backends: backends.clone(),
+        }
+    }
+
     /// Begins to take messages for a component. A subscription for each entry of the manifest that
     /// names subjects.
     pub async fn subscribe(&self, of: Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
@@ -101,10 +117,15 @@ impl Messaging {
             let Some(settings) = settings else {
                 continue;
             };
-            let broker = self.broker(Some(entry));
+            let broker = self.broker(entry);
             let messages = broker.subscribe(of.namespace, settings.wish).await;
             all.push(Subscribed {
-                messages: messages.map_err(|error| refuse(error.to_string()))?,
+                messages: messages.map_err(|error| match error.reason {
+                    Reason::Unavailable => {
+                        Failure::new(FailureReason::BackendUnavailable, error.to_string())
+                    }
+                    _ => refuse(error.to_string()),
+                })?,
                 max_in_flight: settings.max_in_flight,
             });
         }
@@ -117,8 +138,11 @@ impl Messaging {
         Ok(all)
     }
 
-    fn broker(&self, _entry: Option<&CapabilityGrant>) -> Arc<dyn Broker> {
-        self.memory.clone()
+    fn broker(&self, entry: &CapabilityGrant) -> Arc<dyn Broker> {
+        match (self.backends.choose(entry), &self.nats) {
+            (Backend::Nats, Some(nats)) => nats.clone(),
+            _ => self.memory.clone(),
+        }
     }
 }
 
@@ -144,7 +168,10 @@ impl Capability for Messaging {
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let unnamed = grants.iter().find(|grant| grant.name.is_none());
-        let broker = self.broker(unnamed.or(grants.first()).copied());
+        let broker: Arc<dyn Broker> = match unnamed.or(grants.first()) {
+            Some(grant) => self.broker(grant),
+            None => self.memory.clone(),
+        };
         let namespace = guest.workload.split('/').next().unwrap_or_default();
         Ok(Arc::new(Arc::new(Granted {
             broker,
@@ -266,6 +293,7 @@ impl From<BrokerError> for types_p3::Error {
             Reason::Timeout => Self::Timeout,
             Reason::TooLarge => Self::MessageTooLarge,
             Reason::QuotaExceeded => Self::QuotaExceeded,
+            Reason::Unavailable => Self::BrokerUnavailable,
             Reason::Other => Self::Other(error.to_string()),
         }
     }

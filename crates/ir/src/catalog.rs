@@ -198,7 +198,10 @@ pub const PACKAGES: &[Package] = &[
             means("filesystem", "the same"),
             means("in-memory", "gone with the process; 64 MiB a namespace"),
             means("redis", "the server of `--redis`; without one, the file"),
-            means("nats", "not served yet: the file"),
+            means(
+                "nats",
+                "JetStream of the server of `--nats`; without one, the file",
+            ),
         ],
         keys: Some(&[
             means("backend", "see above"),
@@ -230,7 +233,10 @@ pub const PACKAGES: &[Package] = &[
         backends: &[
             means("", "within the host"),
             means("in-memory", "the same"),
-            means("nats", "not served yet: within the host"),
+            means(
+                "nats",
+                "core NATS, the server of `--nats`; without one, within the host",
+            ),
         ],
         keys: Some(&[
             means("backend", "see above"),

@@ -46,6 +46,8 @@ pub enum FailureReason {
     RestartsExhausted,
     /// Memory, disk or slots of the host are used up.
     HostAtCapacity,
+    /// A server behind one of its host interfaces does not answer.
+    BackendUnavailable,
     /// The host lost the workload, or failed in a way that is not the user's doing.
     Internal,
 }
@@ -83,6 +85,7 @@ impl FailureReason {
             Self::StartFailed => "StartFailed",
             Self::RestartsExhausted => "RestartsExhausted",
             Self::HostAtCapacity => "HostAtCapacity",
+            Self::BackendUnavailable => "BackendUnavailable",
             Self::Internal => "Internal",
         }
     }
@@ -93,7 +96,11 @@ impl FailureReason {
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::ImageNotFound | Self::ImagePullFailed | Self::HostAtCapacity | Self::Internal
+            Self::ImageNotFound
+                | Self::ImagePullFailed
+                | Self::HostAtCapacity
+                | Self::BackendUnavailable
+                | Self::Internal
         )
     }
 }

@@ -11,7 +11,6 @@ use std::{sync::Arc, time::Duration};
 use kube::Client;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use waft_api::Reason;
 use waft_apiserver::ApiServer;
 use waft_host::Host;
 use waft_oci::Store;
@@ -171,14 +170,6 @@ impl Platform {
         self.readiness.set(true);
         tracing::debug!("the manifests are applied");
         self.tell(UpEvent::Started).await;
-        for flag in without_effect(options) {
-            self.tell(UpEvent::Failed {
-                object: "waft up".into(),
-                reason: Reason::NotSupportedYet.to_string(),
-                message: format!("{flag} has no effect yet: nothing that is served uses it"),
-            })
-            .await;
-        }
         let done = tokio::select! {
             () = self.shutdown.cancelled() => Ok(()),
             Some(ended) = self.tasks.join_next() => Err(early_end(ended)),
@@ -291,13 +282,6 @@ impl Platform {
         // Nobody listening is no reason not to serve.
         let _ = self.events.send(event).await;
     }
-}
-
-/// Flags that were given and that nothing reads yet.
-fn without_effect(options: &UpOptions) -> impl Iterator<Item = &'static str> {
-    [("--nats", options.nats.is_some())]
-        .into_iter()
-        .filter_map(|(flag, given)| given.then_some(flag))
 }
 
 /// Why a part that should have run to the end did not.

@@ -50,6 +50,7 @@ mod tests {
             FailureReason::StartFailed,
             FailureReason::RestartsExhausted,
             FailureReason::HostAtCapacity,
+            FailureReason::BackendUnavailable,
             FailureReason::Internal,
         ] {
             assert_eq!(reason(of_host).as_str(), of_host.as_str());

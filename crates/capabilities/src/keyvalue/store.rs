@@ -24,7 +24,7 @@ pub(crate) trait Bucket: Send + Sync {
     /// Whether there is a value.
     async fn exists(&self, key: &str) -> Result<bool, StoreError>;
 
-    /// Sets all of them, or none.
+    /// Sets all of them, or none; where the store can't, some may be set when it fails.
     async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError>;
 
     /// Removes keys; those that are not there are no error.

@@ -74,6 +74,7 @@ pub(crate) enum Reason {
     Timeout,
     TooLarge,
     QuotaExceeded,
+    Unavailable,
     Other,
 }
 
@@ -96,6 +97,13 @@ impl BrokerError {
     pub(crate) fn timeout(subject: &str, after: Duration) -> Self {
         let text = format!("no answer on `{subject}` within {} ms", after.as_millis());
         Self::new(Reason::Timeout, text)
+    }
+
+    pub(crate) fn nobody(subject: &str) -> Self {
+        Self::new(
+            Reason::Other,
+            format!("nobody takes messages of `{subject}`"),
+        )
     }
 
     pub(crate) fn too_large(bytes: usize, most: usize) -> Self {

@@ -109,8 +109,7 @@ impl Broker for Memory {
         message.reply_to = Some(inbox.subject.clone());
         let to = message.subject.clone();
         if namespace.publish(message)? == 0 {
-            let text = format!("nobody takes messages of `{to}`");
-            return Err(BrokerError::new(Reason::Other, text));
+            return Err(BrokerError::nobody(&to));
         }
         match tokio::time::timeout(timeout, answer).await {
             Ok(Ok(answer)) => Ok(answer),

@@ -31,6 +31,11 @@ impl Pattern {
         Ok(Self(text.into()))
     }
 
+    /// As the manifest has it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it takes in a subject.
     pub(crate) fn matches(&self, subject: &str) -> bool {
         let mut words = subject.split('.');

@@ -129,6 +129,61 @@ fn entries_with_names_choose_among_backends() {
 }
 
 #[test]
+fn messages_and_values_go_through_nats_from_host_to_host() {
+    let Some(mut nats) = Server::nats() else {
+        return;
+    };
+    let example = waft_guests::workspace().join("examples/messaging");
+    let text = std::fs::read_to_string(example.join("messaging.yaml")).unwrap();
+    let text = text
+        .replace(
+            "subscriptions:",
+            "backend: nats\n            subscriptions:",
+        )
+        .replace(
+            "interfaces: [consumer]\n",
+            "interfaces: [consumer]\n          config: {backend: nats}\n",
+        )
+        .replace(
+            "image: file:",
+            &format!("image: file:{}/", example.display()),
+        );
+    let (api, worker) = text.split_once("---\n").unwrap();
+    let keeper = keeper("keeper", "config: {backend: nats}");
+    let url = nats.url();
+    let start = |manifests: &[String]| {
+        let folder = tempfile::tempdir().unwrap();
+        up(folder.path(), manifests)
+            .arg("--file-root")
+            .arg(&example)
+            .arg("--nats")
+            .arg(&url)
+            .start()
+    };
+    let asking = start(&[api.into(), keeper.clone()]);
+    // Nobody is there to subscribe with at first.
+    nats.kill();
+    let working = start(&[worker.into(), keeper]);
+    nats.restart();
+    let get = |target: &str| asking.get("tasks.localhost", target).text();
+    let ask = || match get("/ask?tasks.shout&hello") {
+        answer if answer == "HELLO" => Ok(()),
+        answer => Err(answer),
+    };
+    eventually("the worker answers", ask);
+    let add = |waft: &Waft| waft.get_ok("keeper.localhost", "/add?numbers&visits");
+    assert_eq!((add(&asking), add(&working)), ("1".into(), "2".into()));
+    nats.kill();
+    eventually("it is told", || match get("/publish?tasks.shout&x") {
+        said if said == "NATS does not answer" => Ok(()),
+        said => Err(said),
+    });
+    nats.restart();
+    eventually("the worker answers again", ask);
+    assert_eq!(add(&working), "3");
+}
+
+#[test]
 fn a_backend_that_is_not_there_is_said_and_an_unknown_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let all = [

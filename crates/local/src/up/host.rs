@@ -71,6 +71,7 @@ pub(super) fn open(
     let store = Store::new(config).map_err(failed)?;
     let capabilities = Capabilities::new(Backends {
         data_dir: Some(data_dir.to_path_buf()),
+        nats: options.nats.clone(),
         redis: options.redis.clone(),
     })
     .map_err(failed)?;

@@ -1,0 +1,96 @@
+use std::time::{Duration, Instant};
+
+use waft_servers::Server;
+
+use super::*;
+
+fn store(server: &Server) -> NatsStore {
+    NatsStore::new(Arc::new(Nats::new(&server.url()).unwrap()))
+}
+
+#[tokio::test]
+async fn keeps_what_a_store_keeps() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    crate::keyvalue::contract::check(&store(&server)).await;
+}
+
+#[tokio::test]
+async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let store = store(&server);
+    let mine = store.open("one", "b").await.unwrap();
+    mine.set(vec![("k".into(), b"v".to_vec())]).await.unwrap();
+    let refused = |result: Result<_, StoreError>| result.map(drop).unwrap_err();
+    assert_eq!(refused(store.open("two", "b").await), StoreError::NotOwned);
+    assert_eq!(
+        refused(store.open("two", OWNERS).await),
+        StoreError::NotOwned
+    );
+    for name in ["", "a.b", "a b", "ä", ">"] {
+        assert!(store.open("one", name).await.is_err(), "{name:?}");
+    }
+    for key in ["a b", ".a", "*", ""] {
+        let error = mine.set(vec![(key.into(), vec![])]).await.unwrap_err();
+        assert!(error.to_string().contains("can't be a key"), "{error}");
+        assert!(!mine.exists(key).await.unwrap());
+    }
+
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let owners = jetstream::new(client).get_key_value(OWNERS).await.unwrap();
+    owners.put("b", "*".into()).await.unwrap();
+    let granted = store.open("two", "b").await.unwrap();
+    assert!(granted.exists("k").await.unwrap());
+}
+
+#[tokio::test]
+async fn counters_count_each_of_those_who_count_at_the_same_time() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let store = store(&server);
+    let bucket = store.open("n", "b").await.unwrap();
+    let counting = (0..20).map(|_| bucket.increment("count", 1));
+    let sums = futures::future::try_join_all(counting).await.unwrap();
+    assert_eq!(sums.iter().max(), Some(&20));
+}
+
+#[tokio::test]
+async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
+    let Some(mut server) = Server::nats() else {
+        return;
+    };
+    let store = store(&server);
+    let bucket = store.open("n", "b").await.unwrap();
+    for round in 1..=2 {
+        let mut acknowledged = 0;
+        for _ in 0..20 {
+            acknowledged = bucket.increment("count", 1).await.unwrap();
+        }
+        server.kill();
+        let error = bucket.increment("count", 1).await.unwrap_err();
+        assert!(
+            error.to_string().contains("NATS does not answer"),
+            "{error}"
+        );
+        server.restart();
+        let until = Instant::now() + Duration::from_secs(20);
+        let found = loop {
+            match bucket.get(&["count".into()]).await {
+                Ok(found) => break found,
+                Err(error) => assert!(Instant::now() < until, "{error}"),
+            }
+        };
+        let found: u64 = String::from_utf8(found[0].clone().unwrap())
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(
+            found >= acknowledged,
+            "round {round}: {found} {acknowledged}"
+        );
+    }
+}

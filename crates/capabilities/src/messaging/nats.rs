@@ -1,0 +1,211 @@
+//! Messages over core NATS: subjects are those of the manifest, groups are queue groups.
+//!
+//! The server is shared by all namespaces, and by others. A message of a workload carries the name
+//! of its namespace in the header [`NAMESPACE`], and a workload takes those of its own namespace
+//! and those without the header, which come from outside. A group is a namespace's own.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_nats::{
+    HeaderMap, Request, Subscriber,
+    client::{PublishError, PublishErrorKind, RequestErrorKind},
+};
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use waft_runtime::Message;
+
+use super::{
+    broker::{Broker, BrokerError, Reason, Subscribe, Subscription},
+    subject::Pattern,
+};
+use crate::nats::{Nats, NotConnected, WITHIN};
+
+/// Whose a message is.
+const NAMESPACE: &str = "Waft-Namespace";
+
+/// The server of a host as a broker.
+pub(super) struct NatsBroker(pub(super) Arc<Nats>);
+
+/// One subscriber.
+struct Member {
+    namespace: String,
+    /// With the pattern that each brings.
+    subscribers: Vec<(Pattern, Subscriber)>,
+    /// The one that is asked first.
+    turn: usize,
+}
+
+#[async_trait]
+impl Broker for NatsBroker {
+    async fn publish(&self, namespace: &str, message: Message) -> Result<(), BrokerError> {
+        let client = self.0.client().await?;
+        check_size(client.max_payload(), &message)?;
+        let (subject, body) = (message.subject, message.body.into());
+        let headers = headers(namespace);
+        match message.reply_to {
+            None => client.publish_with_headers(subject, headers, body).await?,
+            Some(reply) => {
+                let published =
+                    client.publish_with_reply_and_headers(subject, reply, headers, body);
+                published.await?;
+            }
+        }
+        // In the server's hands, or at least on the way.
+        match tokio::time::timeout(WITHIN, client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(NotConnected.into()),
+        }
+    }
+
+    async fn request(
+        &self,
+        namespace: &str,
+        message: Message,
+        timeout: Duration,
+    ) -> Result<Message, BrokerError> {
+        let client = self.0.client().await?;
+        check_size(client.max_payload(), &message)?;
+        let request = Request::new()
+            .payload(message.body.into())
+            .headers(headers(namespace))
+            .timeout(Some(timeout));
+        let subject = message.subject;
+        let answer = client.send_request(subject.clone(), request).await;
+        answer
+            .map(into_message)
+            .map_err(|error| match error.kind() {
+                RequestErrorKind::TimedOut => BrokerError::timeout(&subject, timeout),
+                RequestErrorKind::NoResponders => BrokerError::nobody(&subject),
+                _ => BrokerError::new(Reason::Other, format!("NATS: {error}")),
+            })
+    }
+
+    async fn subscribe(
+        &self,
+        namespace: &str,
+        wish: Subscribe,
+    ) -> Result<Box<dyn Subscription>, BrokerError> {
+        let client = self.0.client().await?;
+        let group = wish.group.map(|group| format!("{namespace}/{group}"));
+        let mut subscribers = Vec::new();
+        for pattern in wish.patterns {
+            let subject = pattern.as_str().to_owned();
+            let subscriber = match &group {
+                Some(group) => client.queue_subscribe(subject, group.clone()).await,
+                None => client.subscribe(subject).await,
+            };
+            let failed = |error| BrokerError::new(Reason::Other, format!("NATS: {error}"));
+            subscribers.push((pattern, subscriber.map_err(failed)?));
+        }
+        // Whoever publishes after this is heard.
+        let _ = tokio::time::timeout(WITHIN, client.flush()).await;
+        Ok(Box::new(Member {
+            namespace: namespace.to_owned(),
+            subscribers,
+            turn: 0,
+        }))
+    }
+}
+
+impl Member {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let count = self.subscribers.len();
+        let mut is_open = false;
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            loop {
+                match self.subscribers[at].1.poll_next_unpin(cx) {
+                    Poll::Ready(Some(message)) if self.takes(at, &message) => {
+                        self.turn = at + 1;
+                        return Poll::Ready(Some(into_message(message)));
+                    }
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => break,
+                    Poll::Pending => {
+                        is_open = true;
+                        break;
+                    }
+                }
+            }
+        }
+        if is_open {
+            Poll::Pending
+        } else {
+            Poll::Ready(None)
+        }
+    }
+
+    /// Whether a message is of this namespace, and not brought by an earlier pattern as well.
+    fn takes(&self, at: usize, message: &async_nats::Message) -> bool {
+        let whose = message.headers.as_ref().and_then(|h| h.get(NAMESPACE));
+        let is_own = whose.is_none_or(|whose| whose.as_str() == self.namespace);
+        let mut earlier = self.subscribers[..at].iter();
+        is_own && !earlier.any(|(pattern, _)| pattern.matches(&message.subject))
+    }
+}
+
+#[async_trait]
+impl Subscription for Member {
+    async fn next(&mut self) -> Option<Message> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    async fn drain(&mut self) {
+        for (_, subscriber) in &mut self.subscribers {
+            // It fails only when the connection has ended for good, and then no more come.
+            let _ = subscriber.drain().await;
+        }
+    }
+}
+
+impl From<NotConnected> for BrokerError {
+    fn from(error: NotConnected) -> Self {
+        Self::new(Reason::Unavailable, error.to_string())
+    }
+}
+
+impl From<PublishError> for BrokerError {
+    fn from(error: PublishError) -> Self {
+        let reason = match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => Reason::TooLarge,
+            PublishErrorKind::InvalidSubject => Reason::SubjectInvalid,
+            PublishErrorKind::Send => Reason::Unavailable,
+        };
+        Self::new(reason, format!("NATS: {error}"))
+    }
+}
+
+fn headers(namespace: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(NAMESPACE, namespace);
+    headers
+}
+
+/// Refuses what the server would end the connection for.
+fn check_size(most: usize, message: &Message) -> Result<(), BrokerError> {
+    // Headers count as well; the name and value of ours are the manifest's namespace and short.
+    const HEADERS: usize = 256;
+    if message.body.len() + HEADERS > most {
+        return Err(BrokerError::too_large(
+            message.body.len(),
+            most - HEADERS.min(most),
+        ));
+    }
+    Ok(())
+}
+
+fn into_message(message: async_nats::Message) -> Message {
+    Message {
+        subject: message.subject.into_string(),
+        body: message.payload.into(),
+        reply_to: message.reply.map(|reply| reply.into_string()),
+    }
+}

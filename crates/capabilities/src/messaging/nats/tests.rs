@@ -1,0 +1,151 @@
+use waft_servers::Server;
+
+use super::*;
+
+const NS: &str = "default";
+const LONG: Duration = Duration::from_secs(10);
+
+fn broker(server: &Server) -> NatsBroker {
+    NatsBroker(Arc::new(Nats::new(&server.url()).unwrap()))
+}
+
+fn wish(subjects: &[&str], group: Option<&str>) -> Subscribe {
+    Subscribe {
+        patterns: subjects
+            .iter()
+            .map(|s| Pattern::parse(s).unwrap())
+            .collect(),
+        group: group.map(Into::into),
+        queue: 9,
+    }
+}
+
+fn message(subject: &str, body: &str) -> Message {
+    Message {
+        subject: subject.into(),
+        body: body.into(),
+        reply_to: None,
+    }
+}
+
+async fn body(subscription: &mut Box<dyn Subscription>) -> String {
+    let next = tokio::time::timeout(LONG, subscription.next());
+    let message = next.await.expect("no message came").unwrap();
+    String::from_utf8(message.body).unwrap()
+}
+
+/// What is left, in order.
+async fn rest(mut subscription: Box<dyn Subscription>) -> Vec<String> {
+    subscription.drain().await;
+    let mut all = Vec::new();
+    while let Some(message) = subscription.next().await {
+        all.push(String::from_utf8(message.body).unwrap());
+    }
+    all
+}
+
+#[tokio::test]
+async fn groups_share_and_namespaces_do_not() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let broker = broker(&server);
+    let one = broker
+        .subscribe(NS, wish(&["a.*"], Some("g")))
+        .await
+        .unwrap();
+    let two = broker
+        .subscribe(NS, wish(&["a.*"], Some("g")))
+        .await
+        .unwrap();
+    // Two patterns take it in, and it comes once.
+    let mut all = broker
+        .subscribe(NS, wish(&["a.>", "a.b"], None))
+        .await
+        .unwrap();
+    let elsewhere = broker
+        .subscribe("other", wish(&[">"], Some("g")))
+        .await
+        .unwrap();
+    for n in 0..20 {
+        broker
+            .publish(NS, message("a.b", &n.to_string()))
+            .await
+            .unwrap();
+    }
+    // From outside: it is for whoever takes the subject.
+    let outside = async_nats::connect(server.url()).await.unwrap();
+    outside.publish("a.b", "outside".into()).await.unwrap();
+    outside.flush().await.unwrap();
+    for n in 0..20 {
+        assert_eq!(body(&mut all).await, n.to_string());
+    }
+    assert_eq!(body(&mut all).await, "outside");
+    let mut shared = rest(one).await;
+    shared.extend(rest(two).await);
+    shared.sort();
+    shared.dedup();
+    assert_eq!(shared.len(), 21);
+    assert_eq!(rest(elsewhere).await, ["outside"]);
+    assert!(rest(all).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_is_answered_by_whoever_takes_it() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let broker = broker(&server);
+    let nobody = broker
+        .request(NS, message("q", "?"), LONG)
+        .await
+        .unwrap_err();
+    assert_eq!(nobody.to_string(), "nobody takes messages of `q`");
+    let mut taker = broker.subscribe(NS, wish(&["q"], None)).await.unwrap();
+    let answering = async {
+        let question = taker.next().await.unwrap();
+        let to = question.reply_to.unwrap();
+        broker.publish(NS, message(&to, "yes")).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(broker.request(NS, message("q", "?"), LONG), answering);
+    assert_eq!(answer.unwrap().body, b"yes");
+    let silence = broker.request(NS, message("q", "?"), Duration::from_millis(20));
+    assert_eq!(silence.await.unwrap_err().reason, Reason::Timeout);
+    let large = Message {
+        body: vec![0; 2 << 20],
+        ..message("q", "")
+    };
+    let refused = broker.publish(NS, large).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::TooLarge);
+}
+
+#[tokio::test]
+async fn subscriptions_come_back_with_the_server() {
+    let Some(mut server) = Server::nats() else {
+        return;
+    };
+    let broker = broker(&server);
+    let mut taker = broker.subscribe(NS, wish(&["a"], Some("g"))).await.unwrap();
+    for round in 0..2 {
+        broker.publish(NS, message("a", "before")).await.unwrap();
+        assert_eq!(body(&mut taker).await, "before");
+        server.kill();
+        // The connection may not have been missed yet.
+        let until = std::time::Instant::now() + LONG;
+        let error = loop {
+            match broker.publish(NS, message("a", "lost")).await {
+                Ok(()) => assert!(std::time::Instant::now() < until),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.reason, Reason::Unavailable, "{round}");
+        assert_eq!(error.to_string(), "NATS does not answer");
+        server.restart();
+        let until = std::time::Instant::now() + LONG;
+        while let Err(error) = broker.publish(NS, message("a", "after")).await {
+            assert!(std::time::Instant::now() < until, "{error}");
+        }
+        // What was on its way when the server died may come as well.
+        while body(&mut taker).await != "after" {}
+    }
+}

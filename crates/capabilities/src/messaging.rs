@@ -183,6 +183,8 @@ impl Capability for Messaging {
 impl Granted {
     async fn publish(&self, message: Message) -> Result<(), BrokerError> {
         subject::check(&message.subject)?;
+        // Whoever answers publishes there, with the rights that it has.
+        message.reply_to.as_deref().map_or(Ok(()), subject::check)?;
         self.broker.publish(&self.namespace, message).await
     }
 

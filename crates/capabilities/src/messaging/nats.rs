@@ -143,12 +143,15 @@ impl Member {
         }
     }
 
-    /// Whether a message is of this namespace, and not brought by an earlier pattern as well.
+    /// Whether a message is of this namespace, and not brought by an earlier pattern as well. The
+    /// server's wildcards take in what is reserved, other tenants' keys and answers among it; ours
+    /// don't.
     fn takes(&self, at: usize, message: &async_nats::Message) -> bool {
         let whose = message.headers.as_ref().and_then(|h| h.get(NAMESPACE));
         let is_own = whose.is_none_or(|whose| whose.as_str() == self.namespace);
+        let is_meant = self.subscribers[at].0.matches(&message.subject);
         let mut earlier = self.subscribers[..at].iter();
-        is_own && !earlier.any(|(pattern, _)| pattern.matches(&message.subject))
+        is_own && is_meant && !earlier.any(|(pattern, _)| pattern.matches(&message.subject))
     }
 }
 

@@ -36,12 +36,12 @@ impl Pattern {
         &self.0
     }
 
-    /// Whether it takes in a subject.
+    /// Whether it takes in a subject. Wildcards take in no inboxes and nothing that is reserved.
     pub(crate) fn matches(&self, subject: &str) -> bool {
-        let mut words = subject.split('.');
-        if subject.starts_with(INBOX) {
+        if subject.split('.').next() == Some(INBOX) || is_reserved(subject) {
             return false;
         }
+        let mut words = subject.split('.');
         for wanted in self.0.split('.') {
             match (wanted, words.next()) {
                 (_, None) => return false,
@@ -69,12 +69,16 @@ fn is_word(word: &str) -> bool {
 }
 
 /// A broker's own subjects, and those over which hosts are controlled, are not for guests.
-fn check_reserved(subject: &str) -> Result<(), BrokerError> {
+fn is_reserved(subject: &str) -> bool {
     let is_control = ["runtime.host", "runtime.operator"].iter().any(|reserved| {
         let rest = subject.strip_prefix(reserved);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     });
-    if subject.starts_with('$') || is_control {
+    subject.starts_with('$') || is_control
+}
+
+fn check_reserved(subject: &str) -> Result<(), BrokerError> {
+    if is_reserved(subject) {
         let text = format!("`{}` is a reserved subject", printable(subject));
         return Err(BrokerError::new(Reason::AccessDenied, text));
     }
@@ -108,6 +112,11 @@ mod tests {
             ("a.>", "a", false),
             (">", "a", true),
             (">", "_INBOX.x", false),
+            ("*.x", "_INBOX.x", false),
+            (">", "$KV.bucket.key", false),
+            ("*.bucket.*", "$KV.bucket.key", false),
+            ("*.host.>", "runtime.host.x.workload.start", false),
+            ("*.hosts", "runtime.hosts", true),
         ];
         for (pattern, subject, expected) in cases {
             let pattern = Pattern::parse(pattern).unwrap();

@@ -91,6 +91,36 @@ async fn groups_share_and_namespaces_do_not() {
 }
 
 #[tokio::test]
+async fn wildcards_take_in_nothing_that_is_reserved() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let broker = broker(&server);
+    // What another tenant keeps goes over the same server, without a header.
+    let patterns = [">", "*.tenant-bucket.>", "*.host.>", "*.*"];
+    let mut spies = Vec::new();
+    for pattern in patterns {
+        spies.push(broker.subscribe(NS, wish(&[pattern], None)).await.unwrap());
+    }
+    let outside = async_nats::connect(server.url()).await.unwrap();
+    for subject in [
+        "$KV.tenant-bucket.key",
+        "runtime.host.x.workload.start",
+        "_INBOX.abc",
+        "_INBOX.abc.1",
+        "a.b",
+    ] {
+        outside.publish(subject, subject.into()).await.unwrap();
+    }
+    outside.flush().await.unwrap();
+    let mut all = Vec::new();
+    for spy in spies {
+        all.push(rest(spy).await.join(" "));
+    }
+    assert_eq!(all, ["a.b", "", "", "a.b"]);
+}
+
+#[tokio::test]
 async fn a_request_is_answered_by_whoever_takes_it() {
     let Some(server) = Server::nats() else {
         return;

@@ -50,6 +50,7 @@ examples:
     cp guests/target/wasm32-wasip2/release/fetch_p2.wasm examples/outbound/fetch.wasm
     cp guests/target/wasm32-wasip2/release/files_p2.wasm examples/volumes/files.wasm
     cp guests/target/wasm32-wasip2/release/keyvalue_p2.wasm examples/keyvalue/keyvalue.wasm
+    cp guests/target/wasm32-wasip2/release/secrets_p3.wasm examples/secrets/door.wasm
     cp guests/target/wasm32-wasip2/release/asker_p2.wasm examples/messaging/api.wasm
     cp guests/target/wasm32-wasip2/release/worker.wasm examples/messaging/worker.wasm
 

@@ -11,6 +11,7 @@ mod keyvalue;
 mod logging;
 mod messaging;
 mod nats;
+mod secrets;
 mod slots;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use logging::Logging;
 use nats::Nats;
 
 pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
+pub use secrets::Secrets;
 
 /// What a host offers to guests, with the backends behind it. Clones are the same.
 #[derive(Clone)]
@@ -82,6 +84,7 @@ impl Capabilities {
     fn register_with(&self, registry: &mut Registry) {
         registry.register(Config);
         registry.register(Logging);
+        registry.register(Secrets);
         registry.register(self.keyvalue.clone());
         registry.register(self.messaging.clone());
     }

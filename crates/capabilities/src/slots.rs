@@ -10,3 +10,5 @@ pub(crate) const LOGGING: CapabilityId = CapabilityId::new(1);
 pub(crate) const KEYVALUE: CapabilityId = CapabilityId::new(2);
 /// `wasmcloud:messaging`.
 pub(crate) const MESSAGING: CapabilityId = CapabilityId::new(3);
+/// `wasmcloud:secrets`.
+pub(crate) const SECRETS: CapabilityId = CapabilityId::new(4);

@@ -252,6 +252,16 @@ pub const PACKAGES: &[Package] = &[
             means("url", "accepted: the server is that of the flag"),
         ]),
     },
+    Package {
+        namespace: "wasmcloud",
+        name: "secrets",
+        versions: &[of("2.1.0", &["store", "reveal"])],
+        always: false,
+        purpose: "secrets by name: those of the entry's `config`, `configFrom` and `secretFrom`; \
+                  later wins",
+        backends: &[],
+        keys: None,
+    },
 ];
 
 /// Packages that are known and not served yet.
@@ -268,7 +278,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("wasmcloud", "blobstore"),
     ("wasmcloud", "keyvalue"),
     ("wasmcloud", "postgres"),
-    ("wasmcloud", "secrets"),
     ("wasmcloud", "nats"),
     ("cosmonic", "kafka"),
 ];

@@ -111,8 +111,9 @@ pub struct Pool {
     pub reclaim_min_instances: u32,
 }
 
-/// What one component may see and reach. Empty means nothing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What one component may see and reach. Empty means nothing. Its `Debug` prints no values, because
+/// some are those of Secrets.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LocalResources {
     /// Environment variables, sources already merged.
     pub environment: BTreeMap<String, String>,
@@ -148,8 +149,8 @@ pub struct Volume {
     pub source: VolumeSource,
 }
 
-/// Where a volume's content comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Where a volume's content comes from. Its `Debug` prints no content.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub enum VolumeSource {
     /// An empty folder that ends with the workload.
     Ephemeral {
@@ -163,7 +164,8 @@ pub enum VolumeSource {
 }
 
 /// One `hostInterfaces` entry: a host interface that the workload may use, and its configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Its `Debug` prints no values, because some are those of Secrets.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct CapabilityGrant {
     /// The instance's name, for workloads with several backends of one interface.
     pub name: Option<String>,
@@ -199,8 +201,69 @@ impl fmt::Display for WorkloadId {
     }
 }
 
+impl fmt::Debug for LocalResources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalResources")
+            .field("environment", &self.environment.keys())
+            .field("config", &self.config.keys())
+            .field("mounts", &self.mounts)
+            .field("allowed_hosts", &self.allowed_hosts)
+            .field("allowed_name_lookups", &self.allowed_name_lookups)
+            .field("allowed_loopback_ports", &self.allowed_loopback_ports)
+            .finish()
+    }
+}
+
+impl fmt::Debug for VolumeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ephemeral { size_limit } => write!(f, "Ephemeral({size_limit})"),
+            Self::HostPath(path) => write!(f, "HostPath({})", path.display()),
+            Self::Files(files) => f.debug_tuple("Files").field(&files.keys()).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for CapabilityGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CapabilityGrant")
+            .field("name", &self.name)
+            .field("package", &self.package)
+            .field("interfaces", &self.interfaces)
+            .field("config", &self.config.keys())
+            .finish()
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_for_debugging_has_no_values() {
+        let values = || BTreeMap::from([("token".to_owned(), "hunter2".to_owned())]);
+        let resources = LocalResources {
+            environment: values(),
+            config: values(),
+            ..LocalResources::default()
+        };
+        let grant = CapabilityGrant {
+            name: None,
+            package: InterfaceName::new("wasmcloud", "secrets", None),
+            interfaces: Vec::new(),
+            config: values(),
+        };
+        let files = BTreeMap::from([("token".to_owned(), b"hunter2".to_vec())]);
+        let volume = VolumeSource::Files(files);
+        let printed = format!("{resources:?} {grant:?} {volume:?}");
+        assert_eq!(printed.matches("token").count(), 4, "{printed}");
+        let hunter = format!("{:?}", b"hunter2");
+        assert!(!printed.contains("hunter2") && !printed.contains(&hunter));
     }
 }

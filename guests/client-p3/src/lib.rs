@@ -3,7 +3,7 @@
 //! answers addresses; `/listen` tries to listen.
 
 use wasip3::{
-    http::types::{ErrorCode, Fields, Request, Response},
+    http::types::{ErrorCode, Request, Response},
     sockets::{
         ip_name_lookup::resolve_addresses,
         types::{
@@ -11,7 +11,7 @@ use wasip3::{
             TcpSocket, UdpSocket,
         },
     },
-    wit_bindgen, wit_future, wit_stream,
+    wit_stream,
 };
 
 wasip3::http::service::export!(Client);
@@ -38,7 +38,9 @@ impl wasip3::exports::http::handler::Guest for Client {
             },
             _ => Ok("ok".into()),
         };
-        Ok(respond(answer.unwrap_or_else(|error| error)))
+        Ok(http_answer_async::text(
+            answer.unwrap_or_else(|error| error),
+        ))
     }
 }
 
@@ -78,15 +80,4 @@ fn listen() -> Result<String, SocketError> {
     let socket = TcpSocket::create(IpAddressFamily::Ipv4)?;
     socket.bind(local(8000))?;
     socket.listen().map(|_| "listening".into())
-}
-
-fn respond(text: String) -> Response {
-    let (mut body, reader) = wit_stream::new();
-    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
-    let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
-    drop(trailers);
-    wit_bindgen::spawn_local(async move {
-        let _ = body.write_all(text.into_bytes()).await;
-    });
-    response
 }

@@ -9,8 +9,7 @@ use std::{
 
 use wasip3::{
     clocks::monotonic_clock,
-    http::types::{ErrorCode, Fields, Request, Response},
-    wit_bindgen, wit_future, wit_stream,
+    http::types::{ErrorCode, Request, Response},
 };
 
 wasip3::http::service::export!(Hello);
@@ -39,25 +38,8 @@ impl wasip3::exports::http::handler::Guest for Hello {
             }
             _ => "Hello from Waft, by WASI 0.3!\n".into(),
         };
-        Ok(respond(text))
+        Ok(http_answer_async::text(text))
     }
-}
-
-/// A response whose body is written while it is sent.
-fn respond(text: String) -> Response {
-    let headers = Fields::new();
-    headers
-        .set("content-type", &[b"text/plain; charset=utf-8".to_vec()])
-        .expect("content-type may be set");
-    let (mut body, reader) = wit_stream::new();
-    let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
-    let (response, _sent) = Response::new(headers, Some(reader), trailers_reader);
-    drop(trailers);
-    wit_bindgen::spawn_local(async move {
-        // What is left over was not wanted: the client has gone.
-        let _ = body.write_all(text.into_bytes()).await;
-    });
-    response
 }
 
 fn environment() -> String {

@@ -29,6 +29,46 @@ fn the_messaging_example_asks_its_worker() {
 }
 
 #[test]
+fn the_secrets_example_compares_and_tells_nobody() {
+    let waft = Waft::up(["examples/secrets"]);
+    let get = |target: &str| waft.get_ok("secrets.localhost", target);
+    assert_eq!(get("/check?token&swordfish"), "yes");
+    assert_eq!(get("/check?token&open"), "no");
+    assert_eq!(get("/check?key&open"), "SecretsError::NotFound");
+    // Whoever may reveal it gets it, and nobody else: it stands in no line, argument or file.
+    assert_eq!(get("/reveal?token"), "swordfish");
+    assert!(!waft.output().contains("swordfish"));
+    let places = [
+        waft.data.clone(),
+        format!("/proc/{}/cmdline", waft.pid()).into(),
+    ];
+    let found = std::process::Command::new("grep")
+        .args(["-rlF", "swordfish"])
+        .args(places)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    let Some(kubectl) = Kubectl::new(&waft) else {
+        return;
+    };
+    let objects = "workloads,workloadreplicasets,workloaddeployments,pods,events,hosts";
+    let shown = kubectl.ok(&["get", objects, "-o", "yaml", "-A"]);
+    assert!(shown.contains("secretFrom") && !shown.contains("swordfish"));
+    // Another value rolls the workload.
+    kubectl.ok(&[
+        "patch",
+        "secret",
+        "door",
+        "-p",
+        "{\"stringData\":{\"token\":\"sesame\"}}",
+    ]);
+    eventually("the new value is there", || match get("/reveal?token") {
+        value if value == "sesame" => Ok(()),
+        value => Err(value),
+    });
+}
+
+#[test]
 fn the_volumes_example_reads_and_writes() {
     let waft = Waft::up(["examples/volumes"]);
     let get = |target: &str| waft.get_ok("volumes.localhost", target);

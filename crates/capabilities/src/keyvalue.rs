@@ -12,14 +12,15 @@ mod nats;
 mod redis;
 mod store;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
 use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
 use wasmtime::component::{HasData, Linker, Resource};
 
 use crate::{
-    backends::{self, Backend, Backends},
+    backends::{Backend, Backends},
+    granted,
     nats::Nats,
     slots::KEYVALUE,
 };
@@ -59,26 +60,7 @@ struct Stores {
 pub struct Open(Arc<dyn Bucket>);
 
 /// What one guest may open.
-struct Granted {
-    namespace: String,
-    /// By the identifier that the guest says.
-    named: BTreeMap<String, Place>,
-    /// Any other identifier.
-    any: Option<Any>,
-}
-
-/// The bucket of a named entry.
-struct Place {
-    store: Arc<dyn Store>,
-    bucket: String,
-}
-
-/// What an entry without a name grants.
-struct Any {
-    store: Arc<dyn Store>,
-    /// Empty: all.
-    buckets: Vec<String>,
-}
+type Granted = granted::Granted<Arc<dyn Store>>;
 
 /// The store as a host call sees it.
 struct View<'a>(&'a mut Ctx);
@@ -144,43 +126,15 @@ impl Capability for KeyValue {
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
-        let namespace = guest.workload.split('/').next().unwrap_or_default();
-        let mut granted = Granted {
-            namespace: namespace.into(),
-            named: BTreeMap::new(),
-            any: None,
-        };
-        for grant in grants {
-            let store = self.0.of(grant);
-            let bucket = grant.config.get("bucket");
-            match &grant.name {
-                Some(name) => {
-                    let bucket = bucket.unwrap_or(name).clone();
-                    granted.named.insert(name.clone(), Place { store, bucket });
-                }
-                None => {
-                    let mut buckets = backends::list(grant.config.get("buckets"));
-                    buckets.extend(bucket.cloned());
-                    granted.any = Some(Any { store, buckets });
-                }
-            }
-        }
+        let granted = Granted::new(guest, grants, |grant| Ok(self.0.of(grant)))?;
         Ok(Arc::new(Arc::new(granted)))
     }
 }
 
-impl Granted {
-    async fn open(&self, identifier: &str) -> Result<Option<Arc<dyn Bucket>>, StoreError> {
-        let (store, bucket) = match (self.named.get(identifier), &self.any) {
-            (Some(place), _) => (&place.store, place.bucket.as_str()),
-            (None, Some(any))
-                if any.buckets.is_empty() || any.buckets.iter().any(|name| name == identifier) =>
-            {
-                (&any.store, identifier)
-            }
-            _ => return Ok(None),
-        };
-        store.open(&self.namespace, bucket).await.map(Some)
+async fn open(granted: &Granted, identifier: &str) -> Result<Option<Arc<dyn Bucket>>, StoreError> {
+    match granted.find(identifier) {
+        Some((store, bucket)) => store.open(&granted.namespace, bucket).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -195,7 +149,7 @@ impl wit::Host for View<'_> {
         // Linking refuses components whose import was not granted, so this is the host's mistake.
         let granted = self.0.slot::<Arc<Granted>>(KEYVALUE).cloned();
         let missing = || wasmtime::format_err!("wasi:keyvalue was not granted");
-        match granted.ok_or_else(missing)?.open(&identifier).await {
+        match open(&*granted.ok_or_else(missing)?, &identifier).await {
             Ok(Some(bucket)) => Ok(Ok(self.0.table().push(Open(bucket))?)),
             Ok(None) => Ok(Err(wit::Error::NoSuchStore)),
             Err(error) => Ok(Err(error.into())),

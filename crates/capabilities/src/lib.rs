@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod backends;
+mod blobstore;
 mod config;
+mod database;
+mod granted;
 mod keyvalue;
 mod logging;
 mod messaging;
@@ -23,6 +26,7 @@ use waft_ir::{
 use waft_runtime::{EngineBuilder, Registry, always_linked};
 
 pub use backends::Backends;
+pub use blobstore::Blobstore;
 pub use config::Config;
 pub use keyvalue::KeyValue;
 pub use logging::Logging;
@@ -35,6 +39,7 @@ pub use secrets::Secrets;
 #[derive(Clone)]
 pub struct Capabilities {
     backends: Backends,
+    blobstore: Blobstore,
     keyvalue: KeyValue,
     messaging: Messaging,
 }
@@ -45,6 +50,7 @@ impl Capabilities {
         let nats = backends.nats.as_deref().map(Nats::new).transpose()?;
         let nats = nats.map(Arc::new);
         Ok(Self {
+            blobstore: Blobstore::new(&backends)?,
             keyvalue: KeyValue::new(&backends, nats.clone())?,
             messaging: Messaging::new(&backends, nats),
             backends,
@@ -74,7 +80,8 @@ impl Capabilities {
     /// server gets what this machine has in its place.
     pub fn warnings(&self, workload: &Workload) -> Vec<(String, String)> {
         let of = |package| workload.grants_of("wasi", package);
-        let entries = of("keyvalue").chain(workload.grants_of("wasmcloud", "messaging"));
+        let entries = of("keyvalue").chain(of("blobstore"));
+        let entries = entries.chain(workload.grants_of("wasmcloud", "messaging"));
         let texts = entries.filter_map(|grant| self.backends.warning(grant));
         texts
             .map(|text| ("EmbeddedBackend".to_owned(), text))
@@ -86,6 +93,7 @@ impl Capabilities {
         registry.register(Logging);
         registry.register(Secrets);
         registry.register(self.keyvalue.clone());
+        registry.register(self.blobstore.clone());
         registry.register(self.messaging.clone());
     }
 }
@@ -114,6 +122,7 @@ mod tests {
             "wasi:logging/logging@0.1.0-draft",
             "wasi:keyvalue/atomics",
             "wasi:keyvalue/store@0.2.0-draft",
+            "wasi:blobstore/container@0.2.0-draft",
             "wasmcloud:messaging/handler@0.2.0",
             "wasmcloud:messaging@0.3.0",
         ] {

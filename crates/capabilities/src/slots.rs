@@ -12,3 +12,5 @@ pub(crate) const KEYVALUE: CapabilityId = CapabilityId::new(2);
 pub(crate) const MESSAGING: CapabilityId = CapabilityId::new(3);
 /// `wasmcloud:secrets`.
 pub(crate) const SECRETS: CapabilityId = CapabilityId::new(4);
+/// `wasi:blobstore`.
+pub(crate) const BLOBSTORE: CapabilityId = CapabilityId::new(5);

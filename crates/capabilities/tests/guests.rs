@@ -63,9 +63,16 @@ fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
 }
 
 async fn get(guest: &Guest, path: &str) -> (u16, String) {
-    let request = http::Request::get(path)
+    let (status, body) = send(guest, "GET", path, &[]).await;
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn send(guest: &Guest, method: &str, path: &str, body: &[u8]) -> (u16, Bytes) {
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
         .header("host", "test.localhost")
-        .body(request_body(Full::new(Bytes::new())))
+        .body(request_body(Full::new(Bytes::copy_from_slice(body))))
         .unwrap();
     let info = CallInfo {
         origin: std::sync::Arc::<str>::from("r1").into(),
@@ -74,7 +81,7 @@ async fn get(guest: &Guest, path: &str) -> (u16, String) {
     let response = guest.handle(request, info).await.unwrap();
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    (status, body)
 }
 
 #[tokio::test]
@@ -190,4 +197,147 @@ async fn buckets_keep_values_counters_and_batches() {
     let named = engine.link(&compiled, named).await.unwrap();
     assert_eq!(get(&named, "/add?b&c").await.1, "4");
     assert_eq!(get(&named, "/add?other&c").await.1, "Error::NoSuchStore");
+}
+
+/// Name and config.
+type Entry<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)]);
+
+/// Entries of wasi:blobstore.
+fn containers(entries: &[Entry<'_>]) -> Vec<CapabilityGrant> {
+    let entry = |(name, config): &Entry<'_>| {
+        let mut entry = grant("blobstore", "container", config);
+        entry.interfaces = ["blobstore", "container", "types"].map(Into::into).to_vec();
+        entry.name = name.map(Into::into);
+        entry
+    };
+    entries.iter().map(entry).collect()
+}
+
+#[tokio::test]
+async fn objects_are_streamed_in_and_out() {
+    let engine = engine();
+    let wasm = waft_guests::bytes("blobstore-p2");
+    let compiled = engine.load(wasm.into(), "blobstore-p2").await.unwrap();
+    let lines = Arc::new(Lines::default());
+    let any = spec(containers(&[(None, &[])]), lines.clone());
+    let guest = engine.link(&compiled, any.clone()).await.unwrap();
+    let said = async |method: &str, path: &str, body: &[u8], wanted: &str| {
+        let (_, answer) = send(&guest, method, path, body).await;
+        assert_eq!(String::from_utf8_lossy(&answer), wanted, "{method} {path}");
+    };
+    let body = b"0123456789";
+    let no_container = "there is no container `c`";
+    let no_object = "there is no object `o`";
+    for (method, path, wanted) in [
+        ("GET", "/c", no_container),
+        ("GET", "/c/o", no_container),
+        ("POST", "/c/o", "10 bytes"),
+        ("GET", "/c/o", "0123456789"),
+        ("GET", "/c/o?2-4", "234"),
+        ("GET", "/c/o?8-100", "89"),
+        ("GET", "/c/o?10-10", ""),
+        ("GET", "/c/o?4-2", "the range ends before it begins: 4 to 2"),
+        ("GET", "/c/o?info", "c/o: 10 bytes, made after: true"),
+        ("POST", "/c/late?late", "10 bytes"),
+        ("GET", "/c/late", "0123456789"),
+        ("GET", "/c", "late o"),
+        ("POST", "/c/o?copy=d/x", "there is no container `d`"),
+        ("POST", "/d/../x", "10 bytes"),
+        ("POST", "/c/o?copy=d/x", "done"),
+        ("POST", "/c/late?move=d/late", "done"),
+        // Moved to where it is, it stays.
+        ("POST", "/c/o?move=c/o", "done"),
+        ("GET", "/c", "o"),
+        ("GET", "/d", "../x late x"),
+        ("GET", "/d/x", "0123456789"),
+        ("DELETE", "/c/o", "was there: true"),
+        ("DELETE", "/c/o", "was there: false"),
+        ("GET", "/c/o", no_object),
+        ("GET", "/c/o?info", no_object),
+        ("POST", "/d?clear", "done"),
+        ("GET", "/d", ""),
+        ("DELETE", "/c", "done"),
+        ("GET", "/c", no_container),
+    ] {
+        said(method, path, body, wanted).await;
+    }
+
+    // A value that is not finished is not stored, and the log says so.
+    said("POST", "/c/lost?lost", body, "lost").await;
+    said("GET", "/c", &[], "").await;
+    let told = lines.0.lock().iter().any(|(source, _, text)| {
+        *source == LogSource::Host && text.contains("`lost`") && text.contains("`finish`")
+    });
+    assert!(told);
+
+    let large: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
+    said("POST", "/c/large", &large, "5000000 bytes").await;
+    assert!(send(&guest, "GET", "/c/large", &[]).await.1 == large);
+
+    // Another workload of the namespace shares its containers, another namespace has none of them.
+    let mut neighbour = any.clone();
+    neighbour.workload = "default/neighbour".into();
+    let neighbour = engine.link(&compiled, neighbour).await.unwrap();
+    assert_eq!(get(&neighbour, "/c").await.1, "large");
+    let mut stranger = any;
+    stranger.workload = "elsewhere/test".into();
+    let stranger = engine.link(&compiled, stranger).await.unwrap();
+    assert_eq!(get(&stranger, "/c").await, (400, no_container.into()));
+}
+
+#[tokio::test]
+async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
+    let engine = engine();
+    let wasm = waft_guests::bytes("blobstore-p2");
+    let compiled = engine.load(wasm.into(), "blobstore-p2").await.unwrap();
+    let linked = async |entries: &[Entry<'_>]| {
+        let spec = spec(containers(entries), Arc::default());
+        engine.link(&compiled, spec).await
+    };
+    let writer = linked(&[(None, &[("buckets", "site, other")])])
+        .await
+        .unwrap();
+    let reader = linked(&[
+        (Some("pages"), &[("bucket", "site"), ("read_only", "true")]),
+        (None, &[("bucket", "own"), ("read_only", "false")]),
+    ])
+    .await
+    .unwrap();
+    let said = async |guest: &Guest, method: &str, path: &str| {
+        let (_, answer) = send(guest, method, path, b"x").await;
+        String::from_utf8(answer.to_vec()).unwrap()
+    };
+    assert_eq!(said(&writer, "POST", "/site/a").await, "1 bytes");
+    for (method, path) in [("POST", "/else/a"), ("GET", "/own"), ("DELETE", "/own")] {
+        let refused = said(&writer, method, path).await;
+        assert!(refused.contains("is not granted"), "{path}: {refused}");
+    }
+
+    // Under the name of the entry, and under no other.
+    assert_eq!(said(&reader, "GET", "/pages/a").await, "x");
+    assert_eq!(said(&reader, "POST", "/own/b").await, "1 bytes");
+    assert!(said(&reader, "GET", "/site/a").await.contains("granted"));
+    for (method, path) in [
+        ("POST", "/pages/b"),
+        ("POST", "/pages?clear"),
+        ("POST", "/own/b?copy=pages/b"),
+        ("POST", "/pages/a?move=own/a"),
+        ("DELETE", "/pages/a"),
+        ("DELETE", "/pages"),
+    ] {
+        let refused = said(&reader, method, path).await;
+        assert!(refused.contains("`config.read_only`"), "{path}: {refused}");
+    }
+    assert_eq!(said(&reader, "POST", "/pages/a?copy=own/a").await, "done");
+    assert_eq!(said(&reader, "GET", "/own").await, "a b");
+    assert_eq!(said(&writer, "GET", "/site").await, "a");
+
+    // Values are bounded, and come back when their owner has gone.
+    for _ in 0..2 {
+        assert_eq!(said(&reader, "GET", "/pages/a?held").await, "256");
+    }
+
+    let refused = linked(&[(None, &[("read_only", "yes")])]).await;
+    let refused = refused.err().unwrap();
+    assert!(refused.message.contains("`yes`"), "{}", refused.message);
 }

@@ -222,6 +222,38 @@ pub const PACKAGES: &[Package] = &[
         ]),
     },
     Package {
+        namespace: "wasi",
+        name: "blobstore",
+        versions: &[of("0.2.0-draft", &["blobstore", "container", "types"])],
+        always: false,
+        purpose: "containers of objects, written and read as streams",
+        backends: &[
+            means(
+                "",
+                "a folder of the host, on the disk once acknowledged; 10 GiB a namespace",
+            ),
+            means("filesystem", "the same"),
+            means("in-memory", "gone with the process; 64 MiB a namespace"),
+        ],
+        keys: Some(&[
+            means("backend", "see above"),
+            means(
+                "bucket",
+                "with `name`: the container behind it; without: the only one granted",
+            ),
+            means(
+                "buckets",
+                "without `name`: the containers granted, with commas; unset: any",
+            ),
+            means("read_only", "`true`: nothing is written or deleted"),
+            means(
+                "root",
+                "accepted: the host keeps its files in its data folder",
+            ),
+            means("url", "accepted: the server is that of the flag"),
+        ]),
+    },
+    Package {
         namespace: "wasmcloud",
         name: "messaging",
         versions: &[
@@ -266,7 +298,6 @@ pub const PACKAGES: &[Package] = &[
 
 /// Packages that are known and not served yet.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("wasi", "blobstore"),
     ("wasi", "otel"),
     ("wasi", "tls"),
     ("wasi", "webgpu"),

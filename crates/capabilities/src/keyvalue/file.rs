@@ -4,17 +4,14 @@
 //! transaction as there are, so that they share one sync. Reads go past it, on a connection of their
 //! own; they take some microseconds, which is less than it costs to hand them to another thread.
 
-mod writer;
-
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
-use waft_ir::{Failure, FailureReason};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use waft_ir::Failure;
 
 use super::store::{Bucket, Store, StoreError, add, check_name};
-use writer::Writer;
+use crate::database::{Database, Refusal, account};
 
 /// Bytes that the buckets of a namespace hold together, keys and values.
 const NAMESPACE: usize = 1 << 30;
@@ -24,10 +21,6 @@ const ENTRY: usize = 64;
 const PAGE: usize = 1000;
 
 const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS namespaces (
-        name TEXT PRIMARY KEY,
-        used INTEGER NOT NULL
-    ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS buckets (
         id INTEGER PRIMARY KEY,
         namespace TEXT NOT NULL,
@@ -44,8 +37,7 @@ const SCHEMA: &str = "
 
 /// The buckets of all namespaces.
 pub(super) struct File {
-    reader: Arc<Mutex<Connection>>,
-    writer: Arc<Writer>,
+    database: Arc<Database<StoreError>>,
     /// Bytes that a namespace may hold.
     most: usize,
 }
@@ -54,8 +46,7 @@ pub(super) struct File {
 struct Kept {
     id: i64,
     tenant: Tenant,
-    reader: Arc<Mutex<Connection>>,
-    writer: Arc<Writer>,
+    database: Arc<Database<StoreError>>,
 }
 
 /// A namespace, and what it may hold.
@@ -72,26 +63,8 @@ impl File {
     }
 
     fn bounded(path: &Path, most: usize) -> Result<Self, Failure> {
-        let failed = |error: rusqlite::Error| {
-            let text = format!("can't use {} for key-value data: {error}", path.display());
-            Failure::new(FailureReason::Internal, text)
-        };
-        let connection = Connection::open(path).map_err(failed)?;
-        // `journal_mode` answers with a row.
-        connection
-            .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
-            .and_then(|()| connection.execute_batch("PRAGMA synchronous = FULL"))
-            .and_then(|()| connection.execute_batch(SCHEMA))
-            .map_err(failed)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let reader = Connection::open_with_flags(path, flags).map_err(failed)?;
-        let writer = Writer::start(connection).map_err(|error| {
-            let text = format!("can't start the thread of key-value data: {error}");
-            Failure::new(FailureReason::Internal, text)
-        })?;
         Ok(Self {
-            reader: Arc::new(Mutex::new(reader)),
-            writer: Arc::new(writer),
+            database: Arc::new(Database::open(path, "key-value data", SCHEMA)?),
             most,
         })
     }
@@ -105,7 +78,7 @@ impl Store for File {
             namespace: namespace.to_owned(),
             most: self.most,
         };
-        let known = find(&self.reader.lock(), namespace, name)?;
+        let known = find(&self.database.reader(), namespace, name)?;
         let id = match known {
             Some(id) => id,
             None => {
@@ -119,14 +92,13 @@ impl Store for File {
                     connection.execute(insert, params![tenant.namespace, name])?;
                     Ok(connection.last_insert_rowid())
                 };
-                self.writer.change(make).await?
+                self.database.change(make).await?
             }
         };
         Ok(Arc::new(Kept {
             id,
             tenant,
-            reader: self.reader.clone(),
-            writer: self.writer.clone(),
+            database: self.database.clone(),
         }))
     }
 }
@@ -134,14 +106,14 @@ impl Store for File {
 #[async_trait]
 impl Bucket for Kept {
     async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let reader = self.reader.lock();
+        let reader = self.database.reader();
         keys.iter()
             .map(|key| value(&reader, self.id, key))
             .collect()
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        let reader = self.reader.lock();
+        let reader = self.database.reader();
         let query = "SELECT 1 FROM entries WHERE bucket = ?1 AND key = ?2";
         Ok(reader
             .prepare_cached(query)?
@@ -156,7 +128,7 @@ impl Bucket for Kept {
                 .iter()
                 .try_for_each(|(key, value)| tenant.put(connection, id, key, value))
         };
-        self.writer.change(set).await
+        self.database.change(set).await
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
@@ -173,7 +145,7 @@ impl Bucket for Kept {
             }
             Ok(())
         };
-        self.writer.change(delete).await
+        self.database.change(delete).await
     }
 
     async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
@@ -186,12 +158,12 @@ impl Bucket for Kept {
             tenant.put(connection, id, &key, digits.as_bytes())?;
             Ok(sum)
         };
-        self.writer.change(increment).await
+        self.database.change(increment).await
     }
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
         let from = i64::try_from(cursor.unwrap_or(0)).unwrap_or(i64::MAX);
-        let reader = self.reader.lock();
+        let reader = self.database.reader();
         let mut query = reader.prepare_cached(
             "SELECT key FROM entries WHERE bucket = ?1 ORDER BY key LIMIT ?2 OFFSET ?3",
         )?;
@@ -199,6 +171,12 @@ impl Bucket for Kept {
         let keys = rows.collect::<Result<Vec<String>, _>>()?;
         let next = (keys.len() == PAGE).then(|| from as u64 + PAGE as u64);
         Ok((keys, next))
+    }
+}
+
+impl Refusal for StoreError {
+    fn closed() -> Self {
+        Self::Other("the host's key-value data is closed".into())
     }
 }
 
@@ -252,15 +230,11 @@ impl Tenant {
 
     /// Counts what the namespace holds; refuses what would be too much.
     fn grow(&self, connection: &Connection, freed: usize, added: usize) -> Result<(), StoreError> {
-        let change = added as i64 - freed as i64;
-        let upsert = "INSERT INTO namespaces (name, used) VALUES (?1, max(?2, 0))
-             ON CONFLICT (name) DO UPDATE SET used = used + ?2 RETURNING used";
-        let mut upsert = connection.prepare_cached(upsert)?;
-        let used: i64 = upsert.query_row(params![self.namespace, change], |row| row.get(0))?;
-        if change > 0 && used > self.most as i64 {
-            return Err(StoreError::Full(self.most));
+        let (freed, added) = (freed as u64, added as u64);
+        match account(connection, &self.namespace, freed, added, self.most as u64)? {
+            true => Ok(()),
+            false => Err(StoreError::Full(self.most)),
         }
-        Ok(())
     }
 }
 
@@ -303,7 +277,7 @@ mod tests {
         assert_eq!(keys, ["count", "small"]);
         // What was refused takes no room.
         let used = |file: &File| -> i64 {
-            let reader = file.reader.lock();
+            let reader = file.database.reader();
             reader
                 .query_row("SELECT used FROM namespaces", [], |row| row.get(0))
                 .unwrap()

@@ -6,7 +6,7 @@ use std::path::Path;
 use waft_servers::Server;
 
 use crate::support::{
-    eventually,
+    eventually, http,
     kubectl::Kubectl,
     manifest,
     waft::{Up, Waft},
@@ -18,6 +18,53 @@ fn the_keyvalue_example_counts() {
     let add = || waft.get_ok("keyvalue.localhost", "/add?numbers&visits");
     assert_eq!((add(), add()), ("1".into(), "2".into()));
     assert_eq!(waft.get_ok("keyvalue.localhost", "/keys?numbers"), "visits");
+}
+
+/// Sends a request with a body, and gives status and text of the answer.
+fn send(waft: &Waft, method: &str, host: &str, path: &str, body: &[u8]) -> (u16, String) {
+    let answer = http::request(waft.http, method, host, path, &[], body).unwrap();
+    (answer.status, answer.text())
+}
+
+#[test]
+fn the_blobstore_example_keeps_objects_of_any_size_and_does_not_hold_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let up = Up::default().arg("examples/blobstore");
+        up.data(&folder.path().join("data")).start()
+    };
+    let host = "blobstore.localhost";
+    let waft = start();
+    let send =
+        |waft: &Waft, method: &str, path: &str, body: &[u8]| send(waft, method, host, path, body);
+    let stored = || match send(&waft, "POST", "/notes/first", b"hello") {
+        (200, text) if text == "5 bytes" => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    eventually("the object is stored", stored);
+    assert_eq!(waft.get_ok(host, "/notes/first"), "hello");
+    assert_eq!(waft.get_ok(host, "/notes/first?1-3"), "ell");
+    assert_eq!(waft.get_ok(host, "/notes"), "first");
+    let missing = send(&waft, "GET", "/notes/second", b"");
+    assert_eq!(missing, (400, "there is no object `second`".into()));
+
+    let before = waft.resident_peak();
+    let large: Vec<u8> = (0..96u32 << 20).map(|n| (n % 251) as u8).collect();
+    let (status, text) = send(&waft, "POST", "/notes/large", &large);
+    assert_eq!((status, text), (200, format!("{} bytes", large.len())));
+    let found = waft.get(host, "/notes/large");
+    assert!(found.body == large);
+    let grown = waft.resident_peak().saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more for {}", large.len());
+
+    // As a crash does, right after the answer.
+    send(&waft, "POST", "/notes/last", b"bye");
+    waft.kill();
+    let waft = start();
+    assert_eq!(waft.get_ok(host, "/notes"), "first large last");
+    assert_eq!(waft.get_ok(host, "/notes/last"), "bye");
+    let (status, _) = send(&waft, "DELETE", "/notes", b"");
+    assert_eq!(status, 200);
 }
 
 #[test]
@@ -261,8 +308,8 @@ fn what_no_host_offers_is_not_placed_and_nothing_is_pulled() {
             &entry("namespace: wasi, package: logging, interfaces: [sirens], version: 0.1.0-draft"),
         ),
         keeper(
-            "blobs",
-            &entry("namespace: wasi, package: blobstore, interfaces: [container]"),
+            "queries",
+            &entry("namespace: wasi, package: sql, interfaces: [readwrite]"),
         ),
     ];
     let waft = up(folder.path(), &all).start();
@@ -293,6 +340,6 @@ fn what_no_host_offers_is_not_placed_and_nothing_is_pulled() {
             ""
         );
     }
-    let (reason, message) = kubectl.wait_condition("workloaddeployment/blobs", "Ready", "False");
+    let (reason, message) = kubectl.wait_condition("workloaddeployment/queries", "Ready", "False");
     assert_eq!(reason, "NotSupportedYet", "{message}");
 }

@@ -1,0 +1,238 @@
+//! `wasi:blobstore`: containers of objects, which are written and read as streams.
+//!
+//! A container belongs to a namespace: its workloads share it, and no other namespace can name it.
+//! An entry of the manifest with a name grants the container of that name, one without a name grants
+//! any; either may say that it is only to be read. A value is staged while a guest writes it and
+//! stored when the guest says that it is whole. Which store a container is in says its entry; the
+//! stores themselves are the backends' business.
+
+mod body;
+mod calls;
+#[cfg(test)]
+mod contract;
+mod file;
+mod memory;
+mod staged;
+mod store;
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
+use wasmtime::component::{HasData, Linker};
+
+use crate::{
+    backends::{Backend, Backends},
+    granted,
+    slots::BLOBSTORE,
+};
+use file::File;
+use memory::Memory;
+use staged::Staging;
+use store::{Container, Store, StoreError};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "wit/blobstore",
+        world: "wasi:blobstore/imports",
+        imports: { default: async | trappable },
+        with: {
+            "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
+            "wasi:blobstore/types.incoming-value": super::calls::Incoming,
+            "wasi:blobstore/types.outgoing-value": super::calls::Outgoing,
+            "wasi:blobstore/container.container": super::calls::Open,
+            "wasi:blobstore/container.stream-object-names": super::calls::Names,
+        },
+    });
+}
+
+use bindings::wasi::blobstore as wit;
+
+/// Values that the instances of one component have open together, to write and to read: each may
+/// hold a file of the host.
+const VALUES: usize = 256;
+
+/// The `wasi:blobstore` capability.
+#[derive(Clone)]
+pub struct Blobstore(Arc<Stores>);
+
+/// The stores of a host.
+struct Stores {
+    memory: Arc<dyn Store>,
+    /// Where the host keeps what is to outlive it.
+    file: Option<Arc<dyn Store>>,
+    staging: Arc<Staging>,
+    backends: Backends,
+}
+
+/// What one guest may do.
+struct Bound {
+    granted: granted::Granted<Entry>,
+    staging: Arc<Staging>,
+    values: Arc<Semaphore>,
+}
+
+/// What an entry of the manifest grants.
+struct Entry {
+    store: Arc<dyn Store>,
+    read_only: bool,
+}
+
+/// A container that a guest may name: not looked for yet.
+struct Place<'a> {
+    entry: &'a Entry,
+    namespace: &'a str,
+    /// As the guest says it.
+    identifier: &'a str,
+    container: &'a str,
+}
+
+/// The store as a host call sees it.
+struct View<'a>(&'a mut Ctx);
+
+struct Getter;
+
+impl HasData for Getter {
+    type Data<'a> = View<'a>;
+}
+
+impl Blobstore {
+    pub(crate) fn new(backends: &Backends) -> Result<Self, Failure> {
+        let folder = backends
+            .data_dir
+            .as_ref()
+            .map(|data| data.join("blobstore"));
+        let (file, staging) = match &folder {
+            None => (None, std::env::temp_dir()),
+            Some(folder) => {
+                let file: Arc<dyn Store> = Arc::new(File::open(folder)?);
+                (Some(file), file::staging(folder))
+            }
+        };
+        Ok(Self(Arc::new(Stores {
+            memory: Arc::new(Memory::default()),
+            file,
+            staging: Arc::new(Staging::new(staging)),
+            backends: backends.clone(),
+        })))
+    }
+}
+
+impl Stores {
+    fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
+        match self.backends.choose(grant) {
+            Backend::Memory => self.memory.clone(),
+            _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
+        }
+    }
+}
+
+impl Capability for Blobstore {
+    fn id(&self) -> CapabilityId {
+        BLOBSTORE
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceName> {
+        crate::interfaces_of("wasi", "blobstore")
+    }
+
+    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+        wit::types::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+        wit::container::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+        wit::blobstore::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    }
+
+    fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
+        let entry = |grant: &CapabilityGrant| {
+            Ok(Entry {
+                store: self.0.of(grant),
+                read_only: read_only(grant)?,
+            })
+        };
+        Ok(Arc::new(Arc::new(Bound {
+            granted: granted::Granted::new(guest, grants, entry)?,
+            staging: self.0.staging.clone(),
+            values: Arc::new(Semaphore::new(VALUES)),
+        })))
+    }
+}
+
+impl Bound {
+    /// What a guest means by an identifier.
+    fn place<'a>(&'a self, identifier: &'a str) -> Result<Place<'a>, StoreError> {
+        let Some((entry, container)) = self.granted.find(identifier) else {
+            return Err(StoreError::Other(format!(
+                "the container `{}` is not granted: name it in an entry of spec.hostInterfaces",
+                identifier.escape_debug()
+            )));
+        };
+        Ok(Place {
+            entry,
+            namespace: &self.granted.namespace,
+            identifier,
+            container,
+        })
+    }
+
+    /// Leave to have one value more open.
+    fn one_more(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let permit = self.values.clone().try_acquire_owned();
+        permit.map_err(|_| {
+            StoreError::Other(format!(
+                "the component has {VALUES} values open, which is the most at a time"
+            ))
+        })
+    }
+}
+
+impl Place<'_> {
+    /// The container, if it is there.
+    async fn look(&self) -> Result<Option<Arc<dyn Container>>, StoreError> {
+        let (store, container) = (&self.entry.store, self.container);
+        store.find(self.namespace, container).await
+    }
+
+    /// The container, which has to be there.
+    async fn find(&self) -> Result<Arc<dyn Container>, StoreError> {
+        self.look().await?.ok_or_else(|| {
+            StoreError::Other(format!(
+                "there is no container `{}`",
+                self.identifier.escape_debug()
+            ))
+        })
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        check_writable(self.identifier, self.entry.read_only)
+    }
+
+    fn is(&self, other: &Place<'_>) -> bool {
+        Arc::ptr_eq(&self.entry.store, &other.entry.store) && self.container == other.container
+    }
+}
+
+fn check_writable(identifier: &str, read_only: bool) -> Result<(), StoreError> {
+    match read_only {
+        false => Ok(()),
+        true => Err(StoreError::Other(format!(
+            "the container `{}` is only to be read: `config.read_only` of its entry says so",
+            identifier.escape_debug()
+        ))),
+    }
+}
+
+/// Whether an entry grants only to read.
+fn read_only(grant: &CapabilityGrant) -> Result<bool, Failure> {
+    match grant.config.get("read_only").map(String::as_str) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(Failure::new(
+            FailureReason::StartFailed,
+            format!(
+                "`hostInterfaces[{}].config.read_only` is `{other}`; write `true` or `false`",
+                grant.package
+            ),
+        )),
+    }
+}

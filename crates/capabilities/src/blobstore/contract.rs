@@ -1,0 +1,144 @@
+//! What every backend must keep to, as one test.
+
+use std::path::Path;
+
+use tokio::io::AsyncReadExt as _;
+
+use super::{
+    staged::{HELD, Staged, Staging},
+    store::{Container, NAME, Span, Store, StoreError, now},
+};
+
+/// A value of these bytes, staged in a folder.
+pub(crate) fn value_in(folder: &Path, bytes: &[u8]) -> Staged {
+    let mut staged = Staging::new(folder.to_owned()).begin("test");
+    for part in bytes.chunks(HELD) {
+        if staged.push(part).unwrap() {
+            staged.spill().unwrap();
+        }
+    }
+    staged
+}
+
+/// A value of these bytes.
+pub(crate) fn value(bytes: &[u8]) -> Staged {
+    value_in(&std::env::temp_dir(), bytes)
+}
+
+/// The bytes of an object, if it is there.
+pub(crate) async fn bytes(container: &dyn Container, name: &str, span: Span) -> Option<Vec<u8>> {
+    let mut content = container.read(name, span).await.unwrap()?;
+    let mut bytes = Vec::new();
+    content.reader.read_to_end(&mut bytes).await.unwrap();
+    assert_eq!(bytes.len() as u64, content.size);
+    Some(bytes)
+}
+
+async fn all(container: &dyn Container) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let names = container
+            .list(all.last().map(String::as_str))
+            .await
+            .unwrap();
+        if names.is_empty() {
+            return all;
+        }
+        all.extend(names);
+    }
+}
+
+/// Checks a store that takes values staged in a folder. It may hold other containers already, but not those of this test's names.
+pub(crate) async fn check(store: &dyn Store, staging: &Path) {
+    let value = |bytes: &[u8]| value_in(staging, bytes);
+    let before = now();
+    assert!(store.find("one", "contract").await.unwrap().is_none());
+    let one = store.create("one", "contract").await.unwrap();
+    let one = one.as_ref();
+    assert!((before..=now() + 1).contains(&one.created()));
+    assert!(store.find("one", "contract").await.unwrap().is_some());
+    assert_eq!(one.info("o").await, Ok(None));
+    assert!(one.read("o", Span::ALL).await.unwrap().is_none());
+    assert_eq!(one.delete(&["o".into()]).await, Ok(()));
+    assert_eq!(one.list(None).await, Ok(vec![]));
+
+    one.write("o", value(b"0123456789")).await.unwrap();
+    let info = one.info("o").await.unwrap().unwrap();
+    assert_eq!(info.size, 10);
+    assert!((before..=now() + 1).contains(&info.created));
+    let part = |first, last| bytes(one, "o", Span { first, last });
+    assert_eq!(part(0, u64::MAX).await.unwrap(), b"0123456789");
+    assert_eq!(part(0, 0).await.unwrap(), b"0");
+    assert_eq!(part(2, 4).await.unwrap(), b"234");
+    assert_eq!(part(8, 100).await.unwrap(), b"89");
+    assert_eq!(part(10, 100).await.unwrap(), b"");
+
+    // More than is held in memory, and more than one message or block of anything.
+    let large: Vec<u8> = (0..1_000_003u32).map(|n| (n % 251) as u8).collect();
+    one.write("o", value(&large)).await.unwrap();
+    assert!(bytes(one, "o", Span::ALL).await.unwrap() == large);
+    let span = Span {
+        first: 400_000,
+        last: 700_000,
+    };
+    assert!(bytes(one, "o", span).await.unwrap() == large[400_000..=700_000]);
+    one.write("empty", value(b"")).await.unwrap();
+    assert_eq!(bytes(one, "empty", Span::ALL).await.unwrap(), b"");
+    assert_eq!(one.info("empty").await.unwrap().unwrap().size, 0);
+
+    // A name is only a name.
+    let long = "x".repeat(NAME);
+    let names = [
+        "../x",
+        "a/b",
+        "/etc/passwd",
+        ".",
+        "ä ö/☃",
+        "a\u{1}b",
+        "%2e%2e",
+        "*",
+        ">",
+        &long,
+    ];
+    for name in names {
+        one.write(name, value(name.as_bytes())).await.unwrap();
+    }
+    for name in names {
+        let found = bytes(one, name, Span::ALL).await;
+        assert_eq!(found.as_deref(), Some(name.as_bytes()), "{name:?}");
+    }
+    let mut expected: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    expected.extend(["o".to_owned(), "empty".into()]);
+    expected.sort();
+    assert_eq!(all(one).await, expected);
+    let refused = one.write(&"x".repeat(NAME + 1), value(b"")).await;
+    assert_eq!(refused, Err(StoreError::Name));
+    assert_eq!(one.write("", value(b"")).await, Err(StoreError::Name));
+    assert!(store.create("one", &"x".repeat(NAME + 1)).await.is_err());
+    assert!(store.create("one", "").await.is_err());
+
+    // Another container has objects of its own, another namespace containers of its own.
+    let other = store.create("one", "contract-2").await.unwrap();
+    assert_eq!(other.info("o").await, Ok(None));
+    let two = store.create("two", "contract").await.unwrap();
+    assert_eq!(two.info("o").await, Ok(None));
+    assert!(store.find("three", "contract").await.unwrap().is_none());
+
+    // Made again it is as it was.
+    let again = store.create("one", "contract").await.unwrap();
+    assert_eq!(again.info("empty").await.unwrap().unwrap().size, 0);
+    again.delete(&["o".into(), "none".into()]).await.unwrap();
+    assert_eq!(one.info("o").await, Ok(None));
+    again.clear().await.unwrap();
+    assert_eq!(all(one).await, [""; 0]);
+
+    one.write("o", value(b"x")).await.unwrap();
+    store.delete("one", "contract").await.unwrap();
+    store.delete("one", "contract").await.unwrap();
+    assert!(store.find("one", "contract").await.unwrap().is_none());
+    assert!(one.write("o", value(b"y")).await.is_err());
+    let new = store.create("one", "contract").await.unwrap();
+    assert_eq!(new.info("o").await, Ok(None));
+    store.delete("one", "contract").await.unwrap();
+    store.delete("one", "contract-2").await.unwrap();
+}

@@ -15,7 +15,7 @@ mod store;
 use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Refusal, Slot};
 use wasmtime::component::{HasData, Linker, Resource};
 
 use crate::{
@@ -142,6 +142,18 @@ impl View<'_> {
     fn bucket(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Arc<dyn Bucket>> {
         Ok(self.0.table().get(handle)?.0.clone())
     }
+
+    /// The answer to a guest. What it was refused is counted.
+    fn answer<T>(&self, result: Result<T, StoreError>) -> Answer<T> {
+        Ok(result.map_err(|error| {
+            match &error {
+                StoreError::NotOwned => self.0.count_refusal(Refusal::Bucket),
+                StoreError::Full(_) => self.0.count_refusal(Refusal::StoreFull),
+                _ => {}
+            }
+            error.into()
+        }))
+    }
 }
 
 impl wit::Host for View<'_> {
@@ -151,8 +163,11 @@ impl wit::Host for View<'_> {
         let missing = || wasmtime::format_err!("wasi:keyvalue was not granted");
         match open(&*granted.ok_or_else(missing)?, &identifier).await {
             Ok(Some(bucket)) => Ok(Ok(self.0.table().push(Open(bucket))?)),
-            Ok(None) => Ok(Err(wit::Error::NoSuchStore)),
-            Err(error) => Ok(Err(error.into())),
+            Ok(None) => {
+                self.0.count_refusal(Refusal::Bucket);
+                Ok(Err(wit::Error::NoSuchStore))
+            }
+            Err(error) => self.answer(Err(error)),
         }
     }
 }
@@ -167,7 +182,7 @@ impl wit::HostBucket for View<'_> {
 
     async fn set(&mut self, bucket: Resource<Open>, key: String, value: Vec<u8>) -> Answer<()> {
         let set = self.bucket(&bucket)?.set(vec![(key, value)]).await;
-        Ok(set.map_err(Into::into))
+        self.answer(set)
     }
 
     async fn delete(&mut self, bucket: Resource<Open>, key: String) -> Answer<()> {
@@ -200,7 +215,7 @@ impl wit::HostBucket for View<'_> {
 impl atomics::Host for View<'_> {
     async fn increment(&mut self, bucket: Resource<Open>, key: String, delta: u64) -> Answer<u64> {
         let sum = self.bucket(&bucket)?.increment(&key, delta).await;
-        Ok(sum.map_err(Into::into))
+        self.answer(sum)
     }
 }
 
@@ -232,7 +247,7 @@ impl batch::Host for View<'_> {
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Answer<()> {
         let set = self.bucket(&bucket)?.set(pairs).await;
-        Ok(set.map_err(Into::into))
+        self.answer(set)
     }
 
     async fn delete_many(&mut self, bucket: Resource<Open>, keys: Vec<String>) -> Answer<()> {

@@ -12,7 +12,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Message, Slot};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Message, Refusal, Slot};
 use wasmtime::component::{Accessor, HasData, Linker};
 
 use crate::{
@@ -215,6 +215,24 @@ impl View<'_> {
         let missing = || wasmtime::format_err!("wasmcloud:messaging was not granted");
         granted.cloned().ok_or_else(missing)
     }
+
+    /// Counts what the guest was refused.
+    fn counted<T>(&self, result: Result<T, BrokerError>) -> Result<T, BrokerError> {
+        let refusal = match &result {
+            Ok(_) => None,
+            Err(error) => match error.reason {
+                Reason::SubjectInvalid | Reason::AccessDenied => Some(Refusal::Subject),
+                Reason::TooLarge => Some(Refusal::MessageSize),
+                Reason::Timeout | Reason::QuotaExceeded | Reason::Unavailable | Reason::Other => {
+                    None
+                }
+            },
+        };
+        if let Some(refusal) = refusal {
+            self.0.count_refusal(refusal);
+        }
+        result
+    }
 }
 
 impl types_p2::Host for View<'_> {}
@@ -228,6 +246,7 @@ impl consumer_p2::Host for View<'_> {
     ) -> wasmtime::Result<Result<types_p2::BrokerMessage, String>> {
         let granted = self.granted()?;
         let answer = granted.request(subject, body, timeout_ms).await;
+        let answer = self.counted(answer);
         Ok(answer
             .map(|message| types_p2::BrokerMessage {
                 subject: message.subject,
@@ -246,7 +265,9 @@ impl consumer_p2::Host for View<'_> {
             body: message.body,
             reply_to: message.reply_to,
         };
-        let published = self.granted()?.publish(message).await;
+        let granted = self.granted()?;
+        let published = granted.publish(message).await;
+        let published = self.counted(published);
         Ok(published.map_err(|error| error.to_string()))
     }
 }
@@ -264,6 +285,7 @@ impl<T: Send> consumer_p3::HostWithStore<T> for Getter {
     ) -> wasmtime::Result<Result<types_p3::BrokerMessage, types_p3::Error>> {
         let granted = accessor.with(|mut access| access.get().granted())?;
         let answer = granted.request(subject, body, timeout_ms).await;
+        let answer = accessor.with(|mut access| access.get().counted(answer));
         Ok(answer
             .map(|message| types_p3::BrokerMessage {
                 subject: message.subject,
@@ -283,7 +305,9 @@ impl<T: Send> consumer_p3::HostWithStore<T> for Getter {
             body: message.body,
             reply_to: message.reply_to,
         };
-        Ok(granted.publish(message).await.map_err(Into::into))
+        let published = granted.publish(message).await;
+        let published = accessor.with(|mut access| access.get().counted(published));
+        Ok(published.map_err(Into::into))
     }
 }
 

@@ -7,7 +7,7 @@ mod text;
 use std::sync::Arc;
 
 use waft_ir::Phase;
-use waft_runtime::{Denied, GuestStats, TrapReason};
+use waft_runtime::{Denied, GuestStats, Refusal, TrapReason};
 
 use crate::{
     messages::Worker,
@@ -276,6 +276,18 @@ fn write_guests(text: &mut Text, stats: &[(String, GuestStats)]) {
         ] {
             if count > 0 {
                 text.value(&format!("{labels},limit=\"{limit}\""), count);
+            }
+        }
+    }
+    text.metric(
+        "waft_guest_denied_total",
+        Kind::Counter,
+        "Calls of host interfaces that were refused, by reason.",
+    );
+    for (labels, stats) in stats {
+        for (reason, count) in Refusal::ALL.iter().zip(stats.refused) {
+            if count > 0 {
+                text.value(&format!("{labels},reason=\"{}\"", reason.as_str()), count);
             }
         }
     }

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::sync::oneshot;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::call::Call;
+use crate::{call::Call, ctx::strip_forbidden};
 
 /// A request body.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -56,11 +56,20 @@ where
 
 /// A request body as the guest's interfaces take it.
 pub(crate) fn into_wasi(body: Body) -> WasiBody {
+    let body = body.map_frame(without_forbidden);
     body.map_err(|error| match error {
         BodyError::ClientGone | BodyError::Aborted => Error::ConnectionTerminated,
         BodyError::TooLarge => Error::HttpRequestBodySize(None),
     })
     .boxed_unsync()
+}
+
+/// A piece of a body from outside; trailers are headers too.
+pub(crate) fn without_forbidden(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        strip_forbidden(trailers);
+    }
+    frame
 }
 
 impl From<std::convert::Infallible> for BodyError {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use waft_ir::{Limits, LogSource};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -12,9 +12,9 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
-    CapabilityId, Origin,
+    CapabilityId, Origin, Refusal,
     capability::Slot,
-    files::{Mount, Quotas},
+    files::{Mount, OpenFiles, Quotas},
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
     log::{InstanceLog, LineStream},
     outgoing::{self, Network, Sending},
@@ -51,12 +51,16 @@ pub(crate) struct Given {
     pub(crate) network: Arc<Network>,
     pub(crate) net: Arc<Net>,
     pub(crate) mounts: Vec<Mount>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// What `wasi:http` asks its host: which headers are the host's own, and where requests go.
 struct Hooks {
     network: Arc<Network>,
     log: Arc<InstanceLog>,
+    counters: Arc<Counters>,
+    /// Whether the headers that are looked at came from outside, and are no try of the guest.
+    receives: bool,
 }
 
 impl Ctx {
@@ -64,6 +68,7 @@ impl Ctx {
     pub(crate) fn new(
         limits: &Limits,
         counters: Arc<Counters>,
+        open_files: Arc<OpenFiles>,
         members: impl IntoIterator<Item = (Arc<InstanceLog>, Arc<Given>)>,
     ) -> Self {
         let mut http = WasiHttpCtx::new();
@@ -78,7 +83,7 @@ impl Ctx {
             current: 0,
             http,
             table,
-            quotas: Quotas::new(counters.clone()),
+            quotas: Quotas::new(counters.clone(), open_files),
             limiter: Limiter::new(limits, counters),
         }
     }
@@ -104,6 +109,21 @@ impl Ctx {
     /// The resources of this instance.
     pub fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// Counts what the guest tried and was refused.
+    pub fn count_refusal(&self, reason: Refusal) {
+        self.member().given.counters.refuse(reason);
+    }
+
+    /// Takes in headers of somebody else: what of them is the host's own is left out, and nobody's
+    /// fault.
+    pub(crate) fn receive<T>(&mut self, take: impl FnOnce(WasiHttpCtxView<'_>) -> T) -> T {
+        let current = self.current;
+        self.members[current].hooks.receives = true;
+        let taken = take(self.http());
+        self.members[current].hooks.receives = false;
+        taken
     }
 
     /// Adds a line to the component's log, marked with the request being served.
@@ -177,6 +197,8 @@ impl Member {
             hooks: Hooks {
                 network: given.network.clone(),
                 log: log.clone(),
+                counters: given.counters.clone(),
+                receives: false,
             },
             log,
             output,
@@ -206,7 +228,11 @@ impl WasiHttpView for Ctx {
 
 impl WasiHttpHooks for Hooks {
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
-        is_forbidden(name)
+        let forbidden = is_forbidden(name);
+        if forbidden && !self.receives {
+            self.counters.refuse(Refusal::Header);
+        }
+        forbidden
     }
 
     fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
@@ -225,4 +251,11 @@ impl WasiHttpHooks for Hooks {
 
 fn is_forbidden(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name)
+}
+
+/// Leaves out the headers that are about one connection, before a guest takes them in.
+pub(crate) fn strip_forbidden(headers: &mut HeaderMap) {
+    for name in DEFAULT_FORBIDDEN_HEADERS {
+        headers.remove(name);
+    }
 }

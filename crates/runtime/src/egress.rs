@@ -102,6 +102,15 @@ pub enum Denied {
     /// A private address, granted only by `*`.
     #[error("a private address is reachable only through a name or address written out")]
     PrivateNeedsName,
+    /// A connection within the workload to a port on which none of its components listens.
+    #[error(
+        "nothing of the workload listens there; the machine's own loopback is \
+         `host.wasmcloud.internal`"
+    )]
+    NothingListens,
+    /// A port that a component wanted to listen on, and is not the service.
+    #[error("only the service of a workload listens")]
+    ListenNotGranted,
     /// No host and port at all.
     #[error("not a host name or address")]
     NotAHost,
@@ -282,12 +291,14 @@ impl Grant {
 
 impl Denied {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::NotGranted,
         Self::LookUpNotGranted,
         Self::MachineNotGranted,
         Self::Forbidden,
         Self::PrivateNeedsName,
+        Self::NothingListens,
+        Self::ListenNotGranted,
         Self::NotAHost,
     ];
 
@@ -299,6 +310,8 @@ impl Denied {
             Self::MachineNotGranted => "HostLoopbackNotGranted",
             Self::Forbidden => "ForbiddenAddress",
             Self::PrivateNeedsName => "PrivateAddress",
+            Self::NothingListens => "NothingListens",
+            Self::ListenNotGranted => "ListenNotGranted",
             Self::NotAHost => "NotAHost",
         }
     }

@@ -4,12 +4,15 @@
 //! wasmtime's; what is mounted is the host's choice.
 
 mod folder;
+mod open;
+mod paths;
 mod quota;
 mod writing;
 
 use std::sync::Arc;
 
 pub use folder::Folder;
+pub(crate) use open::OpenFiles;
 pub use quota::Quota;
 use waft_ir::{Failure, FailureReason, InterfaceName};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};

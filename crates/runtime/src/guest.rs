@@ -20,6 +20,7 @@ use crate::{
     capability::Slot,
     ctx::Given,
     epoch::{Meter, Metered, Ticker},
+    files::OpenFiles,
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
     messages::Message,
@@ -97,6 +98,7 @@ pub(crate) struct GuestInner {
     concurrency: u32,
     warm: WarmInstances,
     shared: SharedInstances,
+    open_files: Arc<OpenFiles>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -124,7 +126,10 @@ impl Guest {
         let admission = Admission::new(places, limits.queue, limits.queue_timeout);
         let counters = Arc::<Counters>::default();
         let quota = limits.cpu_millis.map(|millis| Arc::new(Quota::new(millis)));
-        let members = members.into_iter().map(Gift::for_instances).collect();
+        let members = members
+            .into_iter()
+            .map(|gift| gift.for_instances(&counters));
+        let members = members.collect();
         let inner = Arc::new(GuestInner {
             engine: machine.engine,
             ticker: machine.ticker,
@@ -138,6 +143,7 @@ impl Guest {
             concurrency: at_a_time,
             warm: WarmInstances::default(),
             shared: SharedInstances::default(),
+            open_files: Arc::default(),
             counters,
         });
         inner.neighbours.add(&inner);
@@ -283,7 +289,7 @@ impl Guest {
 }
 
 impl Gift {
-    fn for_instances(self) -> (Arc<dyn LogSink>, Arc<Given>) {
+    fn for_instances(self, counters: &Arc<Counters>) -> (Arc<dyn LogSink>, Arc<Given>) {
         let Self {
             spec,
             slots,
@@ -295,6 +301,7 @@ impl Gift {
             slots,
             network,
             mounts: spec.mounts,
+            counters: counters.clone(),
         };
         (spec.log, Arc::new(given))
     }
@@ -404,7 +411,8 @@ impl GuestInner {
             let log = InstanceLog::new(log.clone());
             (log, given.clone())
         });
-        let ctx = Ctx::new(&self.spec.limits, self.counters.clone(), members);
+        let (counters, open_files) = (self.counters.clone(), self.open_files.clone());
+        let ctx = Ctx::new(&self.spec.limits, counters, open_files, members);
         let meter = Meter::new(self.quota.clone());
         Cell::new(&self.engine, ctx, meter, self.neighbours.occupy())
     }

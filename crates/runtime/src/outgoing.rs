@@ -22,7 +22,7 @@ use http::{
 use waft_ir::LogSource;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use crate::{Denied, Destination, log::InstanceLog};
+use crate::{Denied, Destination, ctx::strip_forbidden, log::InstanceLog};
 pub use connect::Resolve;
 pub use local::LocalRoutes;
 pub use network::EgressStats;
@@ -71,8 +71,10 @@ pub(crate) fn send(
     }
     let (network, log) = (network.clone(), log.clone());
     Box::new(async move {
-        let target = Target::of(request.uri())?;
-        let response = match route(&network, &target, request.uri().path(), depth) {
+        let target = Target::of(request.uri()).inspect_err(|_| {
+            network.count_denied(Denied::NotAHost);
+        })?;
+        let mut response = match route(&network, &target, request.uri().path(), depth) {
             Ok(Way::Local(routes)) => local::answer(routes, request, depth).await?,
             Ok(Way::Out(destination)) => {
                 exchange(&network, &target, destination, request, options.into())
@@ -86,6 +88,7 @@ pub(crate) fn send(
             }
         };
         network.count_request();
+        strip_forbidden(response.headers_mut());
         let done: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
         Ok((response, done))
     })
@@ -279,6 +282,7 @@ impl From<Failed> for Error {
             Failed::Denied(Denied::Forbidden | Denied::PrivateNeedsName) => {
                 Self::DestinationIpProhibited
             }
+            Failed::Denied(Denied::NothingListens) => Self::ConnectionRefused,
             Failed::Denied(Denied::NotAHost) => Self::HttpRequestUriInvalid,
             Failed::Denied(_) => Self::HttpRequestDenied,
             Failed::Other(error) => error,

@@ -21,8 +21,9 @@ pub(crate) async fn call(
         Some("https") => Scheme::Https,
         _ => Scheme::Http,
     };
-    let mut view = store.data_mut().http();
-    let request = view.new_incoming_request(scheme, request)?;
+    let ctx = store.data_mut();
+    let request = ctx.receive(|mut view| view.new_incoming_request(scheme, request))?;
+    let mut view = ctx.http();
     let outparam = view.new_response_outparam_from_callback(move |result| {
         let result = result.map_err(|code| format!("{code:?}"));
         // Nobody waits any more when the deadline has passed.

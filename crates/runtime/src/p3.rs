@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 use wasmtime::{Store, component::Accessor};
 use wasmtime_wasi_http::{
-    Error, WasiBody, WasiHttpView,
+    Error, WasiBody,
     p3::{Request, bindings::Service},
 };
 
@@ -39,10 +39,12 @@ pub(crate) async fn handle(
     answer: oneshot::Sender<Answer>,
 ) -> wasmtime::Result<()> {
     let (request, request_read) = accessor.with(|mut store| {
-        let hooks = store.data_mut().http().hooks;
-        let (request, read) = Request::from_http(hooks, request);
-        let read: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> = Box::pin(read);
-        (request, read)
+        let ctx = store.data_mut();
+        ctx.receive(|view| {
+            let (request, read) = Request::from_http(view.hooks, request);
+            let read: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> = Box::pin(read);
+            (request, read)
+        })
     });
     let response = match service.handle(accessor, request).await? {
         Ok(response) => response,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{CallError, EgressStats, TrapReason};
+use crate::{CallError, EgressStats, Refusal, TrapReason};
 
 /// Live counters; each is written by whoever sees the event, never under a lock.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub(crate) struct Counters {
     pub(crate) memory_refused: AtomicU64,
     pub(crate) table_refused: AtomicU64,
     pub(crate) volume_refused: AtomicU64,
+    pub(crate) refused: [AtomicU64; Refusal::ALL.len()],
 }
 
 /// The counters of one guest at one moment. All but the gauges only grow.
@@ -73,6 +74,8 @@ pub struct GuestStats {
     pub table_refused: u64,
     /// Writes that the `sizeLimit` of a volume refused.
     pub volume_refused: u64,
+    /// What it tried and was refused, by reason, in the order of [`Refusal::ALL`].
+    pub refused: [u64; Refusal::ALL.len()],
     /// What it sent out.
     pub egress: EgressStats,
 }
@@ -88,6 +91,10 @@ impl Counters {
 
     pub(crate) fn trap(&self, reason: TrapReason) {
         Self::add(&self.traps[reason as usize]);
+    }
+
+    pub(crate) fn refuse(&self, reason: Refusal) {
+        Self::add(&self.refused[reason as usize]);
     }
 
     /// Counts a call that failed, except for traps, which are counted where they are classified.
@@ -132,6 +139,7 @@ impl Counters {
             memory_refused: read(&self.memory_refused),
             table_refused: read(&self.table_refused),
             volume_refused: read(&self.volume_refused),
+            refused: std::array::from_fn(|at| read(&self.refused[at])),
             egress: EgressStats::default(),
         }
     }

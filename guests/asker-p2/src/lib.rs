@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `/ask?SUBJECT&TEXT` | sends it and answers what the worker answers |
 //! | `/publish?SUBJECT&TEXT` | sends it and waits for nothing |
+//! | `/publish-lines?SUBJECT&TEXT` | publishes to that subject with a CR, an LF and the text behind it |
+//! | `/reply-to?SUBJECT&SUBJECT` | publishes a message whose answer is to go to the second |
 //! | `/large?SUBJECT&BYTES` | publishes a message of that many bytes |
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -24,6 +26,13 @@ impl wasip2::exports::http::incoming_handler::Guest for Asker {
         let (subject, text) = query.split_once('&').unwrap_or((&query, ""));
         let result = match path.as_str() {
             "/publish" => publish(subject, text.into()),
+            "/publish-lines" => publish(&format!("{subject}\r\n{text}"), Vec::new()),
+            "/reply-to" => consumer::publish(&BrokerMessage {
+                subject: subject.into(),
+                body: Vec::new(),
+                reply_to: Some(text.into()),
+            })
+            .map(|()| "published".into()),
             "/large" => publish(subject, vec![0; text.parse().unwrap_or(0)]),
             _ => consumer::request(subject, text.as_bytes(), PATIENCE)
                 .map(|answer| String::from_utf8_lossy(&answer.body).into_owned()),

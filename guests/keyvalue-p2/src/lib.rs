@@ -5,6 +5,7 @@
 //! | `/get?BUCKET&KEY`, `/set?BUCKET&KEY&VALUE`, `/delete?BUCKET&KEY` | what they are called |
 //! | `/add?BUCKET&KEY` | adds 1 to a counter and answers it |
 //! | `/keys?BUCKET` | answers the keys |
+//! | `/fill?BUCKET&COUNT` | sets so many values of a MiB each, named 0, 1 … |
 //! | `/batch?BUCKET` | sets, reads and deletes several keys in one call each |
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -43,6 +44,13 @@ fn act(path: &str, parts: &[&str]) -> Result<String, Error> {
         "/delete" => {
             bucket.delete(key)?;
             "deleted".into()
+        }
+        "/fill" => {
+            let large = vec![0; 1 << 20];
+            for at in 0..key.parse().unwrap_or(0) {
+                bucket.set(&at.to_string(), &large)?;
+            }
+            "filled".into()
         }
         "/add" => atomics::increment(&bucket, key, 1)?.to_string(),
         "/keys" => bucket.list_keys(None)?.keys.join(" "),

@@ -5,6 +5,7 @@ mod report;
 use std::{process, thread, time::Duration};
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -26,6 +27,7 @@ pub(crate) async fn up(
     report: Report,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
+    raise_open_files();
     // Before anything is started, so that no signal is missed.
     let signals = Signals::listen().context("signals can't be listened to")?;
     let stop = CancellationToken::new();
@@ -46,6 +48,15 @@ pub(crate) async fn up(
         // Dropping the platform removes its temporary folder; whatever was acknowledged is on disk.
         () = interrupted => Ok(ExitStatus::Interrupted),
     }
+}
+
+/// Takes as many open files as the system gives without being asked for more: connections, images
+/// and the files of guests are all of one process.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What it had is what it keeps if it is refused.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Prints events until there are no more. If nobody reads them, the platform stops.

@@ -16,7 +16,7 @@ use waft_ir::{
     Phase, Pool, PullPolicy, Route, RouteKey, RouteTable, Workload, WorkloadId, WorkloadState,
 };
 use waft_oci::{Store, StoreConfig};
-use waft_runtime::{Engine, EngineBuilder, EngineConfig};
+use waft_runtime::{Engine, EngineBuilder, EngineConfig, Resolve};
 
 /// Longer than anything here takes, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,16 +27,22 @@ static CAPABILITIES: LazyLock<Capabilities> =
     LazyLock::new(|| Capabilities::new(Backends::default()).unwrap());
 
 /// Shared, so that a guest is compiled once for all tests.
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+static ENGINE: LazyLock<Engine> = LazyLock::new(|| engine(None));
+
+/// An engine with all capabilities, and names of the test's own if they are given.
+pub(crate) fn engine(names: Option<Arc<dyn Resolve>>) -> Engine {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
     let mut builder = EngineBuilder::new(EngineConfig {
         cache_dir: Some(cache),
         ..EngineConfig::default()
     });
+    if let Some(names) = names {
+        builder.resolver(names);
+    }
     CAPABILITIES.register(&mut builder);
     let _guard = RUNTIME.enter();
     builder.build().unwrap()
-});
+}
 
 /// A host that listens, and its routes.
 pub(crate) struct Rig {
@@ -53,19 +59,24 @@ impl Rig {
     }
 
     pub(crate) fn with_grace(stop_grace: Duration) -> Self {
+        Self::with(ENGINE.clone(), |config| config.stop_grace = stop_grace)
+    }
+
+    /// A rig with another engine, [`engine`]'s, and a changed configuration.
+    pub(crate) fn with(engine: Engine, change: impl FnOnce(&mut HostConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = StoreConfig::new(folder.path().join("images"), folder.path());
         config.roots.extra = vec![waft_guests::path("hello-p2").parent().unwrap().into()];
         let store = Store::new(config).unwrap();
         let id = HostId("host-1".into());
-        let config = HostConfig {
+        let mut config = HostConfig {
             id: id.clone(),
             name: "host-1".into(),
             hostname: "localhost".into(),
             labels: BTreeMap::new(),
             environment: None,
             log_dir: Some(folder.path().join("logs")),
-            stop_grace,
+            stop_grace: Duration::from_secs(10),
             allow_host_loopback: false,
             volume_dir: Some(folder.path().join("volumes")),
             host_path_roots: Vec::new(),
@@ -73,7 +84,8 @@ impl Rig {
             control_runtime: RUNTIME.handle().clone(),
             guest_runtime: RUNTIME.handle().clone(),
         };
-        let host = Host::new(config, ENGINE.clone(), CAPABILITIES.clone(), store).unwrap();
+        change(&mut config);
+        let host = Host::new(config, engine, CAPABILITIES.clone(), store).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let routes = watch::Sender::new(Arc::default());

@@ -6,6 +6,7 @@ mod harness;
 
 mod connections;
 mod fuzz;
+mod hygiene;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -13,3 +14,4 @@ mod messages;
 mod smuggling;
 mod statuses;
 mod streaming;
+mod tries;

@@ -19,7 +19,10 @@ use wasmtime_wasi::{
     },
 };
 
-use super::{Mount, Quota};
+use super::{
+    Mount, OpenFiles, Quota,
+    paths::{self, Call, p2::answer},
+};
 use crate::{Ctx, stats::Counters};
 
 /// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
@@ -30,6 +33,8 @@ const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 pub(crate) struct Quotas {
     bounds: HashMap<u32, Bound>,
     counters: Arc<Counters>,
+    /// Of all instances of the component.
+    open_files: Arc<OpenFiles>,
 }
 
 /// A quota as one guest meets it: what is refused is counted.
@@ -42,11 +47,16 @@ struct Bound {
 type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
 impl Quotas {
-    pub(crate) fn new(counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>, open_files: Arc<OpenFiles>) -> Self {
         Self {
             bounds: HashMap::new(),
             counters,
+            open_files,
         }
+    }
+
+    pub(super) fn open_files(&self) -> &OpenFiles {
+        &self.open_files
     }
 
     fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Bound> {
@@ -107,6 +117,7 @@ pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize
 pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     linker.allow_shadowing(true);
     link_preopens(&mut linker.instance(PREOPENS)?, 0)?;
+    paths::replace(linker)?;
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",
@@ -122,8 +133,9 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
                 if !may_grow(ctx, &fd, end)? {
                     return full();
                 }
-                let mut view = ctx.filesystem();
-                answer(view.write(fd, bytes, offset).await)
+                let rep = fd.rep();
+                let done = ctx.filesystem().write(fd, bytes, offset).await;
+                answer(ctx, rep, Call::Writes, done)
             })
         },
     )?;
@@ -135,7 +147,9 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
                 if !may_grow(ctx, &fd, size)? {
                     return full();
                 }
-                answer(ctx.filesystem().set_size(fd, size).await)
+                let rep = fd.rep();
+                let done = ctx.filesystem().set_size(fd, size).await;
+                answer(ctx, rep, Call::Writes, done)
             })
         },
     )?;
@@ -147,8 +161,9 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
                 if !may_add(ctx, &fd) {
                     return full();
                 }
-                let mut view = ctx.filesystem();
-                answer(view.create_directory_at(fd, path).await)
+                let rep = fd.rep();
+                let done = ctx.filesystem().create_directory_at(fd, path).await;
+                answer(ctx, rep, Call::Writes, done)
             })
         },
     )?;
@@ -161,8 +176,9 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
                 if !may_add(ctx, &fd) {
                     return full();
                 }
-                let mut view = ctx.filesystem();
-                answer(view.symlink_at(fd, old, new).await)
+                let rep = fd.rep();
+                let done = ctx.filesystem().symlink_at(fd, old, new).await;
+                answer(ctx, rep, Call::Writes, done)
             })
         },
     )?;
@@ -204,15 +220,17 @@ async fn open_at(
     {
         return full();
     }
-    let mut view = ctx.filesystem();
-    let opened = view.open_at(fd, path_flags, path, open_flags, flags).await;
-    if let Ok(descriptor) = &opened {
+    // What Waft made holds files and folders only.
+    let may_be_special = bound.is_none();
+    let arguments = (path_flags, path, open_flags, flags);
+    let opened = paths::p2::open(ctx, fd, arguments, may_be_special).await?;
+    if let (Ok(descriptor),) = &opened {
         if let (Some(bound), Some(file)) = (&bound, file_of(ctx, descriptor)?) {
             bound.quota.opened(&file);
         }
         ctx.quotas().set(descriptor, bound);
     }
-    answer(opened)
+    Ok(opened)
 }
 
 /// Whether a file may have this size.
@@ -250,13 +268,6 @@ fn full<T>() -> Fallible<T> {
     Ok((Err(ErrorCode::InsufficientSpace),))
 }
 
-fn answer<T>(result: FsResult<T>) -> Fallible<T> {
-    match result {
-        Ok(value) => Ok((Ok(value),)),
-        Err(error) => Ok((Err(error.downcast()?),)),
-    }
-}
-
 /// Puts a stream of a bounded file into one that asks the quota.
 fn bounded(
     ctx: &mut Ctx,
@@ -266,7 +277,7 @@ fn bounded(
 ) -> Fallible<Resource<DynOutputStream>> {
     let stream = match made {
         Ok(stream) => stream,
-        Err(error) => return answer(Err(error)),
+        Err(error) => return answer(ctx, fd.rep(), Call::Writes, Err(error)),
     };
     let (Some(bound), Some(file)) = (ctx.quotas().of(fd), file_of(ctx, fd)?) else {
         return Ok((Ok(stream),));

@@ -16,6 +16,8 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use crate::body::without_forbidden;
+
 use super::{
     Network,
     pool::{Key, Sender, of_hyper},
@@ -106,7 +108,7 @@ impl Body for Received {
                 if frame.is_none() || self.inner.is_end_stream() {
                     self.give_back();
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(of_hyper)))
+                Poll::Ready(frame.map(|frame| frame.map(without_forbidden).map_err(of_hyper)))
             }
             Poll::Pending => {
                 let patience = self.patience;

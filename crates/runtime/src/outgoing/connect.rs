@@ -84,7 +84,7 @@ async fn within(network: &Arc<Network>, key: &Key) -> Result<Sender, Failed> {
     }
     let v6 = key.host.starts_with('[');
     let stream = network.loopback().open(v6, key.port);
-    let stream = stream.ok_or(Failed::Other(Error::ConnectionRefused))?;
+    let stream = stream.ok_or(Failed::Denied(Denied::NothingListens))?;
     let place = place(network).await?;
     handshake(stream, key.prior_knowledge, place).await
 }
@@ -94,12 +94,7 @@ async fn admitted(network: &Network, key: &Key, grant: Grant) -> Result<Vec<Sock
     let host = key.host.trim_start_matches('[').trim_end_matches(']');
     let found = match host.parse::<IpAddr>() {
         Ok(address) => vec![address],
-        Err(_) => network
-            .outside()
-            .resolver()
-            .resolve(host)
-            .await
-            .map_err(|_| unresolved())?,
+        Err(_) => network.resolve(host).await.map_err(|_| unresolved())?,
     };
     let mut denied: Option<Denied> = None;
     let mut addresses = Vec::new();

@@ -72,13 +72,9 @@ pub(super) async fn answer(
         }
     };
     let task = Task(tokio::spawn(DEPTH.scope(depth + 1, whole)));
-    let (mut parts, size) = head_is_known
+    let (parts, size) = head_is_known
         .await
         .map_err(|_| Error::ConnectionTerminated)?;
-    for name in wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS {
-        // They are about a connection, and there was none.
-        parts.headers.remove(name);
-    }
     let body = Received {
         frames: received,
         left: size,

@@ -1,6 +1,8 @@
 //! What a guest has of the network: its policy, its connections, its counters.
 
 use std::{
+    io,
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc, OnceLock, Weak,
@@ -89,10 +91,6 @@ impl Outside {
         self.routes.get()?.upgrade()
     }
 
-    pub(super) fn resolver(&self) -> &dyn Resolve {
-        &*self.resolver
-    }
-
     pub(super) async fn tls(&self) -> Result<tls::Connector, wasmtime_wasi_http::Error> {
         self.roots.connector().await
     }
@@ -154,6 +152,11 @@ impl Network {
             over_limit: self.refused_by_limit.load(Relaxed),
             connections: open as u64,
         }
+    }
+
+    /// The addresses of a name.
+    pub(crate) async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self.outside.resolver.resolve(name).await
     }
 
     pub(super) fn count_request(&self) {

@@ -84,19 +84,24 @@ impl Net {
             Ok(LookUp::Address(address)) => return Ok(vec![address]),
             Ok(LookUp::Resolve(name)) => name,
         };
-        let found = tokio::net::lookup_host((resolved.as_str(), 0)).await;
+        let found = self.outside.resolve(&resolved).await;
         let found = found.map_err(|error| match error.kind() {
             std::io::ErrorKind::TimedOut => Code::TemporaryResolverFailure,
             _ => Code::NameUnresolvable,
         })?;
         let mut addresses: Vec<IpAddr> = Vec::new();
-        for address in found.map(|address| address.ip()) {
+        let leads_nowhere = !found.is_empty();
+        for address in found {
             let usable = classify(address) != AddressClass::Forbidden;
             if usable && !addresses.contains(&address) {
                 addresses.push(address);
             }
         }
         if addresses.is_empty() {
+            // Whoever answers for the name wants the guest to reach the machine.
+            if leads_nowhere {
+                self.outside.count_denied(Denied::Forbidden);
+            }
             return Err(Code::NameUnresolvable);
         }
         let mut names = self.names.lock();
@@ -112,27 +117,44 @@ impl Net {
     }
 
     /// The loopback address to bind for one that a guest asked for: everything is loopback to it.
-    pub(crate) fn bindable(address: SocketAddr) -> Result<SocketAddr, Code> {
+    pub(crate) fn bindable(&self, address: SocketAddr) -> Result<SocketAddr, Code> {
         let ip: IpAddr = match address.ip() {
             IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(v6) if v6.is_loopback() || v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            _ => return Err(Code::AddressNotBindable),
+            _ => {
+                self.outside.count_denied(Denied::ListenNotGranted);
+                return Err(Code::AddressNotBindable);
+            }
         };
         Ok(SocketAddr::new(ip, address.port()))
     }
 
     /// Whether an address can be sent to at all, from a socket of this family.
-    pub(crate) fn valid_remote(to: SocketAddr, v6: bool) -> Result<(), Code> {
+    pub(crate) fn valid_remote(&self, to: SocketAddr, v6: bool) -> Result<(), Code> {
         let mapped = matches!(to.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
         if to.is_ipv6() != v6 || mapped || to.port() == 0 || to.ip().is_unspecified() {
+            if classify(to.ip()) == AddressClass::Forbidden {
+                self.outside.count_denied(Denied::Forbidden);
+            }
             return Err(Code::InvalidArgument);
         }
         Ok(())
     }
 
+    /// Counts a connection within the workload that was refused.
+    pub(crate) fn refused_inside(&self, code: Code) -> Code {
+        if code == Code::ConnectionRefused {
+            self.outside.count_denied(Denied::NothingListens);
+        }
+        code
+    }
+
     /// Whether it may listen: a service may.
-    pub(crate) fn listens(&self) -> bool {
-        self.loopback.listens()
+    pub(crate) fn may_listen(&self) -> Result<(), Code> {
+        if self.loopback.listens() {
+            return Ok(());
+        }
+        Err(self.refuse(Denied::ListenNotGranted))
     }
 
     fn refuse(&self, why: Denied) -> Code {

@@ -119,7 +119,7 @@ impl TcpSocket {
         if address.is_ipv6() != self.v6 {
             return Err(Code::InvalidArgument);
         }
-        let mut address = Net::bindable(address)?;
+        let mut address = self.net.bindable(address)?;
         if address.port() == 0 {
             address.set_port(self.net.loopback.any_port(address.ip()));
         } else if self.net.loopback.is_listening(address) {
@@ -136,9 +136,11 @@ impl TcpSocket {
             State::Bound(address) => Some(address.port()),
             _ => return Err(Code::InvalidState),
         };
-        Net::valid_remote(to, self.v6)?;
+        self.net.valid_remote(to, self.v6)?;
         let connecting: Connecting = if Net::is_inside(to.ip()) {
-            let result = self.net.loopback.connect(to, from).map(|connection| {
+            let made = self.net.loopback.connect(to, from);
+            let made = made.map_err(|code| self.net.refused_inside(code));
+            let result = made.map(|connection| {
                 let (local, remote) = (connection.local, connection.remote);
                 Connected::new(inside(connection), local, remote)
             });
@@ -195,9 +197,7 @@ impl TcpSocket {
             }
             _ => return Err(Code::InvalidState),
         };
-        if !self.net.listens() {
-            return Err(Code::AccessDenied);
-        }
+        self.net.may_listen()?;
         let listener = Arc::new(self.net.loopback.listen(address, self.backlog)?);
         self.state = State::Listening(listener.clone());
         Ok(listener)

@@ -75,10 +75,10 @@ impl UdpSocket {
         if address.is_ipv6() != self.v6 {
             return Err(Code::InvalidArgument);
         }
-        let address = Net::bindable(address)?;
+        let address = self.net.bindable(address)?;
         // A port of its own choice is a server's.
-        if address.port() != 0 && !self.net.listens() {
-            return Err(Code::AccessDenied);
+        if address.port() != 0 {
+            self.net.may_listen()?;
         }
         self.bound = Some(Arc::new(Bound {
             inside: self.net.loopback.bind_udp(address)?,
@@ -104,7 +104,7 @@ impl UdpSocket {
     /// Sends to, and hears, only this address from now on; `None`: any again.
     pub(crate) fn connect(&mut self, to: Option<SocketAddr>) -> Result<(), Code> {
         if let Some(to) = to {
-            Net::valid_remote(to, self.v6)?;
+            self.net.valid_remote(to, self.v6)?;
             if !Net::is_inside(to.ip()) {
                 self.net.check(Transport::Udp, to)?;
             }
@@ -125,7 +125,7 @@ impl Bound {
         if datagram.len() > DATAGRAM {
             return Err(Code::DatagramTooLarge);
         }
-        Net::valid_remote(to, self.inside.address().is_ipv6())?;
+        self.net.valid_remote(to, self.inside.address().is_ipv6())?;
         if Net::is_inside(to.ip()) {
             self.inside.send(to, datagram);
             return Ok(());

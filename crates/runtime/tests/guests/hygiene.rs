@@ -11,14 +11,19 @@ async fn tenants(size: u32) -> [Guest; 2] {
 /// Two tenants of one component, on an engine with room for one instance at a time: they take the
 /// same slots in turns.
 async fn tenants_of(name: &str, wasm: Vec<u8>, size: u32) -> [Guest; 2] {
+    tenants_each(name, [wasm.clone(), wasm], size).await
+}
+
+/// The same, with a component for each.
+async fn tenants_each(name: &str, wasm: [Vec<u8>; 2], size: u32) -> [Guest; 2] {
     let config = EngineConfig {
         max_instances: 1,
         ..EngineConfig::default()
     };
     let engine = EngineBuilder::new(config).build().unwrap();
-    let compiled = engine.load(wasm.into(), name).await.unwrap();
     let mut tenants = Vec::new();
-    for _ in 0..2 {
+    for wasm in wasm {
+        let compiled = engine.load(wasm.into(), name).await.unwrap();
         let (mut spec, _) = spec();
         spec.pool.size = size;
         spec.limits.table_elements = 2500;
@@ -92,4 +97,28 @@ async fn a_pooled_instance_keeps_its_tables() {
     };
     assert_eq!(get(&tenant, "/").await, Err(CallError::NoResponse));
     assert_eq!(get(&tenant, "/").await, Err(found));
+}
+
+#[tokio::test]
+async fn handles_of_one_tenant_are_nothing_to_the_next() {
+    let text = include_str!("handles.wat");
+    let from = |call: &str| wat::parse_str(text.replace("FIRST", call)).unwrap();
+    let reason = TrapReason::Other;
+    for pool in [0, 1] {
+        let [keeps, takes] = tenants_each("handles", [from("3"), from("1")], pool).await;
+        for count in 1..=3 {
+            assert_eq!(get(&keeps, "/").await, Err(CallError::NoResponse));
+            let taken = get(&takes, "/").await;
+            assert_eq!(taken, Err(CallError::Trap { reason }), "pool of {pool}");
+            assert_eq!(takes.stats().traps_of(reason), count);
+        }
+    }
+    // Within one pooled instance they stay, so that what is taken above would be there.
+    let [keeps, _] = tenants_each("handles", [from("3"), from("1")], 1).await;
+    assert_eq!(get(&keeps, "/").await, Err(CallError::NoResponse));
+    let made = keeps.stats().instances_created;
+    for _ in 0..2 {
+        assert_eq!(get(&keeps, "/").await, Err(CallError::NoResponse));
+    }
+    assert_eq!(keeps.stats().instances_created, made);
 }

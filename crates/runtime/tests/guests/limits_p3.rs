@@ -76,6 +76,19 @@ async fn memory_is_bounded() {
 }
 
 #[tokio::test]
+async fn tables_are_bounded() {
+    // Less than the table of its functions has from the start.
+    let (guest, _) = guest("hostile-p3", |spec| spec.limits.table_elements = 1).await;
+    for count in 1..=2 {
+        get(&guest, "/").await.unwrap_err();
+        assert_eq!(guest.stats().table_refused, count);
+    }
+    let [(_, fine), _] = both(|spec| spec.limits.table_elements = 10_000).await;
+    assert_eq!(get(&fine, "/").await.unwrap(), "ok\n");
+    assert_eq!(fine.stats().table_refused, 0);
+}
+
+#[tokio::test]
 async fn a_spinning_guest_meets_its_deadline() {
     let limit = Some(Duration::from_millis(100));
     for (kind, guest) in both(|spec| spec.limits.request_timeout = limit).await {

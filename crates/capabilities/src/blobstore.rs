@@ -12,6 +12,7 @@ mod calls;
 mod contract;
 mod file;
 mod memory;
+mod nats;
 mod staged;
 mod store;
 
@@ -25,10 +26,12 @@ use wasmtime::component::{HasData, Linker};
 use crate::{
     backends::{Backend, Backends},
     granted,
+    nats::Nats,
     slots::BLOBSTORE,
 };
 use file::File;
 use memory::Memory;
+use nats::NatsStore;
 use staged::Staging;
 use store::{Container, Store, StoreError};
 
@@ -62,6 +65,7 @@ struct Stores {
     memory: Arc<dyn Store>,
     /// Where the host keeps what is to outlive it.
     file: Option<Arc<dyn Store>>,
+    nats: Option<Arc<dyn Store>>,
     staging: Arc<Staging>,
     backends: Backends,
 }
@@ -98,7 +102,7 @@ impl HasData for Getter {
 }
 
 impl Blobstore {
-    pub(crate) fn new(backends: &Backends) -> Result<Self, Failure> {
+    pub(crate) fn new(backends: &Backends, nats: Option<Arc<Nats>>) -> Result<Self, Failure> {
         let folder = backends
             .data_dir
             .as_ref()
@@ -113,6 +117,7 @@ impl Blobstore {
         Ok(Self(Arc::new(Stores {
             memory: Arc::new(Memory::default()),
             file,
+            nats: nats.map(|nats| Arc::new(NatsStore::new(nats)) as Arc<dyn Store>),
             staging: Arc::new(Staging::new(staging)),
             backends: backends.clone(),
         })))
@@ -121,8 +126,9 @@ impl Blobstore {
 
 impl Stores {
     fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
-        match self.backends.choose(grant) {
-            Backend::Memory => self.memory.clone(),
+        match (self.backends.choose(grant), &self.nats) {
+            (Backend::Nats, Some(nats)) => nats.clone(),
+            (Backend::Memory, _) => self.memory.clone(),
             _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
         }
     }

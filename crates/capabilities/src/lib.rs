@@ -50,7 +50,7 @@ impl Capabilities {
         let nats = backends.nats.as_deref().map(Nats::new).transpose()?;
         let nats = nats.map(Arc::new);
         Ok(Self {
-            blobstore: Blobstore::new(&backends)?,
+            blobstore: Blobstore::new(&backends, nats.clone())?,
             keyvalue: KeyValue::new(&backends, nats.clone())?,
             messaging: Messaging::new(&backends, nats),
             backends,

@@ -1,9 +1,17 @@
 //! The NATS server of a host: one connection, made when it is first used, and made again by itself
-//! when it is lost.
+//! when it is lost. All namespaces share the server; the bucket [`OWNERS`] says whose what is there.
 
-use std::time::Duration;
+use std::{collections::HashSet, fmt, time::Duration};
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{
+    Client, ConnectOptions, Event, ServerAddr,
+    jetstream::{
+        self,
+        context::CreateKeyValueError,
+        kv::{self, CreateErrorKind},
+    },
+};
+use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
 use waft_ir::{Failure, FailureReason};
 
@@ -17,6 +25,10 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// those that come then are lost, as with any subscriber of core NATS that is too slow.
 const WAITING: usize = 1024;
 
+/// The bucket with the owners of all others: the namespaces that named them first, or `*` for
+/// everybody, when somebody wrote that.
+pub(crate) const OWNERS: &str = "waft-owners";
+
 /// The server.
 #[derive(Debug)]
 pub(crate) struct Nats {
@@ -28,6 +40,85 @@ pub(crate) struct Nats {
 #[derive(Debug, thiserror::Error)]
 #[error("NATS does not answer")]
 pub(crate) struct NotConnected;
+
+/// Why something that is kept in JetStream can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NatsError {
+    #[error(transparent)]
+    NotConnected(#[from] NotConnected),
+    #[error("a bucket in NATS has a name of letters, digits, `-` and `_`")]
+    Name,
+    #[error("it is of another namespace")]
+    NotOwned,
+    /// Whether a change was made before the connection was lost is not known.
+    #[error("NATS does not answer as it should: {0}")]
+    Failed(String),
+}
+
+/// Whose what is: what was seen to fit, as (namespace, name), is not asked for again.
+#[derive(Debug, Default)]
+pub(crate) struct Owners(Mutex<HashSet<(String, String)>>);
+
+impl NatsError {
+    pub(crate) fn failed(error: impl fmt::Display) -> Self {
+        tracing::warn!("NATS: {error}");
+        Self::Failed(error.to_string())
+    }
+}
+
+impl Owners {
+    /// Whether a name is of a namespace; it is from now on if it was nobody's.
+    pub(crate) async fn check(
+        &self,
+        context: &jetstream::Context,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), NatsError> {
+        let whose = (namespace.to_owned(), name.to_owned());
+        if self.0.lock().contains(&whose) {
+            return Ok(());
+        }
+        let owners = bucket(context, OWNERS).await.map_err(NatsError::failed)?;
+        match owners.create(name, whose.0.clone().into()).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
+                let owner = owners.get(name).await.map_err(NatsError::failed)?;
+                let owner = owner.unwrap_or_default();
+                if owner != namespace.as_bytes() && &*owner != b"*" {
+                    return Err(NatsError::NotOwned);
+                }
+            }
+            Err(error) => return Err(NatsError::failed(error)),
+        }
+        self.0.lock().insert(whose);
+        Ok(())
+    }
+}
+
+/// Refuses what can't be the name of a bucket.
+pub(crate) fn check_bucket(name: &str) -> Result<(), NatsError> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match !name.is_empty() && name.chars().all(is_fine) {
+        true => Ok(()),
+        false => Err(NatsError::Name),
+    }
+}
+
+/// A bucket of keys and values, made when it is first named.
+pub(crate) async fn bucket(
+    context: &jetstream::Context,
+    name: &str,
+) -> Result<kv::Store, CreateKeyValueError> {
+    if let Ok(known) = context.get_key_value(name).await {
+        return Ok(known);
+    }
+    let config = kv::Config {
+        bucket: name.to_owned(),
+        history: 1,
+        ..kv::Config::default()
+    };
+    context.create_key_value(config).await
+}
 
 impl Nats {
     /// Checks the URL; nothing is connected to yet.

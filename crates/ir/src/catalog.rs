@@ -234,6 +234,10 @@ pub const PACKAGES: &[Package] = &[
             ),
             means("filesystem", "the same"),
             means("in-memory", "gone with the process; 64 MiB a namespace"),
+            means(
+                "nats",
+                "object stores of JetStream, the server of `--nats`; without one, the folder",
+            ),
         ],
         keys: Some(&[
             means("backend", "see above"),

@@ -21,7 +21,7 @@ use super::{
     Bound, View,
     body::Body,
     check_writable,
-    store::{Container, Info, PAGE, Reader, Span, StoreError, check_name},
+    store::{Container, Info, PAGE, Reader, Span, StoreError, check_name, unreadable},
     wit::{blobstore, container, types},
 };
 use crate::slots::BLOBSTORE;
@@ -468,7 +468,7 @@ impl types::HostIncomingValue for View<'_> {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         let read = reader.read_to_end(&mut bytes).await;
-        said(read.map(|_| bytes).map_err(Into::into))
+        said(read.map(|_| bytes).map_err(unreadable))
     }
 
     async fn incoming_value_consume_async(

@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use waft_ir::{Failure, FailureReason};
 
 use super::{
-    staged::{Staged, on_disk},
+    staged::{Staged, on_disk, uncancelled},
     store::{Container, Content, Info, PAGE, Span, Store, StoreError, check_name, now},
 };
 use crate::database::{Database, Refusal, account};
@@ -355,14 +355,6 @@ impl From<rusqlite::Error> for StoreError {
         tracing::error!("objects: {error}");
         Self::Other("the host can't read or write the index of its objects".into())
     }
-}
-
-/// What the index says and what lies in the folder is changed to the end, whoever leaves meanwhile.
-async fn uncancelled(
-    work: impl Future<Output = Result<(), StoreError>> + Send + 'static,
-) -> Result<(), StoreError> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 
 fn find(connection: &Connection, container: i64, name: &str) -> Result<Option<Row>, StoreError> {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt as _;
 
-use super::store::{Reader, StoreError};
+use super::store::{Reader, StoreError, unreadable};
 
 /// Bytes that the values of a namespace have together while they are written.
 const NAMESPACE: u64 = 4 << 30;
@@ -110,7 +110,7 @@ impl Staged {
     pub(super) async fn read_from(mut self, mut reader: Reader) -> Result<Self, StoreError> {
         let mut bytes = vec![0; HELD / 2];
         loop {
-            let read = reader.read(&mut bytes).await?;
+            let read = reader.read(&mut bytes).await.map_err(unreadable)?;
             if read == 0 {
                 return Ok(self);
             }
@@ -142,6 +142,18 @@ impl Staged {
         bytes.append(&mut self.held);
         Ok(bytes)
     }
+
+    /// Reads it from its beginning; it lasts as long as the value. It waits for the disk.
+    pub(super) fn reader(&mut self) -> Result<Reader, StoreError> {
+        if self.file.is_none() {
+            return Ok(Box::new(io::Cursor::new(self.held.clone())));
+        }
+        self.spill()?;
+        match &self.file {
+            Some(file) => Ok(Box::new(tokio::fs::File::from_std(file.reopen()?))),
+            None => Err(io::Error::other("no file").into()),
+        }
+    }
 }
 
 impl Drop for Staged {
@@ -167,5 +179,13 @@ pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error).into()))
+}
+
+/// Does something to its end, whoever leaves meanwhile: what lies in several places fits together.
+pub(super) async fn uncancelled<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::spawn(work).await;
     done.unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }

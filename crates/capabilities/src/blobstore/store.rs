@@ -1,6 +1,7 @@
 //! What a store of objects is, whichever it is: the wall between the interface and its backends.
 
 use std::{
+    io,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -103,6 +104,9 @@ pub(crate) enum StoreError {
     Name,
     #[error("the container is gone")]
     Gone,
+    /// The container is of another namespace, or no container of ours.
+    #[error("the container is not of this namespace")]
+    NotOwned,
     /// In words fit for a guest.
     #[error("{0}")]
     Other(String),
@@ -131,6 +135,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
         return Err(StoreError::Name);
     }
     Ok(())
+}
+
+/// What a guest is told that reads an object at once.
+pub(crate) fn unreadable(error: io::Error) -> StoreError {
+    tracing::warn!("objects: {error}");
+    StoreError::Other(format!("the object can't be read: {error}"))
 }
 
 /// Seconds since 1970.

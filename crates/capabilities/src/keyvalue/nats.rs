@@ -7,24 +7,18 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use async_nats::jetstream::{
     self,
-    kv::{
-        self, CreateErrorKind, DeleteErrorKind, EntryErrorKind, Operation, PutErrorKind,
-        UpdateErrorKind,
-    },
+    kv::{self, DeleteErrorKind, EntryErrorKind, Operation, PutErrorKind, UpdateErrorKind},
 };
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
-use parking_lot::Mutex;
 
 use super::store::{Bucket, Store, StoreError, add, check_name};
-use crate::nats::{Nats, NotConnected};
+use crate::nats::{self, Nats, NatsError, OWNERS, Owners};
 
-/// The bucket with the owners of all others.
-pub(crate) const OWNERS: &str = "waft-owners";
 /// Keys in one answer.
 const PAGE: usize = 1000;
 /// How often a counter is tried that others change at the same time.
@@ -35,8 +29,7 @@ const AT_A_TIME: usize = 16;
 /// The server of a host.
 pub(super) struct NatsStore {
     nats: Arc<Nats>,
-    /// (namespace, bucket) that were seen to fit.
-    owned: Mutex<HashSet<(String, String)>>,
+    owners: Owners,
 }
 
 /// One bucket.
@@ -50,33 +43,8 @@ impl NatsStore {
     pub(super) fn new(nats: Arc<Nats>) -> Self {
         Self {
             nats,
-            owned: Mutex::default(),
+            owners: Owners::default(),
         }
-    }
-
-    async fn check_owner(
-        &self,
-        context: &jetstream::Context,
-        whose: &(String, String),
-    ) -> Result<(), StoreError> {
-        if self.owned.lock().contains(whose) {
-            return Ok(());
-        }
-        let owners = bucket(context, OWNERS).await?;
-        let (namespace, name) = whose;
-        match owners.create(name, namespace.clone().into()).await {
-            Ok(_) => {}
-            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                let owner = owners.get(name.as_str()).await.map_err(of_entry)?;
-                let owner = owner.unwrap_or_default();
-                if owner != namespace.as_bytes() && &*owner != b"*" {
-                    return Err(StoreError::NotOwned);
-                }
-            }
-            Err(error) => return Err(failed(error)),
-        }
-        self.owned.lock().insert(whose.clone());
-        Ok(())
     }
 }
 
@@ -84,28 +52,25 @@ impl NatsStore {
 impl Store for NatsStore {
     async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
         check_name(name)?;
-        let is_fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        if name.is_empty() || !name.chars().all(is_fine) {
-            let text = "a bucket in NATS has a name of letters, digits, `-` and `_`";
-            return Err(StoreError::Other(text.into()));
-        }
+        nats::check_bucket(name)?;
         if name == OWNERS {
             return Err(StoreError::NotOwned);
         }
-        let client = self.nats.client().await?;
+        let client = self.nats.client().await.map_err(NatsError::from)?;
         let context = jetstream::new(client.clone());
-        let whose = (namespace.to_owned(), name.to_owned());
-        self.check_owner(&context, &whose).await?;
+        self.owners.check(&context, namespace, name).await?;
         Ok(Arc::new(Kept {
             nats: self.nats.clone(),
-            store: bucket(&context, name).await?,
+            store: nats::bucket(&context, name)
+                .await
+                .map_err(NatsError::failed)?,
         }))
     }
 }
 
 impl Kept {
     async fn store(&self) -> Result<&kv::Store, StoreError> {
-        self.nats.client().await?;
+        self.nats.client().await.map_err(NatsError::from)?;
         Ok(&self.store)
     }
 }
@@ -119,7 +84,7 @@ impl Bucket for Kept {
                 Ok(value) => Ok(value.map(Vec::from)),
                 // What can't be a key there has no value.
                 Err(error) if error.kind() == EntryErrorKind::InvalidKey => Ok(None),
-                Err(error) => Err(of_entry(error)),
+                Err(error) => Err(NatsError::failed(error).into()),
             }
         });
         let reads = futures::stream::iter(reads.collect::<Vec<_>>());
@@ -140,7 +105,7 @@ impl Bucket for Kept {
             let put = store.put(&key, value.into()).await;
             put.map(drop).map_err(|error| match error.kind() {
                 PutErrorKind::InvalidKey => invalid(&key),
-                _ => failed(error),
+                _ => NatsError::failed(error).into(),
             })
         });
         let writes = futures::stream::iter(writes.collect::<Vec<_>>());
@@ -153,7 +118,7 @@ impl Bucket for Kept {
             match store.delete(key).await {
                 Ok(()) => Ok(()),
                 Err(error) if error.kind() == DeleteErrorKind::InvalidKey => Ok(()),
-                Err(error) => Err(failed(error)),
+                Err(error) => Err(NatsError::failed(error).into()),
             }
         });
         let deletes = futures::stream::iter(deletes.collect::<Vec<_>>());
@@ -167,7 +132,7 @@ impl Bucket for Kept {
             let entry = store.entry(key).await;
             let entry = entry.map_err(|error| match error.kind() {
                 EntryErrorKind::InvalidKey => invalid(key),
-                _ => of_entry(error),
+                _ => NatsError::failed(error).into(),
             })?;
             let (revision, sum) = match entry {
                 None => (0, delta),
@@ -178,7 +143,7 @@ impl Bucket for Kept {
                 Ok(_) => return Ok(sum),
                 // Somebody was faster.
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(NatsError::failed(error).into()),
             }
         }
         let text = "the counter was changed by others each time it was tried";
@@ -187,8 +152,8 @@ impl Bucket for Kept {
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
         let store = self.store().await?;
-        let keys = store.keys().await.map_err(failed)?;
-        let mut keys: Vec<String> = keys.try_collect().await.map_err(failed)?;
+        let keys = store.keys().await.map_err(NatsError::failed)?;
+        let mut keys: Vec<String> = keys.try_collect().await.map_err(NatsError::failed)?;
         keys.sort();
         let from = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
         let next = from.saturating_add(PAGE);
@@ -197,27 +162,13 @@ impl Bucket for Kept {
     }
 }
 
-impl From<NotConnected> for StoreError {
-    fn from(error: NotConnected) -> Self {
-        Self::Other(error.to_string())
+impl From<NatsError> for StoreError {
+    fn from(error: NatsError) -> Self {
+        match error {
+            NatsError::NotOwned => Self::NotOwned,
+            error => Self::Other(error.to_string()),
+        }
     }
-}
-
-/// A bucket of the server, made when it is first named.
-async fn bucket(context: &jetstream::Context, name: &str) -> Result<kv::Store, StoreError> {
-    if let Ok(known) = context.get_key_value(name).await {
-        return Ok(known);
-    }
-    let config = kv::Config {
-        bucket: name.to_owned(),
-        history: 1,
-        ..kv::Config::default()
-    };
-    context.create_key_value(config).await.map_err(failed)
-}
-
-fn of_entry(error: kv::EntryError) -> StoreError {
-    failed(error)
 }
 
 fn invalid(key: &str) -> StoreError {
@@ -225,10 +176,4 @@ fn invalid(key: &str) -> StoreError {
         "`{}` can't be a key in NATS: use letters, digits and `-/_=.`",
         key.escape_debug()
     ))
-}
-
-/// Whether a change was made before the connection was lost is not known.
-fn failed(error: impl std::fmt::Display) -> StoreError {
-    tracing::warn!("NATS: {error}");
-    StoreError::Other(format!("NATS does not answer as it should: {error}"))
 }

@@ -271,6 +271,60 @@ fn messages_and_values_go_through_nats_from_host_to_host() {
 }
 
 #[test]
+fn objects_go_through_nats_and_are_copied_between_backends() {
+    let Some(nats) = Server::nats() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let entry = |entry: &str| {
+        format!(
+            "        - {{namespace: wasi, package: blobstore, \
+             interfaces: [blobstore, container, types], {entry}}}\n"
+        )
+    };
+    let keeper = |name: &str, entries: &[&str]| {
+        let image = format!("file:{}", waft_guests::path("blobstore-p2").display());
+        let entries: String = entries.iter().map(|text| entry(text)).collect();
+        let entries = format!("{entries}      components:");
+        manifest::deployment(name, &image).replace("      components:", &entries)
+    };
+    let all = [
+        keeper("writer", &["config: {backend: nats, buckets: site}"]),
+        keeper(
+            "reader",
+            &[
+                "name: pages, config: {backend: nats, bucket: site, read_only: \"true\"}",
+                "name: own, config: {backend: in-memory}",
+            ],
+        ),
+    ];
+    let waft = up(folder.path(), &all)
+        .arg("--nats")
+        .arg(nats.url())
+        .start();
+    let writer = |method: &str, path: &str| send(&waft, method, "writer.localhost", path, b"hello");
+    let reader = |method: &str, path: &str| send(&waft, method, "reader.localhost", path, b"hello");
+    eventually("it is stored", || match writer("POST", "/site/index") {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(waft.get_ok("reader.localhost", "/pages/index?1-3"), "ell");
+    let (status, refused) = reader("POST", "/pages/index");
+    assert!(
+        status == 400 && refused.contains("`config.read_only`"),
+        "{refused}"
+    );
+    assert_eq!(reader("POST", "/own/mine").0, 200);
+    assert_eq!(reader("POST", "/pages/index?copy=own/index").0, 200);
+    assert_eq!(waft.get_ok("reader.localhost", "/own"), "index mine");
+    let (status, refused) = writer("POST", "/own/x");
+    assert!(
+        status == 400 && refused.contains("not granted"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_backend_that_is_not_there_is_said_and_an_unknown_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let all = [

@@ -1,0 +1,299 @@
+//! Containers in NATS JetStream: each is an object store of its name.
+//!
+//! The server is shared by all namespaces: `blobstore/NAME` in the bucket of owners says whose a
+//! container is. A part of an object is read from its beginning, because the server has no other
+//! way; one that is replaced while it is read can't be read on.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::GetStreamErrorKind,
+    object_store::{self, DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectStore},
+};
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+use super::{
+    staged::{Staged, on_disk, uncancelled},
+    store::{
+        Container, Content, Info, PAGE, Reader, Span, Store, StoreError, check_name, unreadable,
+    },
+};
+use crate::nats::{Nats, NatsError, Owners, WITHIN, check_bucket};
+
+/// The server of a host.
+pub(super) struct NatsStore {
+    nats: Arc<Nats>,
+    owners: Owners,
+}
+
+/// One container.
+struct Kept {
+    /// Asked for each call, so that one meanwhile lost is told at once.
+    nats: Arc<Nats>,
+    store: ObjectStore,
+    created: u64,
+}
+
+/// Reads as long as something comes: a server that was lost is not waited for.
+struct Patient<R> {
+    reader: R,
+    until: Pin<Box<Sleep>>,
+}
+
+impl NatsStore {
+    pub(super) fn new(nats: Arc<Nats>) -> Self {
+        Self {
+            nats,
+            owners: Owners::default(),
+        }
+    }
+
+    async fn context(&self) -> Result<jetstream::Context, NatsError> {
+        let client = self.nats.client().await?;
+        Ok(jetstream::new(client.clone()))
+    }
+
+    async fn check_owner(
+        &self,
+        context: &jetstream::Context,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), NatsError> {
+        let owned = format!("blobstore/{name}");
+        self.owners.check(context, namespace, &owned).await
+    }
+
+    /// A container that is there, whosever it is.
+    async fn look(
+        &self,
+        context: &jetstream::Context,
+        name: &str,
+    ) -> Result<Option<Kept>, NatsError> {
+        let stream = match context.get_stream(format!("OBJ_{name}")).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                return match error.kind() {
+                    GetStreamErrorKind::JetStream(error)
+                        if error.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                    {
+                        Ok(None)
+                    }
+                    _ => Err(NatsError::failed(error)),
+                };
+            }
+        };
+        let created = stream.cached_info().created.unix_timestamp();
+        let store = context.get_object_store(name).await;
+        Ok(Some(Kept {
+            nats: self.nats.clone(),
+            store: store.map_err(NatsError::failed)?,
+            created: u64::try_from(created).unwrap_or_default(),
+        }))
+    }
+}
+
+#[async_trait]
+impl Store for NatsStore {
+    async fn create(&self, namespace: &str, name: &str) -> Result<Arc<dyn Container>, StoreError> {
+        check_name(name)?;
+        check_bucket(name)?;
+        let context = self.context().await?;
+        self.check_owner(&context, namespace, name).await?;
+        if let Some(known) = self.look(&context, name).await? {
+            return Ok(Arc::new(known));
+        }
+        let config = object_store::Config {
+            bucket: name.to_owned(),
+            ..object_store::Config::default()
+        };
+        let made = context.create_object_store(config).await;
+        made.map_err(NatsError::failed)?;
+        match self.look(&context, name).await? {
+            Some(made) => Ok(Arc::new(made)),
+            None => Err(StoreError::Gone),
+        }
+    }
+
+    async fn find(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<dyn Container>>, StoreError> {
+        if check_bucket(name).is_err() {
+            return Ok(None);
+        }
+        let context = self.context().await?;
+        // What is not there becomes nobody's by being looked for.
+        let Some(found) = self.look(&context, name).await? else {
+            return Ok(None);
+        };
+        self.check_owner(&context, namespace, name).await?;
+        Ok(Some(Arc::new(found)))
+    }
+
+    /// It stays its namespace's, whose name it can be again.
+    async fn delete(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
+        if self.find(namespace, name).await?.is_some() {
+            let context = self.context().await?;
+            let deleted = context.delete_object_store(name).await;
+            deleted.map_err(NatsError::failed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    async fn store(&self) -> Result<&ObjectStore, NatsError> {
+        self.nats.client().await?;
+        Ok(&self.store)
+    }
+
+    async fn look(&self, object: &str) -> Result<Option<ObjectInfo>, StoreError> {
+        if check_name(object).is_err() {
+            return Ok(None);
+        }
+        match self.store().await?.info(object).await {
+            Ok(info) => Ok((!info.deleted).then_some(info)),
+            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
+            Err(error) => Err(NatsError::failed(error).into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Container for Kept {
+    fn created(&self) -> u64 {
+        self.created
+    }
+
+    async fn info(&self, object: &str) -> Result<Option<Info>, StoreError> {
+        let info = self.look(object).await?;
+        Ok(info.map(|info| Info {
+            created: info
+                .modified
+                .and_then(|at| u64::try_from(at.unix_timestamp()).ok())
+                .unwrap_or_default(),
+            size: info.size as u64,
+        }))
+    }
+
+    async fn read(&self, object: &str, span: Span) -> Result<Option<Content>, StoreError> {
+        let Some(info) = self.look(object).await? else {
+            return Ok(None);
+        };
+        let (first, size) = span.within(info.size as u64);
+        let empty: Reader = Box::new(tokio::io::empty());
+        let reader = match size {
+            0 => empty,
+            size => {
+                let object = self.store.get(object).await;
+                let mut reader = Patient::new(object.map_err(NatsError::failed)?);
+                let mut before = (&mut reader).take(first);
+                let skipped = tokio::io::copy(&mut before, &mut tokio::io::sink()).await;
+                skipped.map_err(unreadable)?;
+                Box::new(reader.take(size))
+            }
+        };
+        Ok(Some(Content { size, reader }))
+    }
+
+    async fn write(&self, object: &str, mut value: Staged) -> Result<(), StoreError> {
+        check_name(object)?;
+        let (store, object) = (self.store().await?.clone(), object.to_owned());
+        uncancelled(async move {
+            let (mut reader, _value) = on_disk(move || Ok((value.reader()?, value))).await?;
+            let put = store.put(object.as_str(), &mut reader).await;
+            put.map_err(NatsError::failed)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn delete(&self, objects: &[String]) -> Result<(), StoreError> {
+        let store = self.store().await?;
+        for object in objects {
+            match store.delete(object).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
+                Err(error) => return Err(NatsError::failed(error).into()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&self, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let store = self.store().await?;
+        let mut all = store.list().await.map_err(NatsError::failed)?;
+        // The server gives all of them, in the order of their writing.
+        let mut first = BTreeSet::new();
+        loop {
+            let next = timeout(WITHIN, all.next()).await;
+            match next.map_err(NatsError::failed)? {
+                None => return Ok(first.into_iter().collect()),
+                Some(Ok(info)) => {
+                    if after.is_none_or(|after| info.name.as_str() > after) {
+                        first.insert(info.name);
+                    }
+                    if first.len() > PAGE {
+                        first.pop_last();
+                    }
+                }
+                Some(Err(error)) => return Err(NatsError::failed(error).into()),
+            }
+        }
+    }
+}
+
+impl<R> Patient<R> {
+    fn new(reader: R) -> Self {
+        Self {
+            reader,
+            until: Box::pin(sleep(WITHIN)),
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Patient<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.reader).poll_read(context, buffer);
+        if read.is_ready() {
+            self.until.as_mut().reset(Instant::now() + WITHIN);
+            return read;
+        }
+        match self.until.as_mut().poll(context) {
+            Poll::Ready(()) => {
+                let text = "NATS does not answer, or the object is not there any more";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl From<NatsError> for StoreError {
+    fn from(error: NatsError) -> Self {
+        match error {
+            NatsError::NotOwned => Self::NotOwned,
+            error => Self::Other(error.to_string()),
+        }
+    }
+}

@@ -13,6 +13,10 @@ pub struct Backends {
     pub nats: Option<String>,
     /// URL of a Redis server.
     pub redis: Option<String>,
+    /// URL of a PostgreSQL server, with the credentials that all workloads use.
+    pub postgres: Option<String>,
+    /// Files in PEM with certificate authorities to trust beside the system's.
+    pub extra_ca: Vec<PathBuf>,
 }
 
 /// Where an entry's data goes.

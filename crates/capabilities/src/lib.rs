@@ -14,6 +14,7 @@ mod keyvalue;
 mod logging;
 mod messaging;
 mod nats;
+mod postgres;
 mod secrets;
 mod slots;
 
@@ -33,6 +34,7 @@ pub use logging::Logging;
 use nats::Nats;
 
 pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
+pub use postgres::Postgres;
 pub use secrets::Secrets;
 
 /// What a host offers to guests, with the backends behind it. Clones are the same.
@@ -42,6 +44,7 @@ pub struct Capabilities {
     blobstore: Blobstore,
     keyvalue: KeyValue,
     messaging: Messaging,
+    postgres: Postgres,
 }
 
 impl Capabilities {
@@ -53,6 +56,7 @@ impl Capabilities {
             blobstore: Blobstore::new(&backends, nats.clone())?,
             keyvalue: KeyValue::new(&backends, nats.clone())?,
             messaging: Messaging::new(&backends, nats),
+            postgres: Postgres::new(&backends)?,
             backends,
         })
     }
@@ -83,7 +87,10 @@ impl Capabilities {
         let entries = of("keyvalue").chain(of("blobstore"));
         let entries = entries.chain(workload.grants_of("wasmcloud", "messaging"));
         let texts = entries.filter_map(|grant| self.backends.warning(grant));
+        let postgres = workload.grants_of("wasmcloud", "postgres");
+        let postgres = postgres.filter_map(|grant| self.postgres.warning(grant));
         texts
+            .chain(postgres)
             .map(|text| ("EmbeddedBackend".to_owned(), text))
             .collect()
     }
@@ -95,6 +102,7 @@ impl Capabilities {
         registry.register(self.keyvalue.clone());
         registry.register(self.blobstore.clone());
         registry.register(self.messaging.clone());
+        registry.register(self.postgres.clone());
     }
 }
 

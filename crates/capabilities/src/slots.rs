@@ -14,3 +14,5 @@ pub(crate) const MESSAGING: CapabilityId = CapabilityId::new(3);
 pub(crate) const SECRETS: CapabilityId = CapabilityId::new(4);
 /// `wasi:blobstore`.
 pub(crate) const BLOBSTORE: CapabilityId = CapabilityId::new(5);
+/// `wasmcloud:postgres`.
+pub(crate) const POSTGRES: CapabilityId = CapabilityId::new(6);

@@ -138,6 +138,15 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
+    /// PostgreSQL server, with the credentials that all workloads use
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WAFT_POSTGRES",
+        hide_env_values = true
+    )]
+    pub(crate) postgres: Option<String>,
+
     /// How to print what happens
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Report,

@@ -290,6 +290,24 @@ pub const PACKAGES: &[Package] = &[
     },
     Package {
         namespace: "wasmcloud",
+        name: "postgres",
+        versions: &[
+            of("0.1.1-draft", &["types", "query", "prepared"]),
+            of("0.2.0", &["types", "query", "prepared"]),
+        ],
+        always: false,
+        purpose: "statements in a PostgreSQL database of the server of `--postgres`",
+        backends: &[],
+        keys: Some(&[
+            means("database", "the database that the workload uses; needed"),
+            means(
+                "url",
+                "accepted: the server is that of the flag, its path the `database` if there is none",
+            ),
+        ]),
+    },
+    Package {
+        namespace: "wasmcloud",
         name: "secrets",
         versions: &[of("2.1.0", &["store", "reveal"])],
         always: false,
@@ -312,7 +330,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("wasi", "sql"),
     ("wasmcloud", "blobstore"),
     ("wasmcloud", "keyvalue"),
-    ("wasmcloud", "postgres"),
     ("wasmcloud", "nats"),
     ("cosmonic", "kafka"),
 ];

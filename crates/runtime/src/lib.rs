@@ -66,7 +66,7 @@ pub use log::LogSink;
 pub use members::MEMBERS;
 pub use messages::Message;
 pub use origin::{Origin, TraceContext};
-pub use outgoing::{EgressStats, LocalRoutes, Resolve};
+pub use outgoing::{EgressStats, LocalRoutes, Resolve, client_tls};
 pub use refusal::Refusal;
 pub use sockets::Loopback;
 pub use stats::GuestStats;

@@ -28,6 +28,7 @@ pub use local::LocalRoutes;
 pub use network::EgressStats;
 pub(crate) use network::{Network, Outside};
 use pool::{Key, Protocol};
+pub use tls::client_tls;
 
 /// How long a connection may take to be made, name look-up and TLS included, unless the guest wants
 /// it shorter.

@@ -4,6 +4,8 @@
 //! `tests/env/testenv install debian nats` installs them.
 #![forbid(unsafe_code)]
 
+mod postgres;
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{TcpListener, TcpStream},
@@ -31,6 +33,7 @@ pub struct Server {
 enum Kind {
     Redis,
     Nats,
+    Postgres,
 }
 
 impl Server {
@@ -44,6 +47,12 @@ impl Server {
         Self::of(Kind::Nats)
     }
 
+    /// Starts a PostgreSQL, whose user `postgres` needs no password. `None`, and said so, where it is
+    /// not installed.
+    pub fn postgres() -> Option<Self> {
+        Self::of(Kind::Postgres)
+    }
+
     fn of(kind: Kind) -> Option<Self> {
         let mut server = Self {
             kind,
@@ -51,12 +60,15 @@ impl Server {
             port: free_port(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
-        if server.start() {
+        let is_there = match kind {
+            Kind::Postgres => postgres::prepare(server.folder.path()),
+            _ => true,
+        };
+        if is_there && server.start() {
             return Some(server);
         }
         waft_guests::skip(&format!(
-            "no {}: run `tests/env/testenv install debian nats`",
-            kind.program().display()
+            "no {kind:?}: run `tests/env/testenv install debian nats`"
         ));
         None
     }
@@ -66,6 +78,9 @@ impl Server {
         let scheme = match self.kind {
             Kind::Redis => "redis",
             Kind::Nats => "nats",
+            Kind::Postgres => {
+                return format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
+            }
         };
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
@@ -93,14 +108,7 @@ impl Server {
 
     /// Starts it and waits until it answers; whether it is installed.
     fn start(&mut self) -> bool {
-        let log = std::fs::File::create(self.folder.path().join("log")).expect("a temporary file");
-        let child = Command::new(self.kind.program())
-            .args(self.kind.arguments(self.port, self.folder.path()))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a temporary file"))
-            .stderr(log)
-            .spawn();
-        let Ok(child) = child else {
+        let Some(child) = self.spawn() else {
             return false;
         };
         self.child = Some(child);
@@ -109,8 +117,30 @@ impl Server {
             let log = || std::fs::read_to_string(self.folder.path().join("log"));
             assert!(Instant::now() < until, "it does not start: {:?}", log());
             thread::sleep(Duration::from_millis(20));
+            // One that was killed may leave processes that hold what the next one needs.
+            let ended = self.child.as_mut().map(Child::try_wait);
+            if matches!(ended, Some(Ok(Some(_)))) {
+                self.child = self.spawn();
+            }
         }
         true
+    }
+}
+
+impl Server {
+    fn spawn(&self) -> Option<Child> {
+        let log = std::fs::File::create(self.folder.path().join("log")).expect("a temporary file");
+        let mut command = match self.kind {
+            Kind::Postgres => postgres::command("postgres")?,
+            kind => Command::new(kind.program()),
+        };
+        command
+            .args(self.kind.arguments(self.port, self.folder.path()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a temporary file"))
+            .stderr(log)
+            .spawn()
+            .ok()
     }
 }
 
@@ -125,11 +155,13 @@ impl Kind {
         match self {
             Self::Redis => "redis-server".into(),
             Self::Nats => waft_guests::test_home().join("bin/nats-server"),
+            Self::Postgres => "postgres".into(),
         }
     }
 
     fn arguments(self, port: u16, folder: &Path) -> Vec<String> {
         let (port, folder) = (port.to_string(), folder.display().to_string());
+        let data = format!("{folder}/data");
         let arguments: &[&str] = match self {
             Self::Redis => &[
                 "--bind",
@@ -154,6 +186,7 @@ impl Kind {
                 "--store_dir",
                 &folder,
             ],
+            Self::Postgres => &["-D", &data, "-p", &port, "-h", "127.0.0.1", "-k", ""],
         };
         arguments
             .iter()
@@ -161,7 +194,7 @@ impl Kind {
             .collect()
     }
 
-    /// Whether it is ready: Redis says so when asked, NATS greets.
+    /// Whether it is ready: Redis says so when asked, NATS greets, PostgreSQL lets its user in.
     fn answers(self, port: u16) -> bool {
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else {
             return false;
@@ -175,6 +208,7 @@ impl Kind {
                 "+PONG"
             }
             Self::Nats => "INFO ",
+            Self::Postgres => return postgres::lets_in(connection),
         };
         let mut line = String::new();
         let read = BufReader::new(connection).read_line(&mut line);

@@ -116,6 +116,68 @@ fn the_secrets_example_compares_and_tells_nobody() {
 }
 
 #[test]
+fn the_postgres_example_keeps_notes() {
+    let Some(mut server) = Server::postgres() else {
+        return;
+    };
+    let draft = format!("file:{}", waft_guests::path("postgres-p2").display());
+    let entry = "        - {namespace: wasmcloud, package: postgres, interfaces: [query, prepared], \
+                 version: 0.1.1-draft, config: {database: postgres}}\n      components:";
+    let old = manifest::deployment("old", &draft).replace("      components:", entry);
+    let without = old
+        .replace("old", "without")
+        .replace("{database: postgres}", "{}");
+    let folder = tempfile::tempdir().unwrap();
+    let waft = up(folder.path(), &[old, without])
+        .arg("examples/postgres")
+        .arg("--postgres")
+        .arg(server.url())
+        .start();
+    let get = |target: &str| waft.get_ok("notes.localhost", target);
+    assert_eq!(get("/add?milk"), "PgValue::Int8(1)\n");
+    assert_eq!(get("/add?eggs"), "PgValue::Int8(2)\n");
+    assert_eq!(get("/notes"), "milk\neggs\n");
+    let rows = "id,n,nothing [[PgValue::Int4(5), PgValue::Numeric(\"1.50\"), PgValue::Null]]";
+    let query =
+        "/query?SELECT+$1::int+AS+id,+$2::numeric+AS+n,+$3::text+AS+nothing&i:5&d:1.50&null";
+    assert_eq!(get(query), rows);
+    let many = "SELECT+i+FROM+generate_series(1,50000)+i";
+    assert_eq!(get(&format!("/count?{many}")), "50000");
+    assert_eq!(get(&format!("/first?{many}")), "Some([PgValue::Int4(1)])");
+    assert_eq!(
+        get("/twice?INSERT+INTO+notes+(text)+VALUES+($1)&t:tea"),
+        "1 1"
+    );
+    assert_eq!(get("/unknown"), "Error::UnknownPreparedStatement");
+    assert!(get("/query?SELECT+nothing").contains("code: \"42703\""));
+    assert!(get("/query?SELECT+$1::int&t:x").contains("Error::InvalidParams"));
+    // The draft has the same database, and rows at once.
+    let get_old = |target: &str| waft.get_ok("old.localhost", target);
+    let found = get_old("/query?SELECT+id,+text+FROM+notes+WHERE+text=$1&milk");
+    assert_eq!(found, "id=PgValue::Int8(1) text=PgValue::Text(\"milk\")");
+    assert_eq!(get_old("/twice?DELETE+FROM+notes+WHERE+text=$1&tea"), "2 0");
+    assert_eq!(
+        get_old("/batch?CREATE+TABLE+t+(a+int);DROP+TABLE+t"),
+        "done"
+    );
+    assert!(get_old("/query?SELEC").contains("QueryError::InvalidQuery(\"42601"));
+    waft.wait_for_line(&["without", "names no `database`"]);
+    server.kill();
+    eventually("it is told", || match get("/notes") {
+        said if said.contains("Error::ConnectionFailed") => Ok(()),
+        said => Err(said),
+    });
+    server.restart();
+    assert_eq!(get("/notes"), "milk\neggs\n");
+}
+
+#[test]
+fn without_a_postgres_server_it_is_said_what_is_missing() {
+    let waft = Up::default().arg("examples/postgres").spawn();
+    waft.wait_for_line(&["BackendUnavailable", "--postgres"]);
+}
+
+#[test]
 fn the_volumes_example_reads_and_writes() {
     let waft = Waft::up(["examples/volumes"]);
     let get = |target: &str| waft.get_ok("volumes.localhost", target);

@@ -73,6 +73,8 @@ pub(super) fn open(
         data_dir: Some(data_dir.to_path_buf()),
         nats: options.nats.clone(),
         redis: options.redis.clone(),
+        postgres: options.postgres.clone(),
+        extra_ca: options.outbound_ca.clone(),
     })
     .map_err(failed)?;
     let engine = engine(options, &capabilities)?;

@@ -67,6 +67,18 @@ pub(super) fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
 }
 
 fn connector(extra: &[PathBuf]) -> Result<Connector, Error> {
+    let mut config = client_tls(extra).map_err(|message| {
+        tracing::warn!("{message}");
+        Error::ConfigurationError
+    })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Connector(TlsConnector::from(Arc::new(config))))
+}
+
+/// How clients of this process make TLS connections: by rustls and ring, trusting the authorities of
+/// the system and those in extra files. It reads files, which blocks; the error says which of them
+/// can't be read.
+pub fn client_tls(extra: &[PathBuf]) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     if system.certs.is_empty() {
@@ -74,19 +86,12 @@ fn connector(extra: &[PathBuf]) -> Result<Connector, Error> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     roots.add_parsable_certificates(system.certs);
-    let extra = read(extra).map_err(|message| {
-        tracing::warn!("{message}");
-        Error::ConfigurationError
-    })?;
-    roots.add_parsable_certificates(extra);
+    roots.add_parsable_certificates(read(extra)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|_| Error::ConfigurationError)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Connector(TlsConnector::from(Arc::new(config))))
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn read(files: &[PathBuf]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -209,6 +209,12 @@ impl Host {
         self.logs.flush().await;
     }
 
+    /// Deletes what was made for workloads and is theirs alone: their temporary volumes, and the
+    /// files of their ConfigMaps and Secrets. The last thing before the process ends.
+    pub fn remove_volumes(&self) {
+        self.starter.volumes.remove_all();
+    }
+
     /// Changes what the host says about itself; nobody is woken when nothing changed.
     pub(crate) fn update_info(&self, change: impl FnOnce(&mut HostInfo)) {
         self.info.send_if_modified(|hosts| {

@@ -4,12 +4,13 @@
 //! What a guest may do within a folder is the runtime's business.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use waft_ir::{Failure, FailureReason, LocalResources, Volume, VolumeSource, Workload};
 use waft_runtime::{Folder, Mount, Quota};
@@ -24,13 +25,22 @@ pub(crate) struct Volumes {
     folder: PathBuf,
     /// Folders below which `hostPath` volumes may lie.
     roots: Vec<PathBuf>,
+    /// What was made and is not gone yet.
+    made: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+/// A folder that was made for a workload, and goes when this is dropped.
+#[derive(Debug)]
+struct Made {
+    folder: TempDir,
+    all: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// The volumes of one workload. With the last of them, what was made for them is deleted.
 #[derive(Debug, Default)]
 pub(crate) struct WorkloadVolumes {
     by_name: HashMap<String, Prepared>,
-    _made: Vec<TempDir>,
+    _made: Vec<Made>,
 }
 
 #[derive(Debug)]
@@ -51,7 +61,28 @@ impl Volumes {
         if let Some(memory) = memory_folder() {
             remove_left_files(&memory);
         }
-        Ok(Self { folder, roots })
+        Ok(Self {
+            folder,
+            roots,
+            made: Arc::default(),
+        })
+    }
+
+    /// Deletes everything that was made, whoever still has it: the process is about to end, and
+    /// then nobody drops what it holds.
+    pub(crate) fn remove_all(&self) {
+        for folder in self.made.lock().drain() {
+            // What is left is deleted by the next process.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+
+    fn keep(&self, folder: TempDir) -> Made {
+        self.made.lock().insert(folder.path().to_owned());
+        Made {
+            folder,
+            all: self.made.clone(),
+        }
     }
 
     /// Makes a workload's volumes ready.
@@ -78,15 +109,15 @@ impl Volumes {
         };
         let (folder, quota, is_fixed) = match &volume.source {
             VolumeSource::Ephemeral { size_limit } => {
-                let made = TempDir::new_in(&self.folder).map_err(unmade)?;
-                let folder = Folder::open(made.path()).map_err(unmade)?;
-                let quota = Quota::new(made.path().to_owned(), *size_limit);
+                let made = self.keep(TempDir::new_in(&self.folder).map_err(unmade)?);
+                let folder = Folder::open(made.folder.path()).map_err(unmade)?;
+                let quota = Quota::new(made.folder.path().to_owned(), *size_limit);
                 volumes._made.push(made);
                 (folder, Some(Arc::new(quota)), false)
             }
             VolumeSource::Files(files) => {
-                let made = with_files(files).map_err(unmade)?;
-                let folder = Folder::open(made.path()).map_err(unmade)?;
+                let made = self.keep(with_files(files).map_err(unmade)?);
+                let folder = Folder::open(made.folder.path()).map_err(unmade)?;
                 volumes._made.push(made);
                 (folder, None, true)
             }
@@ -144,6 +175,12 @@ impl Volumes {
             Ok(real) if is_below(&real) => Ok(folder),
             _ => Err(not_allowed()),
         }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        self.all.lock().remove(self.folder.path());
     }
 }
 

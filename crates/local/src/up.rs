@@ -276,6 +276,7 @@ impl Platform {
         let _ = tokio::time::timeout(PATIENCE, self.operator_ended.cancelled()).await;
         self.server.shut_down();
         self.tasks.shutdown().await;
+        self.host.remove_volumes();
     }
 
     async fn tell(&self, event: UpEvent) {

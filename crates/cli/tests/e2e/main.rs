@@ -9,6 +9,7 @@
 )]
 
 mod bad_inputs;
+mod canary;
 mod command_line;
 mod composition;
 mod documentation;

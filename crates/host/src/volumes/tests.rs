@@ -84,6 +84,13 @@ fn what_is_made_for_a_workload_goes_with_it() {
     assert!(!mounts[0].read_only && mounts[0].quota.is_some());
     drop(prepared);
     assert_eq!(count(), 0);
+
+    // A process that ends drops nothing.
+    let held = volumes.prepare(&workload(VolumeSource::Ephemeral { size_limit: 1 }));
+    assert_eq!(count(), 1);
+    volumes.remove_all();
+    assert_eq!(count(), 0);
+    drop(held);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod nats;
 mod postgres;
 mod secrets;
 mod slots;
+mod tls;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use nats::Nats;
 pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
 pub use postgres::Postgres;
 pub use secrets::Secrets;
+pub use tls::Tls;
 
 /// What a host offers to guests, with the backends behind it. Clones are the same.
 #[derive(Clone)]
@@ -99,6 +101,7 @@ impl Capabilities {
         registry.register(Config);
         registry.register(Logging);
         registry.register(Secrets);
+        registry.register(Tls);
         registry.register(self.keyvalue.clone());
         registry.register(self.blobstore.clone());
         registry.register(self.messaging.clone());

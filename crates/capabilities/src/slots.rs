@@ -16,3 +16,5 @@ pub(crate) const SECRETS: CapabilityId = CapabilityId::new(4);
 pub(crate) const BLOBSTORE: CapabilityId = CapabilityId::new(5);
 /// `wasmcloud:postgres`.
 pub(crate) const POSTGRES: CapabilityId = CapabilityId::new(6);
+/// `wasi:tls`.
+pub(crate) const TLS: CapabilityId = CapabilityId::new(7);

@@ -341,3 +341,102 @@ async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
     let refused = refused.err().unwrap();
     assert!(refused.message.contains("`yes`"), "{}", refused.message);
 }
+
+#[tokio::test]
+async fn a_guest_speaks_tls_to_whom_it_may_connect() {
+    let ip = {
+        // The machine's address to the outside. No packet is sent to find it.
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let connected = socket.connect("198.51.100.1:9");
+        match connected.and_then(|()| socket.local_addr()) {
+            Ok(address) if !address.ip().is_loopback() => address.ip(),
+            _ => return waft_guests::skip("the machine has no address but loopback"),
+        }
+    };
+    let made = rcgen::generate_simple_self_signed(["secure.test".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, made.cert.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut stream = tokio::io::BufReader::new(stream);
+            let mut line = String::new();
+            stream.read_line(&mut line).await.unwrap();
+            let answer = line.trim().to_uppercase().repeat(10_000);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    let engine = |extra_ca: Vec<std::path::PathBuf>| {
+        let mut builder = EngineBuilder::new(EngineConfig {
+            extra_ca,
+            ..EngineConfig::default()
+        });
+        waft_capabilities::Capabilities::new(waft_capabilities::Backends::default())
+            .unwrap()
+            .register(&mut builder);
+        builder.build().unwrap()
+    };
+    let wasm = waft_guests::bytes("tls-p3");
+    let trusting = engine(vec![file]);
+    let cases = [
+        (&trusting, "secure.test", true, "HELLO"),
+        (
+            &trusting,
+            "other.test",
+            true,
+            "no TLS: invalid peer certificate",
+        ),
+        (&trusting, "not..a.name", true, "no TLS: this is no name"),
+        (
+            &trusting,
+            "secure.test",
+            false,
+            "not connected: ErrorCode::AccessDenied",
+        ),
+        (
+            &engine(Vec::new()),
+            "secure.test",
+            true,
+            "no TLS: invalid peer certificate",
+        ),
+    ];
+    for (engine, name, granted, expected) in cases {
+        let compiled = engine.load(wasm.clone().into(), "tls-p3").await.unwrap();
+        let mut spec = spec(vec![grant("tls", "client", &[])], Arc::default());
+        spec.grants[0].interfaces.push("types".into());
+        let resources = waft_ir::LocalResources {
+            allowed_hosts: granted
+                .then(|| format!("{ip}:{port}"))
+                .into_iter()
+                .collect(),
+            ..waft_ir::LocalResources::default()
+        };
+        spec.egress = Arc::new(waft_runtime::EgressPolicy::new(&resources, false).unwrap());
+        let guest = engine.link(&compiled, spec).await.unwrap();
+        let (_, answer) = get(&guest, &format!("/{name}/{ip}/{port}?hello")).await;
+        assert!(
+            answer.starts_with(expected),
+            "{name}: {}",
+            &answer[..answer.len().min(100)]
+        );
+        if expected == "HELLO" {
+            assert_eq!(answer.len(), 50_000);
+        }
+    }
+}

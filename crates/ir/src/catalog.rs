@@ -258,6 +258,15 @@ pub const PACKAGES: &[Package] = &[
         ]),
     },
     Package {
+        namespace: "wasi",
+        name: "tls",
+        versions: &[of("0.3.0-draft", &["types", "client"])],
+        always: false,
+        purpose: "TLS over streams of the component's own, such as a socket's",
+        backends: &[],
+        keys: Some(&[]),
+    },
+    Package {
         namespace: "wasmcloud",
         name: "messaging",
         versions: &[
@@ -321,7 +330,6 @@ pub const PACKAGES: &[Package] = &[
 /// Packages that are known and not served yet.
 pub const NOT_YET: &[(&str, &str)] = &[
     ("wasi", "otel"),
-    ("wasi", "tls"),
     ("wasi", "webgpu"),
     ("wasi", "graphics-context"),
     ("wasi", "surface"),

@@ -10,6 +10,7 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx,
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
+use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 
 use crate::{
     CapabilityId, Origin, Refusal,
@@ -20,6 +21,7 @@ use crate::{
     outgoing::{self, Network, Sending},
     sockets::Net,
     stats::Counters,
+    tls,
 };
 
 /// The state of one instance.
@@ -39,6 +41,8 @@ pub struct Ctx {
 struct Member {
     wasi: WasiCtx,
     hooks: Hooks,
+    /// Made when it is first used.
+    tls: Option<WasiTlsCtx>,
     log: Arc<InstanceLog>,
     output: [LineStream; 2],
     given: Arc<Given>,
@@ -200,6 +204,7 @@ impl Member {
                 counters: given.counters.clone(),
                 receives: false,
             },
+            tls: None,
             log,
             output,
             given,
@@ -222,6 +227,17 @@ impl WasiHttpView for Ctx {
             hooks: &mut self.members[self.current].hooks,
             table: &mut self.table,
             ctx: &mut self.http,
+        }
+    }
+}
+
+impl WasiTlsView for Ctx {
+    fn tls(&mut self) -> WasiTlsCtxView<'_> {
+        let member = &mut self.members[self.current];
+        let network = &member.given.network;
+        WasiTlsCtxView {
+            ctx: member.tls.get_or_insert_with(|| tls::context(network)),
+            table: &mut self.table,
         }
     }
 }

@@ -45,6 +45,7 @@ mod room;
 mod shared;
 mod sockets;
 mod stats;
+mod tls;
 mod warm;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};
@@ -70,3 +71,4 @@ pub use outgoing::{EgressStats, LocalRoutes, Resolve, client_tls};
 pub use refusal::Refusal;
 pub use sockets::Loopback;
 pub use stats::GuestStats;
+pub use tls::link_tls;

@@ -178,6 +178,17 @@ fn without_a_postgres_server_it_is_said_what_is_missing() {
 }
 
 #[test]
+fn the_tls_example_connects_where_it_may() {
+    let waft = Waft::up(["examples/tls"]);
+    // Tests have no internet; what the guest says to a server is tested with the interface.
+    let refused = waft.get_ok(
+        "tls.localhost",
+        "/one.one.one.one/10.0.0.1/443?HEAD+/+HTTP/1.0",
+    );
+    assert_eq!(refused, "not connected: ErrorCode::AccessDenied");
+}
+
+#[test]
 fn the_volumes_example_reads_and_writes() {
     let waft = Waft::up(["examples/volumes"]);
     let get = |target: &str| waft.get_ok("volumes.localhost", target);

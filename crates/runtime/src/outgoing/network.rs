@@ -116,6 +116,13 @@ impl Network {
         }
     }
 
+    /// What encrypts the guest's own streams, trusting whom its requests trust.
+    pub(crate) async fn encryption(
+        &self,
+    ) -> Result<tokio_rustls::TlsConnector, wasmtime_wasi_http::Error> {
+        Ok(self.outside.tls().await?.without_protocols())
+    }
+
     /// The network within the workload.
     pub(super) fn loopback(&self) -> &Loopback {
         &self.loopback

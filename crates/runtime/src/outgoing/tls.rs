@@ -47,6 +47,13 @@ impl Roots {
 }
 
 impl Connector {
+    /// The same for protocols that are no HTTP, and say nothing of which they are.
+    pub(super) fn without_protocols(&self) -> TlsConnector {
+        let mut config = ClientConfig::clone(self.0.config());
+        config.alpn_protocols.clear();
+        TlsConnector::from(Arc::new(config))
+    }
+
     /// Encrypts a stream to a host.
     pub(super) async fn connect(
         &self,

@@ -1,0 +1,34 @@
+//! `wasi:tls`: TLS over streams that a guest has, such as those of a socket.
+//!
+//! The runtime does it; here it is offered and granted. The interface is a draft: exactly this version
+//! fits.
+
+use std::sync::Arc;
+
+use waft_ir::{CapabilityGrant, Failure, InterfaceName};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot, link_tls};
+use wasmtime::component::Linker;
+
+use crate::slots::TLS;
+
+/// The `wasi:tls` capability.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls;
+
+impl Capability for Tls {
+    fn id(&self) -> CapabilityId {
+        TLS
+    }
+
+    fn interfaces(&self) -> Vec<InterfaceName> {
+        crate::interfaces_of("wasi", "tls")
+    }
+
+    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+        link_tls(linker)
+    }
+
+    fn bind(&self, _: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {
+        Ok(Arc::new(()))
+    }
+}

@@ -69,6 +69,8 @@ bench *ARGS:
     cargo run --release -p waft-benches --bin http -- {{ARGS}}
     cargo run --release -p waft-benches --bin cold-start
     cargo run --release -p waft-benches --bin density -- {{ARGS}}
+    cargo build --release
+    cargo run --release -p waft-benches --bin density-up -- {{ARGS}}
     cargo run --release -p waft-benches --bin neighbours -- {{ARGS}}
 
 # Ten minutes of mixed load with starts and stops: what the process holds meanwhile and afterwards

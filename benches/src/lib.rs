@@ -6,5 +6,6 @@
 
 pub mod client;
 pub mod host;
+pub mod waft;
 
 pub use waft_measure::{process, report};

@@ -152,8 +152,15 @@ impl ManifestError {
 /// Parses one text: YAML or JSON, several documents, `List`s unfolded. Relative image paths count
 /// from `folder`.
 pub(crate) fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
+    // A platform's whole repository may come in one stream; the reader's own bounds are for one file
+    // of settings.
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_depth: LEVELS },
+        budget: serde_saphyr::budget! {
+            max_depth: LEVELS,
+            max_documents: 100_000,
+            max_nodes: 5_000_000,
+            max_events: 20_000_000,
+        },
     };
     let documents = serde_saphyr::from_multiple_with_options(text, options);
     let documents: Vec<Value> = documents.map_err(|error| {

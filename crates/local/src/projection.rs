@@ -23,6 +23,7 @@ use kube::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use waft_api::{Host, Workload, names::MANAGER_PROJECTION};
 use waft_ir::{States, WorkloadId, WorkloadState};
@@ -39,6 +40,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// The states of all workloads.
 type StateMap = Arc<BTreeMap<WorkloadId, WorkloadState>>;
 
+/// What is kept of a Pod.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Shown {
+    uid: Option<String>,
+    /// The uid of the Workload that it stands for.
+    workload: Option<String>,
+}
+
+/// Digests of an object without its status, and of the status: of thousands of workloads nobody
+/// wants to keep the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Written {
+    main: [u8; 32],
+    status: [u8; 32],
+}
+
 /// The projection and what it knows.
 pub(crate) struct Projection {
     client: Client,
@@ -50,11 +67,11 @@ pub(crate) struct Projection {
     /// Whether the workloads that there were at the start are known.
     listed: bool,
     /// The Pods that stand for workloads.
-    pods: BTreeMap<Key, Pod>,
+    pods: BTreeMap<Key, Shown>,
     /// Name of each Host by its id.
     host_names: BTreeMap<String, String>,
     /// What was written last, Pods by key and Nodes by name, so that nothing is written twice.
-    written: BTreeMap<Key, Value>,
+    written: BTreeMap<Key, Written>,
     /// Workloads whose Pods may not be as they should.
     dirty: BTreeSet<Key>,
     hosts: BTreeMap<String, Host>,
@@ -65,6 +82,15 @@ pub(crate) struct Projection {
     failed_hosts: BTreeSet<String>,
     /// When what failed is tried again, and the pause before that.
     retry: Option<(Instant, Duration)>,
+}
+
+impl Shown {
+    fn of(pod: &Pod) -> Self {
+        Self {
+            uid: pod.uid(),
+            workload: pod::workload_of(pod).map(str::to_owned),
+        }
+    }
 }
 
 impl Projection {
@@ -161,25 +187,27 @@ impl Projection {
         match event {
             watcher::Event::Apply(pod) | watcher::Event::InitApply(pod) => {
                 let key = key_of(&pod);
-                if pod::workload_of(&pod).is_none() {
+                let shown = Shown::of(&pod);
+                if shown.workload.is_none() {
                     foreign::tell_pod(&self.client, &pod).await;
                     return;
                 }
                 if pod.metadata.deletion_timestamp.is_some() {
                     // No kubelet would ever end it.
-                    self.end(&key, &pod).await;
+                    self.end(&key, &shown).await;
                 }
-                self.pods.insert(key.clone(), pod);
+                self.pods.insert(key.clone(), shown);
                 self.sweep(&key).await;
             }
             watcher::Event::Delete(pod) => {
                 let key = key_of(&pod);
-                if self.pods.get(&key).and_then(Pod::uid) != pod.uid() {
+                let gone = Shown::of(&pod);
+                if self.pods.get(&key).and_then(|known| known.uid.as_ref()) != gone.uid.as_ref() {
                     return;
                 }
                 self.pods.remove(&key);
                 self.written.remove(&key);
-                self.replace(&key, &pod).await;
+                self.replace(&key, &gone).await;
             }
             watcher::Event::Init | watcher::Event::InitDone => {}
         }
@@ -192,19 +220,18 @@ impl Projection {
             return;
         };
         let workload = self.workloads.get(key);
-        let owner = workload.and_then(|workload| workload.metadata.uid.as_deref());
-        if owner != pod::workload_of(pod) {
+        if workload.and_then(|workload| workload.metadata.uid.as_ref()) != pod.workload.as_ref() {
             self.end(key, pod).await;
         }
     }
 
     /// Deletes just this Pod, at once.
-    async fn end(&self, key: &Key, pod: &Pod) {
+    async fn end(&self, key: &Key, pod: &Shown) {
         let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
         let parameters = DeleteParams {
             grace_period_seconds: Some(0),
             preconditions: Some(Preconditions {
-                uid: pod.uid(),
+                uid: pod.uid.clone(),
                 resource_version: None,
             }),
             ..DeleteParams::default()
@@ -215,11 +242,11 @@ impl Projection {
     }
 
     /// A Pod is gone: if its Workload is not, a person deleted it and wants another one.
-    async fn replace(&self, key: &Key, pod: &Pod) {
+    async fn replace(&self, key: &Key, pod: &Shown) {
         let Some(workload) = self.workloads.get(key) else {
             return;
         };
-        let ours = pod::workload_of(pod) == workload.metadata.uid.as_deref();
+        let ours = pod.workload == workload.metadata.uid;
         if !ours || workload.metadata.deletion_timestamp.is_some() {
             return;
         }
@@ -349,16 +376,20 @@ impl Projection {
         let Ok(wanted) = serde_json::to_value(wanted) else {
             return true;
         };
-        let written = self.written.get(key);
-        if written == Some(&wanted) {
+        let (main, status) = split(&wanted);
+        let digests = Written {
+            main: digest(&main),
+            status: digest(&status),
+        };
+        let written = self.written.get(key).copied();
+        if written == Some(digests) {
             return true;
         }
-        let (main, status) = split(&wanted);
         let done = async {
-            match written.map(split) {
+            match written {
                 // A Node without a status is not accepted.
                 None => apply(api, &key.1, &wanted).await?,
-                Some((before, _)) if before != main => apply(api, &key.1, &main).await?,
+                Some(before) if before.main != digests.main => apply(api, &key.1, &main).await?,
                 Some(_) => {}
             }
             let parameters = PatchParams {
@@ -370,7 +401,7 @@ impl Projection {
         };
         match done.await {
             Ok(_) => {
-                self.written.insert(key.clone(), wanted);
+                self.written.insert(key.clone(), digests);
                 true
             }
             Err(error) => {
@@ -407,6 +438,10 @@ fn split(object: &Value) -> (Value, Value) {
     (main, status)
 }
 
+fn digest(value: &Value) -> [u8; 32] {
+    Sha256::digest(value.to_string()).into()
+}
+
 fn key_of(object: &impl Resource) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
@@ -418,6 +453,12 @@ where
 {
     watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
+        // Who wrote which field is of no use here, and half of an object. Lists are read with room
+        // for more; those of a copy have none.
+        .modify(|object| {
+            object.meta_mut().managed_fields = None;
+            *object = object.clone();
+        })
         .filter_map(|event| async { event.ok() })
         .boxed()
 }

@@ -167,6 +167,8 @@ impl Platform {
                 Ok(())
             });
         }
+        // Thousands of them are many megabytes, and nobody reads them again.
+        drop((checked, manifests));
         self.readiness.set(true);
         tracing::debug!("the manifests are applied");
         self.tell(UpEvent::Started).await;

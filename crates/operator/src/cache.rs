@@ -5,7 +5,7 @@
 //! names, so that a parent finds its own without looking at all objects of the kind.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     hash::Hash,
     sync::Arc,
 };
@@ -32,12 +32,15 @@ pub(crate) struct Cache<K> {
     state: RwLock<State<K>>,
 }
 
+/// The names of some objects, shared with the table of all.
+type Names = BTreeSet<Arc<ObjectName>>;
+
 #[derive(Debug)]
 struct State<K> {
-    objects: BTreeMap<ObjectName, Arc<K>>,
-    by_owner: HashMap<String, HashSet<ObjectName>>,
-    by_deployment: HashMap<ObjectName, HashSet<ObjectName>>,
-    by_uid: HashMap<String, ObjectName>,
+    objects: BTreeMap<Arc<ObjectName>, Arc<K>>,
+    by_owner: HashMap<String, Names>,
+    by_deployment: HashMap<ObjectName, Names>,
+    by_uid: HashMap<String, Arc<ObjectName>>,
     /// Objects of a list that is under way: they replace all others at its end.
     listing: Option<HashSet<ObjectName>>,
     listed: bool,
@@ -86,7 +89,7 @@ impl<K: Resource> Cache<K> {
                 let gone: Vec<_> = state
                     .objects
                     .keys()
-                    .filter(|name| !listing.contains(*name))
+                    .filter(|name| !listing.contains(name.as_ref()))
                     .cloned()
                     .collect();
                 gone.iter().filter_map(|name| state.remove(name)).collect()
@@ -116,8 +119,8 @@ impl<K: Resource> Cache<K> {
         let from = (namespace.to_owned(), String::new());
         state
             .objects
-            .range(from..)
-            .take_while(|((of, _), _)| of == namespace)
+            .range::<ObjectName, _>(from..)
+            .take_while(|(name, _)| name.0 == namespace)
             .map(|(_, object)| object.clone())
             .collect()
     }
@@ -143,17 +146,15 @@ impl<K: Resource> Cache<K> {
 }
 
 impl<K: Resource> State<K> {
-    fn named(&self, names: Option<&HashSet<ObjectName>>) -> Vec<Arc<K>> {
-        let mut names: Vec<_> = names.into_iter().flatten().collect();
-        names.sort();
+    fn named(&self, names: Option<&Names>) -> Vec<Arc<K>> {
+        let names = names.into_iter().flatten();
         names
-            .into_iter()
             .filter_map(|name| self.objects.get(name).cloned())
             .collect()
     }
 
     fn put(&mut self, object: K) -> Change<K> {
-        let name = name_of(&object);
+        let name = Arc::new(name_of(&object));
         let object = Arc::new(object);
         let old = self.objects.insert(name.clone(), object.clone());
         if let Some(old) = &old {
@@ -198,7 +199,7 @@ impl<K: Resource> State<K> {
 }
 
 /// Takes a name out of an index, and the entry with its last one.
-fn forget<Q: Eq + Hash>(index: &mut HashMap<Q, HashSet<ObjectName>>, entry: &Q, name: &ObjectName) {
+fn forget<Q: Eq + Hash>(index: &mut HashMap<Q, Names>, entry: &Q, name: &ObjectName) {
     if let Some(names) = index.get_mut(entry) {
         names.remove(name);
         if names.is_empty() {

@@ -129,7 +129,14 @@ fn watch_kind<K: Object + Wakes>(
     let context = context.clone();
     watches.spawn(async move {
         let api = Api::<K>::all(context.client.clone());
-        let events = watcher(api, watcher::Config::default()).default_backoff();
+        let events = watcher(api, watcher::Config::default())
+            .default_backoff()
+            // Nothing here asks who wrote which field, and it is half of an object. What is written
+            // back without it keeps it. Lists are read with room for more; those of a copy have none.
+            .modify(|object| {
+                object.meta_mut().managed_fields = None;
+                *object = object.clone();
+            });
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {

@@ -56,6 +56,12 @@ fn what_is_no_object_is_refused_by_document() {
 }
 
 #[test]
+fn thousands_of_documents_come_in_one_stream() {
+    let one = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    assert_eq!(parse_at(&one.repeat(3000)).unwrap().len(), 3000);
+}
+
+#[test]
 fn brackets_without_end_do_not_fill_the_stack() {
     for deep in ["[".repeat(100_000), "{a: ".repeat(1000), "- ".repeat(1000)] {
         let message = parse_at(&deep).unwrap_err().to_string();

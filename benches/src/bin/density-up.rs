@@ -1,0 +1,155 @@
+//! Idle workloads of a whole `waft up`, with all their API objects: how long until all are ready,
+//! what each takes of memory and of the processor, and how long a random one takes to its first
+//! response.
+//!
+//! ```text
+//! cargo build --release
+//! cargo run --release -p waft-benches --bin density-up -- [--quick]
+//! ```
+//!
+//! Every workload is a WorkloadDeployment of one replica and one component, all of one image. What
+//! one takes is the difference between many and a single one.
+#![forbid(unsafe_code)]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use waft_benches::{
+    client::{Client, Exchange},
+    process::{cpu_time, held},
+    report::{flag, ms, quantile},
+    waft::Waft,
+};
+
+/// First requests that are measured.
+const SAMPLES: usize = 200;
+/// How long its last writes may take once the last workload is ready.
+const SETTLES: Duration = Duration::from_secs(3);
+
+/// What a `waft up` of some workloads took.
+struct Taken {
+    resident: u64,
+    cpu: Duration,
+    ready: Duration,
+    files: u64,
+    threads: u64,
+    first: Vec<Duration>,
+}
+
+fn main() -> Result<()> {
+    let counts: &[usize] = if flag("--quick") {
+        &[1000]
+    } else {
+        &[1000, 10_000]
+    };
+    let program = Waft::program(None)?;
+    let home = tempfile::tempdir()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    // The first one compiles.
+    runtime.block_on(measure(&program, home.path(), 1))?;
+    let one = runtime.block_on(measure(&program, home.path(), 1))?;
+    for count in counts {
+        let mut many = runtime.block_on(measure(&program, home.path(), *count))?;
+        let others = (*count - 1) as f64;
+        println!(
+            "{count} workloads: ready in {}, {:.1} KiB and {:.2} ms of processor time each, {} files \
+             and {} threads more; first response p50 {}, p99 {}",
+            ms(many.ready),
+            many.resident.saturating_sub(one.resident) as f64 / 1024.0 / others,
+            many.cpu.saturating_sub(one.cpu).as_secs_f64() * 1000.0 / others,
+            many.files.saturating_sub(one.files),
+            many.threads.saturating_sub(one.threads),
+            ms(quantile(&mut many.first, 0.5)),
+            ms(quantile(&mut many.first, 0.99)),
+        );
+    }
+    Ok(())
+}
+
+async fn measure(program: &Path, home: &Path, count: usize) -> Result<Taken> {
+    let folder = tempfile::tempdir()?;
+    fs::write(
+        folder.path().join("hello.wasm"),
+        waft_guests::with_image_name("density"),
+    )?;
+    let manifests = folder.path().join("all.yaml");
+    fs::write(&manifests, deployments(count)?)?;
+    let data = folder.path().join("data");
+    let arguments = [
+        manifests.as_os_str(),
+        "--output".as_ref(),
+        "json".as_ref(),
+        "--data-dir".as_ref(),
+        data.as_os_str(),
+    ];
+    let began = Instant::now();
+    let mut waft = Waft::up(program, home, arguments, Stdio::piped())?;
+    let output = waft.output().context("its output is piped")?;
+    let mut ready = 0;
+    // Kept until the end: a closed pipe would end the program.
+    let mut lines = BufReader::new(output).lines();
+    for line in lines.by_ref() {
+        ready += usize::from(line?.contains(r#""event":"routeReady""#));
+        if ready == count {
+            break;
+        }
+    }
+    let took = began.elapsed();
+    waft.check()?;
+    tokio::time::sleep(SETTLES).await;
+    let now = held(waft.id())?;
+    let cpu = cpu_time(waft.id())?;
+    let mut first = Vec::new();
+    let mut client = Client::connect(waft.http).await?;
+    for sample in 0..SAMPLES.min(count) {
+        // A step without a common divisor visits them in an order without a pattern.
+        let at = sample * 7919 % count;
+        let exchange = Exchange::get(&format!("d{at}.localhost"), "Hello from Waft!\n");
+        let sent = Instant::now();
+        client.exchange(&exchange).await?;
+        first.push(sent.elapsed());
+    }
+    Ok(Taken {
+        resident: now.resident,
+        cpu,
+        ready: took,
+        files: now.files,
+        threads: now.threads,
+        first,
+    })
+}
+
+fn deployments(count: usize) -> Result<String> {
+    let mut text = String::new();
+    for at in 0..count {
+        write!(
+            text,
+            "\
+---
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: WorkloadDeployment
+metadata: {{name: d{at}}}
+spec:
+  replicas: 1
+  template:
+    spec:
+      hostInterfaces:
+      - namespace: wasi
+        package: http
+        interfaces: [incoming-handler]
+        config: {{host: d{at}.localhost}}
+      components:
+      - name: main
+        image: file:hello.wasm
+"
+        )?;
+    }
+    Ok(text)
+}

@@ -36,7 +36,7 @@ test *ARGS:
 
 # What the tests of other programs need: kubectl, a registry, strace, JavaScript and Python components
 install:
-    tests/env/testenv install debian nats kube kubectl helm js py
+    tests/env/testenv install debian nats s3 kube kubectl helm js py
 
 # Build the components of the examples again, without the paths of this machine
 examples:

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use waft_ir::CapabilityGrant;
 
+use crate::S3Server;
+
 /// The servers and folders behind the interfaces of a host.
 #[derive(Clone, Debug, Default)]
 pub struct Backends {
@@ -13,6 +15,8 @@ pub struct Backends {
     pub nats: Option<String>,
     /// URL of a Redis server.
     pub redis: Option<String>,
+    /// A server that speaks S3.
+    pub s3: Option<S3Server>,
     /// URL of a PostgreSQL server, with the credentials that all workloads use.
     pub postgres: Option<String>,
     /// Files in PEM with certificate authorities to trust beside the system's.
@@ -27,6 +31,7 @@ pub(crate) enum Backend {
     Embedded,
     Nats,
     Redis,
+    S3,
 }
 
 impl Backends {
@@ -36,6 +41,7 @@ impl Backends {
             Some("in-memory") => Backend::Memory,
             Some("nats") if self.nats.is_some() => Backend::Nats,
             Some("redis") if self.redis.is_some() => Backend::Redis,
+            Some("s3") if self.s3.is_some() => Backend::S3,
             _ => Backend::Embedded,
         }
     }
@@ -45,8 +51,9 @@ impl Backends {
         let of = format!("`hostInterfaces[{}]`", grant.package);
         let backend = grant.config.get("backend")?;
         let (flag, server) = match backend.as_str() {
-            "redis" => ("--redis", &self.redis),
-            "nats" => ("--nats", &self.nats),
+            "redis" => ("--redis", self.redis.as_deref()),
+            "nats" => ("--nats", self.nats.as_deref()),
+            "s3" => ("--s3", self.s3.as_ref().map(S3Server::url)),
             _ => return None,
         };
         let Some(server) = server else {

@@ -13,6 +13,7 @@ mod contract;
 mod file;
 mod memory;
 mod nats;
+mod s3;
 mod staged;
 mod store;
 
@@ -32,8 +33,11 @@ use crate::{
 use file::File;
 use memory::Memory;
 use nats::NatsStore;
+use s3::S3;
 use staged::Staging;
 use store::{Container, Store, StoreError};
+
+pub use s3::S3Server;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -66,6 +70,7 @@ struct Stores {
     /// Where the host keeps what is to outlive it.
     file: Option<Arc<dyn Store>>,
     nats: Option<Arc<dyn Store>>,
+    s3: Option<Arc<dyn Store>>,
     staging: Arc<Staging>,
     backends: Backends,
 }
@@ -114,10 +119,13 @@ impl Blobstore {
                 (Some(file), file::staging(folder))
             }
         };
+        let s3 = backends.s3.as_ref();
+        let s3 = s3.map(|server| S3::new(server, &backends.extra_ca));
         Ok(Self(Arc::new(Stores {
             memory: Arc::new(Memory::default()),
             file,
             nats: nats.map(|nats| Arc::new(NatsStore::new(nats)) as Arc<dyn Store>),
+            s3: s3.transpose()?.map(|s3| Arc::new(s3) as Arc<dyn Store>),
             staging: Arc::new(Staging::new(staging)),
             backends: backends.clone(),
         })))
@@ -126,9 +134,10 @@ impl Blobstore {
 
 impl Stores {
     fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
-        match (self.backends.choose(grant), &self.nats) {
-            (Backend::Nats, Some(nats)) => nats.clone(),
-            (Backend::Memory, _) => self.memory.clone(),
+        match (self.backends.choose(grant), &self.nats, &self.s3) {
+            (Backend::Nats, Some(nats), _) => nats.clone(),
+            (Backend::S3, _, Some(s3)) => s3.clone(),
+            (Backend::Memory, ..) => self.memory.clone(),
             _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
         }
     }

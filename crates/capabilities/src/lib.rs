@@ -28,7 +28,7 @@ use waft_ir::{
 use waft_runtime::{EngineBuilder, Registry, always_linked};
 
 pub use backends::Backends;
-pub use blobstore::Blobstore;
+pub use blobstore::{Blobstore, S3Server};
 pub use config::Config;
 pub use keyvalue::KeyValue;
 pub use logging::Logging;

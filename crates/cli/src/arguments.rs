@@ -138,6 +138,11 @@ pub(crate) struct UpArguments {
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
+    /// S3 server for the interfaces that use one, with the credentials of AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY in the region AWS_REGION [default: embedded]
+    #[arg(long, value_name = "URL")]
+    pub(crate) s3: Option<String>,
+
     /// PostgreSQL server, with the credentials that all workloads use
     #[arg(
         long,

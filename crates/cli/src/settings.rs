@@ -98,6 +98,7 @@ pub(crate) fn up(arguments: &UpArguments) -> UpOptions {
         nats: arguments.nats.clone(),
         outbound_ca: arguments.outbound_ca.clone(),
         redis: arguments.redis.clone(),
+        s3: arguments.s3.clone(),
         postgres: arguments.postgres.clone(),
         traces: traces(|name| env::var(name).ok()),
         ..UpOptions::default()

@@ -238,6 +238,10 @@ pub const PACKAGES: &[Package] = &[
                 "nats",
                 "object stores of JetStream, the server of `--nats`; without one, the folder",
             ),
+            means(
+                "s3",
+                "buckets of the server of `--s3`; without one, the folder",
+            ),
         ],
         keys: Some(&[
             means("backend", "see above"),

@@ -43,6 +43,8 @@ pub struct UpOptions {
     pub nats: Option<String>,
     /// URL of a Redis server for the interfaces that want one.
     pub redis: Option<String>,
+    /// URL of an S3 server for the interfaces that want one; its credentials are in the environment.
+    pub s3: Option<String>,
     /// URL of a PostgreSQL server for `wasmcloud:postgres`.
     pub postgres: Option<String>,
     /// Whether a span of each request is sent to the OpenTelemetry collector that the variables
@@ -72,6 +74,7 @@ impl Default for UpOptions {
             outbound_ca: Vec::new(),
             nats: None,
             redis: None,
+            s3: None,
             postgres: None,
             traces: false,
             grace: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! Real servers for tests: each on a free port of this machine, with its data in a folder of its
 //! own, and written to the disk before it is acknowledged. They can be killed and started again.
 //!
-//! `tests/env/testenv install debian nats` installs them.
+//! `tests/env/testenv install debian nats s3` installs them.
 #![forbid(unsafe_code)]
 
 mod postgres;
@@ -34,9 +34,13 @@ enum Kind {
     Redis,
     Nats,
     Postgres,
+    S3,
 }
 
 impl Server {
+    /// Key and secret of its S3 servers.
+    pub const S3_CREDENTIALS: (&str, &str) = ("waft-test", "waft-test-secret");
+
     /// Starts a Redis. `None`, and said so, where it is not installed.
     pub fn redis() -> Option<Self> {
         Self::of(Kind::Redis)
@@ -53,6 +57,11 @@ impl Server {
         Self::of(Kind::Postgres)
     }
 
+    /// Starts a server that speaks S3. `None`, and said so, where it is not installed.
+    pub fn s3() -> Option<Self> {
+        Self::of(Kind::S3)
+    }
+
     fn of(kind: Kind) -> Option<Self> {
         let mut server = Self {
             kind,
@@ -62,13 +71,16 @@ impl Server {
         };
         let is_there = match kind {
             Kind::Postgres => postgres::prepare(server.folder.path()),
-            _ => true,
+            Kind::S3 => ["data", "notes"]
+                .iter()
+                .all(|name| std::fs::create_dir(server.folder.path().join(name)).is_ok()),
+            Kind::Redis | Kind::Nats => true,
         };
         if is_there && server.start() {
             return Some(server);
         }
         waft_guests::skip(&format!(
-            "no {kind:?}: run `tests/env/testenv install debian nats`"
+            "no {kind:?}: run `tests/env/testenv install debian nats s3`"
         ));
         None
     }
@@ -78,6 +90,7 @@ impl Server {
         let scheme = match self.kind {
             Kind::Redis => "redis",
             Kind::Nats => "nats",
+            Kind::S3 => "http",
             Kind::Postgres => {
                 return format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
             }
@@ -156,12 +169,14 @@ impl Kind {
             Self::Redis => "redis-server".into(),
             Self::Nats => waft_guests::test_home().join("bin/nats-server"),
             Self::Postgres => "postgres".into(),
+            Self::S3 => waft_guests::test_home().join("bin/versitygw"),
         }
     }
 
     fn arguments(self, port: u16, folder: &Path) -> Vec<String> {
         let (port, folder) = (port.to_string(), folder.display().to_string());
-        let data = format!("{folder}/data");
+        let (data, notes) = (format!("{folder}/data"), format!("{folder}/notes"));
+        let address = format!("127.0.0.1:{port}");
         let arguments: &[&str] = match self {
             Self::Redis => &[
                 "--bind",
@@ -186,6 +201,19 @@ impl Kind {
                 "--store_dir",
                 &folder,
             ],
+            Self::S3 => &[
+                "--access",
+                Server::S3_CREDENTIALS.0,
+                "--secret",
+                Server::S3_CREDENTIALS.1,
+                "--port",
+                &address,
+                "posix",
+                // Beside the files, because not every folder has extended attributes.
+                "--sidecar",
+                &notes,
+                &data,
+            ],
             Self::Postgres => &["-D", &data, "-p", &port, "-h", "127.0.0.1", "-k", ""],
         };
         arguments
@@ -194,7 +222,8 @@ impl Kind {
             .collect()
     }
 
-    /// Whether it is ready: Redis says so when asked, NATS greets, PostgreSQL lets its user in.
+    /// Whether it is ready: Redis says so when asked, NATS greets, PostgreSQL lets its user in,
+    /// S3 speaks HTTP.
     fn answers(self, port: u16) -> bool {
         let Ok(mut connection) = TcpStream::connect(("127.0.0.1", port)) else {
             return false;
@@ -209,6 +238,12 @@ impl Kind {
             }
             Self::Nats => "INFO ",
             Self::Postgres => return postgres::lets_in(connection),
+            Self::S3 => {
+                if connection.write_all(b"GET / HTTP/1.0\r\n\r\n").is_err() {
+                    return false;
+                }
+                "HTTP/1."
+            }
         };
         let mut line = String::new();
         let read = BufReader::new(connection).read_line(&mut line);

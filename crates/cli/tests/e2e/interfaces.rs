@@ -219,10 +219,14 @@ fn keeper(name: &str, entry: &str) -> String {
 
 /// `waft up` of these manifests, with the guests at hand.
 fn up(folder: &Path, manifests: &[String]) -> Up {
+    up_with(Up::default(), folder, manifests)
+}
+
+fn up_with(options: Up, folder: &Path, manifests: &[String]) -> Up {
     let file = folder.join("all.yaml");
     std::fs::write(&file, manifests.join("---\n")).unwrap();
     let guests = waft_guests::path("keyvalue-p2");
-    Up::default()
+    options
         .arg(&file)
         .arg("--file-root")
         .arg(guests.parent().unwrap())
@@ -345,9 +349,42 @@ fn messages_and_values_go_through_nats_from_host_to_host() {
 
 #[test]
 fn objects_go_through_nats_and_are_copied_between_backends() {
-    let Some(nats) = Server::nats() else {
+    if let Some(nats) = Server::nats() {
+        objects_go_through("nats", Up::default().arg("--nats").arg(nats.url()));
+    }
+}
+
+#[test]
+fn objects_go_through_s3_whose_credentials_nobody_sees() {
+    let Some(server) = Server::s3() else {
         return;
     };
+    let (key, secret) = Server::S3_CREDENTIALS;
+    let environment = [
+        "env".to_owned(),
+        format!("AWS_ACCESS_KEY_ID={key}"),
+        format!("AWS_SECRET_ACCESS_KEY={secret}"),
+    ];
+    let up = Up::default().arg("--s3").arg(server.url());
+    let waft = objects_go_through("s3", up.under(environment));
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", waft.pid())).unwrap();
+    let arguments = String::from_utf8_lossy(&arguments).into_owned();
+    let (_, output) = waft.interrupt();
+    assert!(arguments.contains("--s3") && !arguments.contains(secret));
+    assert!(!output.contains(secret), "{output}");
+
+    let none = Up::default().arg("--s3").arg(server.url());
+    let ended = none.under(["env", "-u", "AWS_ACCESS_KEY_ID"]).run();
+    assert!(!ended.status.success());
+    assert!(
+        ended.stderr.contains("AWS_ACCESS_KEY_ID"),
+        "{}",
+        ended.stderr
+    );
+}
+
+/// One workload writes by this backend and another one reads it, and copies to memory.
+fn objects_go_through(backend: &str, options: Up) -> Waft {
     let folder = tempfile::tempdir().unwrap();
     let entry = |entry: &str| {
         format!(
@@ -361,20 +398,17 @@ fn objects_go_through_nats_and_are_copied_between_backends() {
         let entries = format!("{entries}      components:");
         manifest::deployment(name, &image).replace("      components:", &entries)
     };
+    let writes = format!("config: {{backend: {backend}, buckets: site}}");
+    let reads =
+        format!("name: pages, config: {{backend: {backend}, bucket: site, read_only: \"true\"}}");
     let all = [
-        keeper("writer", &["config: {backend: nats, buckets: site}"]),
+        keeper("writer", &[&writes]),
         keeper(
             "reader",
-            &[
-                "name: pages, config: {backend: nats, bucket: site, read_only: \"true\"}",
-                "name: own, config: {backend: in-memory}",
-            ],
+            &[&reads, "name: own, config: {backend: in-memory}"],
         ),
     ];
-    let waft = up(folder.path(), &all)
-        .arg("--nats")
-        .arg(nats.url())
-        .start();
+    let waft = up_with(options, folder.path(), &all).start();
     let writer = |method: &str, path: &str| send(&waft, method, "writer.localhost", path, b"hello");
     let reader = |method: &str, path: &str| send(&waft, method, "reader.localhost", path, b"hello");
     eventually("it is stored", || match writer("POST", "/site/index") {
@@ -395,6 +429,7 @@ fn objects_go_through_nats_and_are_copied_between_backends() {
         status == 400 && refused.contains("not granted"),
         "{refused}"
     );
+    waft
 }
 
 #[test]

@@ -6,7 +6,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 use waft_api::names::LABEL_HOSTGROUP;
-use waft_capabilities::{Backends, Capabilities};
+use waft_capabilities::{Backends, Capabilities, S3Server};
 use waft_host::{Host, HostConfig};
 use waft_ir::{Failure, HostId};
 use waft_oci::{FileRoots, Mirror, Store, StoreConfig};
@@ -69,10 +69,14 @@ pub(super) fn open(
         config.mirrors.push(mirror);
     }
     let store = Store::new(config).map_err(failed)?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let s3 = options.s3.as_deref();
+    let s3 = s3.map(|url| S3Server::new(url, variable));
     let capabilities = Capabilities::new(Backends {
         data_dir: Some(data_dir.to_path_buf()),
         nats: options.nats.clone(),
         redis: options.redis.clone(),
+        s3: s3.transpose().map_err(failed)?,
         postgres: options.postgres.clone(),
         extra_ca: options.outbound_ca.clone(),
     })

@@ -1,0 +1,380 @@
+//! Containers in a server that speaks S3: each is a bucket of its name, and objects have their names
+//! as keys.
+//!
+//! The server is shared by all namespaces, and perhaps by others: the object [`OWNER`] in a bucket
+//! says of which namespace it is, `*` is everybody's. A bucket without one is nobody's, so that no
+//! workload reaches what was there before. Large objects go in parts and appear when all are there.
+
+mod client;
+#[cfg(test)]
+mod tests;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use futures::{StreamExt as _, TryStreamExt as _};
+use reqwest::{
+    Method, Response,
+    header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE},
+};
+use rusty_s3::{
+    Bucket,
+    actions::{
+        AbortMultipartUpload, CompleteMultipartUpload, CompleteMultipartUploadResponse,
+        CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, GetObject, HeadObject,
+        ListObjectsV2, PutObject, UploadPart,
+    },
+};
+use tokio::{io::AsyncReadExt as _, sync::Semaphore};
+use tokio_util::io::StreamReader;
+use waft_ir::Failure;
+
+use super::{
+    staged::{Staged, on_disk, uncancelled},
+    store::{
+        Container, Content, Info, PAGE, Reader, Span, Store, StoreError, check_name, unreadable,
+    },
+};
+use client::{Client, Refused};
+
+pub use client::S3Server;
+
+/// The object that says whose a bucket is. No guest sees it.
+const OWNER: &str = ".waft-owner";
+/// Bytes of an object that are sent at once; more go in parts of so many. The least that servers
+/// take is 5 MiB, and 10 000 parts.
+const PART: u64 = 8 << 20;
+/// Objects that are sent at a time, each with a part in memory.
+const SENDING: usize = 8;
+/// Objects that are deleted at a time.
+const AT_A_TIME: usize = 16;
+
+/// The server of a host.
+pub(super) struct S3(Arc<Client>, Arc<Semaphore>);
+
+/// One container.
+struct Kept {
+    client: Arc<Client>,
+    bucket: Bucket,
+    created: u64,
+    sending: Arc<Semaphore>,
+}
+
+/// An object on its way.
+struct Sending {
+    client: Arc<Client>,
+    bucket: Bucket,
+    object: String,
+}
+
+impl S3 {
+    /// Nothing is connected to yet.
+    pub(super) fn new(server: &S3Server, extra_ca: &[PathBuf]) -> Result<Self, Failure> {
+        let client = Client::new(server, extra_ca)?;
+        Ok(Self(Arc::new(client), Arc::new(Semaphore::new(SENDING))))
+    }
+
+    fn kept(&self, bucket: Bucket, created: u64) -> Arc<dyn Container> {
+        Arc::new(Kept {
+            client: self.0.clone(),
+            bucket,
+            created,
+            sending: self.1.clone(),
+        })
+    }
+
+    /// When a bucket was made, if it is there and a namespace may use it.
+    async fn look(&self, namespace: &str, bucket: &Bucket) -> Result<Option<u64>, StoreError> {
+        let action = GetObject::new(bucket, Some(self.0.credentials()), OWNER);
+        let found = self.0.send(Method::GET, bucket, &action, None, "").await;
+        let found = match found {
+            Ok(found) => found,
+            Err(Refused::NoBucket) => return Ok(None),
+            Err(Refused::Missing) => {
+                return Err(StoreError::Other(format!(
+                    "the bucket `{}` of the S3 server is nobody's: its administrator may write a \
+                     namespace, or `*` for all, into its object `{OWNER}`",
+                    bucket.name()
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let created = modified(&found);
+        let owner = client::text(found).await?;
+        match owner.trim() {
+            "*" => Ok(Some(created)),
+            owner if owner == namespace => Ok(Some(created)),
+            _ => Err(StoreError::NotOwned),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for S3 {
+    async fn create(&self, namespace: &str, name: &str) -> Result<Arc<dyn Container>, StoreError> {
+        let bucket = self.0.bucket(name)?;
+        if let Some(created) = self.look(namespace, &bucket).await? {
+            return Ok(self.kept(bucket, created));
+        }
+        let action = CreateBucket::new(&bucket, self.0.credentials());
+        let body = action.body();
+        match self.0.send(Method::PUT, &bucket, &action, None, body).await {
+            // Somebody was faster: whose it is says the owner's object.
+            Ok(_) | Err(Refused::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let action = PutObject::new(&bucket, Some(self.0.credentials()), OWNER);
+        let first = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("*"))]);
+        let owner = namespace.to_owned();
+        let marked = self
+            .0
+            .send(Method::PUT, &bucket, &action, Some(first), owner);
+        match marked.await {
+            Ok(_) | Err(Refused::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.look(namespace, &bucket).await? {
+            Some(created) => Ok(self.kept(bucket, created)),
+            None => Err(StoreError::Gone),
+        }
+    }
+
+    async fn find(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<dyn Container>>, StoreError> {
+        // What can't be a bucket is not there.
+        let Ok(bucket) = self.0.bucket(name) else {
+            return Ok(None);
+        };
+        let found = self.look(namespace, &bucket).await?;
+        Ok(found.map(|created| self.kept(bucket, created)))
+    }
+
+    async fn delete(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
+        let Some(container) = self.find(namespace, name).await? else {
+            return Ok(());
+        };
+        container.clear().await?;
+        let bucket = self.0.bucket(name)?;
+        delete(&self.0, &bucket, OWNER).await?;
+        let action = DeleteBucket::new(&bucket, self.0.credentials());
+        let deleted = self
+            .0
+            .send(Method::DELETE, &bucket, &action, None, "")
+            .await;
+        match deleted {
+            Ok(_) | Err(Refused::NoBucket) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[async_trait]
+impl Container for Kept {
+    fn created(&self) -> u64 {
+        self.created
+    }
+
+    async fn info(&self, object: &str) -> Result<Option<Info>, StoreError> {
+        if check_object(object).is_err() {
+            return Ok(None);
+        }
+        let action = HeadObject::new(&self.bucket, Some(self.client.credentials()), object);
+        let found = self
+            .client
+            .send(Method::HEAD, &self.bucket, &action, None, "");
+        match found.await {
+            Ok(found) => Ok(Some(Info {
+                created: modified(&found),
+                size: client::length(&found),
+            })),
+            Err(Refused::Missing | Refused::NoBucket) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn read(&self, object: &str, span: Span) -> Result<Option<Content>, StoreError> {
+        let Some(info) = self.info(object).await? else {
+            return Ok(None);
+        };
+        let (first, size) = span.within(info.size);
+        if size == 0 {
+            let reader: Reader = Box::new(tokio::io::empty());
+            return Ok(Some(Content { size, reader }));
+        }
+        let range = format!("bytes={first}-{}", first + size - 1);
+        let range = HeaderValue::try_from(range).map_err(io::Error::other)?;
+        let headers = HeaderMap::from_iter([(RANGE, range)]);
+        let action = GetObject::new(&self.bucket, Some(self.client.credentials()), object);
+        let found = self
+            .client
+            .send(Method::GET, &self.bucket, &action, Some(headers), "");
+        let found = match found.await {
+            Ok(found) => found,
+            Err(Refused::Missing | Refused::NoBucket) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // It may have been replaced by a shorter one since.
+        let size = client::length(&found);
+        let bytes = found.bytes_stream();
+        let bytes = bytes.map_err(|error| io::Error::other(error.without_url()));
+        let reader = Box::new(StreamReader::new(bytes).take(size));
+        Ok(Some(Content { size, reader }))
+    }
+
+    async fn write(&self, object: &str, mut value: Staged) -> Result<(), StoreError> {
+        check_object(object)?;
+        let sending = Sending {
+            client: self.client.clone(),
+            bucket: self.bucket.clone(),
+            object: object.to_owned(),
+        };
+        let permits = self.sending.clone();
+        uncancelled(async move {
+            let _permit = permits.acquire_owned().await.map_err(io::Error::other)?;
+            let (mut reader, value) = on_disk(move || Ok((value.reader()?, value))).await?;
+            match value.size() {
+                size if size <= PART => sending.whole(&mut reader).await,
+                _ => sending.in_parts(&mut reader).await,
+            }
+        })
+        .await
+    }
+
+    async fn delete(&self, objects: &[String]) -> Result<(), StoreError> {
+        let known = objects.iter().filter(|name| check_object(name).is_ok());
+        let deleting = known.map(|name| delete(&self.client, &self.bucket, name));
+        let deleting = futures::stream::iter(deleting.collect::<Vec<_>>());
+        deleting.buffer_unordered(AT_A_TIME).try_collect().await
+    }
+
+    async fn list(&self, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let mut names = Vec::new();
+        let mut last = after.map(ToOwned::to_owned);
+        // A page may be short of the owner's object.
+        loop {
+            let mut action = ListObjectsV2::new(&self.bucket, Some(self.client.credentials()));
+            action.with_max_keys(PAGE);
+            if let Some(last) = &last {
+                action.with_start_after(last.clone());
+            }
+            let found = self
+                .client
+                .send(Method::GET, &self.bucket, &action, None, "");
+            let found = match found.await {
+                Ok(found) => client::text(found).await?,
+                Err(Refused::NoBucket) => return Ok(names),
+                Err(error) => return Err(error.into()),
+            };
+            let page = ListObjectsV2::parse_response(&found).map_err(client::malformed)?;
+            last = page.contents.last().map(|object| object.key.clone());
+            let keys = page.contents.into_iter().map(|object| object.key);
+            names.extend(keys.filter(|key| key != OWNER));
+            if names.len() >= PAGE || page.next_continuation_token.is_none() || last.is_none() {
+                names.truncate(PAGE);
+                return Ok(names);
+            }
+        }
+    }
+}
+
+impl Sending {
+    async fn whole(&self, reader: &mut Reader) -> Result<(), StoreError> {
+        let bytes = part(reader).await?;
+        let action = PutObject::new(&self.bucket, Some(self.client.credentials()), &self.object);
+        let sent = self
+            .client
+            .send(Method::PUT, &self.bucket, &action, None, bytes);
+        sent.await?;
+        Ok(())
+    }
+
+    async fn in_parts(&self, reader: &mut Reader) -> Result<(), StoreError> {
+        let credentials = Some(self.client.credentials());
+        let action = CreateMultipartUpload::new(&self.bucket, credentials, &self.object);
+        let begun = self
+            .client
+            .send(Method::POST, &self.bucket, &action, None, "");
+        let begun = client::text(begun.await?).await?;
+        let begun = CreateMultipartUpload::parse_response(&begun).map_err(client::malformed)?;
+        let id = begun.upload_id();
+        let sent = self.parts(reader, id).await;
+        if sent.is_err() {
+            let action = AbortMultipartUpload::new(&self.bucket, credentials, &self.object, id);
+            let given_up = self
+                .client
+                .send(Method::DELETE, &self.bucket, &action, None, "");
+            if let Err(error) = given_up.await {
+                tracing::warn!("S3: the parts of an object that failed stay: {error}");
+            }
+        }
+        sent
+    }
+
+    async fn parts(&self, reader: &mut Reader, id: &str) -> Result<(), StoreError> {
+        let credentials = Some(self.client.credentials());
+        let mut tags = Vec::new();
+        for number in 1.. {
+            let bytes = part(reader).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            let action = UploadPart::new(&self.bucket, credentials, &self.object, number, id);
+            let sent = self
+                .client
+                .send(Method::PUT, &self.bucket, &action, None, bytes);
+            let sent = sent.await?;
+            let tag = sent.headers().get(ETAG).and_then(|tag| tag.to_str().ok());
+            let tag = tag.ok_or_else(|| client::malformed("a part without an ETag"))?;
+            tags.push(tag.to_owned());
+        }
+        let tags = tags.iter().map(String::as_str);
+        let action =
+            CompleteMultipartUpload::new(&self.bucket, credentials, &self.object, id, tags);
+        let body = action.clone().body();
+        let done = self
+            .client
+            .send(Method::POST, &self.bucket, &action, None, body);
+        // A failure may come in an answer that begins as a success.
+        let done = client::text(done.await?).await?;
+        CompleteMultipartUploadResponse::parse(&done).map_err(client::malformed)?;
+        Ok(())
+    }
+}
+
+async fn delete(client: &Client, bucket: &Bucket, object: &str) -> Result<(), StoreError> {
+    let action = DeleteObject::new(bucket, Some(client.credentials()), object);
+    match client.send(Method::DELETE, bucket, &action, None, "").await {
+        Ok(_) | Err(Refused::Missing | Refused::NoBucket) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The next part of a value, empty at its end.
+async fn part(reader: &mut Reader) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    let read = reader.take(PART).read_to_end(&mut bytes).await;
+    read.map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// A key is part of a URL, in which `.` and `..` and nothing between two `/` mean something else.
+fn check_object(name: &str) -> Result<(), StoreError> {
+    check_name(name)?;
+    if name == OWNER || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        let name = name.escape_debug();
+        let text = format!("`{name}` can't be the name of an object in S3");
+        return Err(StoreError::Other(text));
+    }
+    Ok(())
+}
+
+fn modified(found: &Response) -> u64 {
+    let at = found.headers().get(LAST_MODIFIED);
+    let at = at.and_then(|at| at.to_str().ok());
+    let at = at.and_then(|at| jiff::fmt::rfc2822::parse(at).ok());
+    at.and_then(|at| u64::try_from(at.timestamp().as_second()).ok())
+        .unwrap_or_default()
+}

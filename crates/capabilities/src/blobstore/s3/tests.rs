@@ -1,0 +1,150 @@
+use std::time::{Duration, Instant};
+
+use waft_servers::Server;
+
+use super::*;
+use crate::blobstore::contract::{bytes, check_with_names, value};
+
+/// Names that are as well those of files, which the server of the tests keeps.
+const NAMES: &[&str] = &["a/b", "ä ö/☃", "%2e%2e", "*", ">", "a?b=c&d", "a+b", "\\x"];
+
+fn store(server: &Server) -> S3 {
+    // As the program does.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (key, secret) = Server::S3_CREDENTIALS;
+    let variable = |name: &str| match name {
+        "AWS_ACCESS_KEY_ID" => Some(key.to_owned()),
+        "AWS_SECRET_ACCESS_KEY" => Some(secret.to_owned()),
+        _ => None,
+    };
+    let server = S3Server::new(&server.url(), variable).unwrap();
+    assert!(!format!("{server:?}").contains(secret));
+    S3::new(&server, &[]).unwrap()
+}
+
+/// A request of the server's administrator.
+async fn admin(store: &S3, method: Method, bucket: &Bucket, object: &str, body: &'static str) {
+    let action = match &method {
+        &Method::PUT => PutObject::new(bucket, Some(store.0.credentials()), object),
+        other => panic!("{other}"),
+    };
+    store
+        .0
+        .send(method, bucket, &action, None, body)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn keeps_what_a_store_keeps() {
+    let Some(server) = Server::s3() else {
+        return;
+    };
+    check_with_names(&store(&server), &std::env::temp_dir(), NAMES).await;
+}
+
+#[tokio::test]
+async fn a_container_is_of_who_made_it_and_of_those_who_are_granted_it() {
+    let Some(server) = Server::s3() else {
+        return;
+    };
+    let store = store(&server);
+    assert!(store.find("two", "bucket").await.unwrap().is_none());
+    let mine = store.create("one", "bucket").await.unwrap();
+    mine.write("o", value(b"v")).await.unwrap();
+    for refused in [
+        store.create("two", "bucket").await.map(drop),
+        store.find("two", "bucket").await.map(drop),
+        store.delete("two", "bucket").await,
+    ] {
+        assert_eq!(refused, Err(StoreError::NotOwned));
+    }
+    // Nothing of the bucket but its objects, and nothing beside it.
+    let names = [
+        "../other/o",
+        "a/../../other/o",
+        "/o",
+        "//host/o",
+        "a//b",
+        ".",
+        "..",
+        OWNER,
+    ];
+    for name in names {
+        assert!(mine.write(name, value(b"x")).await.is_err(), "{name:?}");
+        assert!(mine.read(name, Span::ALL).await.unwrap().is_none());
+        mine.delete(&[name.to_owned()]).await.unwrap();
+    }
+    assert_eq!(mine.list(None).await.unwrap(), ["o"]);
+    for name in ["a b", "ä", "UPPER", "ab", "../x", "a/b", "-ab"] {
+        assert!(store.create("one", name).await.is_err(), "{name:?}");
+        assert!(store.find("one", name).await.unwrap().is_none());
+    }
+
+    let bucket = store.0.bucket("bucket").unwrap();
+    admin(&store, Method::PUT, &bucket, OWNER, "*").await;
+    let granted = store.find("two", "bucket").await.unwrap().unwrap();
+    assert_eq!(bytes(&*granted, "o", Span::ALL).await.unwrap(), b"v");
+
+    // What was there before is nobody's.
+    let others = store.0.bucket("others").unwrap();
+    let action = CreateBucket::new(&others, store.0.credentials());
+    let made = store
+        .0
+        .send(Method::PUT, &others, &action, None, action.body());
+    made.await.unwrap();
+    let refused = store.create("one", "others").await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("is nobody's"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
+    let Some(mut server) = Server::s3() else {
+        return;
+    };
+    let store = store(&server);
+    let container = store.create("one", "bucket").await.unwrap();
+    // In parts, the last of which is not a whole one.
+    let large: Vec<u8> = (0..20_000_003u32).map(|n| (n % 251) as u8).collect();
+    container.write("large", value(&large)).await.unwrap();
+    assert!(bytes(&*container, "large", Span::ALL).await.unwrap() == large);
+    let reading = container.read("large", Span::ALL).await.unwrap().unwrap();
+    server.kill();
+    let error = container.write("o", value(b"lost")).await.unwrap_err();
+    assert!(error.to_string().contains("S3 does not answer"), "{error}");
+    assert!(container.write("p", value(&large)).await.is_err());
+    let mut rest = Vec::new();
+    let mut reader = reading.reader;
+    if reader.read_to_end(&mut rest).await.is_ok() {
+        assert!(rest == large);
+    }
+    server.restart();
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = container.info("large").await {
+        assert!(Instant::now() < until, "{error}");
+    }
+    assert!(bytes(&*container, "large", Span::ALL).await.unwrap() == large);
+    assert_eq!(container.info("p").await, Ok(None));
+    container.write("o", value(b"again")).await.unwrap();
+}
+
+#[test]
+fn a_server_needs_a_url_and_credentials() {
+    let none = S3Server::new("http://localhost:7070", |_| None).unwrap_err();
+    assert!(
+        none.message.contains("AWS_ACCESS_KEY_ID"),
+        "{}",
+        none.message
+    );
+    for url in [
+        "localhost:7070",
+        "s3://bucket",
+        "http://key:secret@host",
+        "",
+    ] {
+        let server = S3Server::new(url, |_| Some("x".into())).unwrap();
+        let refused = S3::new(&server, &[]).err().unwrap();
+        assert!(refused.message.contains("--s3"), "{}", refused.message);
+        assert!(!refused.message.contains("secret"), "{}", refused.message);
+    }
+}

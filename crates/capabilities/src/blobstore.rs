@@ -177,10 +177,8 @@ impl Bound {
     /// What a guest means by an identifier.
     fn place<'a>(&'a self, identifier: &'a str) -> Result<Place<'a>, StoreError> {
         let Some((entry, container)) = self.granted.find(identifier) else {
-            return Err(StoreError::Other(format!(
-                "the container `{}` is not granted: name it in an entry of spec.hostInterfaces",
-                identifier.escape_debug()
-            )));
+            let name = identifier.escape_debug().to_string();
+            return Err(StoreError::NotGranted(name));
         };
         Ok(Place {
             entry,
@@ -193,11 +191,7 @@ impl Bound {
     /// Leave to have one value more open.
     fn one_more(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         let permit = self.values.clone().try_acquire_owned();
-        permit.map_err(|_| {
-            StoreError::Other(format!(
-                "the component has {VALUES} values open, which is the most at a time"
-            ))
-        })
+        permit.map_err(|_| StoreError::TooMany(VALUES))
     }
 }
 
@@ -230,10 +224,7 @@ impl Place<'_> {
 fn check_writable(identifier: &str, read_only: bool) -> Result<(), StoreError> {
     match read_only {
         false => Ok(()),
-        true => Err(StoreError::Other(format!(
-            "the container `{}` is only to be read: `config.read_only` of its entry says so",
-            identifier.escape_debug()
-        ))),
+        true => Err(StoreError::ReadOnly(identifier.escape_debug().to_string())),
     }
 }
 

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
 use waft_ir::{CapabilityGrant, FailureReason, InterfaceName, Limits, LogSource, Pool};
 use waft_runtime::{
-    CallInfo, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, LogSink, request_body,
+    CallInfo, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, LogSink, Refusal, request_body,
 };
 
 #[derive(Default)]
@@ -308,10 +308,15 @@ async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
         String::from_utf8(answer.to_vec()).unwrap()
     };
     assert_eq!(said(&writer, "POST", "/site/a").await, "1 bytes");
+    let counted = |guest: &Guest, reason: Refusal| {
+        let at = Refusal::ALL.iter().position(|known| *known == reason);
+        guest.stats().refused[at.unwrap()]
+    };
     for (method, path) in [("POST", "/else/a"), ("GET", "/own"), ("DELETE", "/own")] {
         let refused = said(&writer, method, path).await;
         assert!(refused.contains("is not granted"), "{path}: {refused}");
     }
+    assert_eq!(counted(&writer, Refusal::Bucket), 3);
 
     // Under the name of the entry, and under no other.
     assert_eq!(said(&reader, "GET", "/pages/a").await, "x");
@@ -328,6 +333,7 @@ async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
         let refused = said(&reader, method, path).await;
         assert!(refused.contains("`config.read_only`"), "{path}: {refused}");
     }
+    assert_eq!(counted(&reader, Refusal::ReadOnlyBucket), 6);
     assert_eq!(said(&reader, "POST", "/pages/a?copy=own/a").await, "done");
     assert_eq!(said(&reader, "GET", "/own").await, "a b");
     assert_eq!(said(&writer, "GET", "/site").await, "a");
@@ -336,6 +342,23 @@ async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
     for _ in 0..2 {
         assert_eq!(said(&reader, "GET", "/pages/a?held").await, "256");
     }
+
+    assert_eq!(counted(&reader, Refusal::OpenFiles), 2);
+
+    // Past what a namespace may keep in memory; what is deleted gives its room back.
+    let large = vec![0; 40 << 20];
+    let (_, stored) = send(&writer, "POST", "/site/large", &large).await;
+    assert_eq!(stored, format!("{} bytes", large.len()).as_bytes());
+    let (_, refused) = send(&writer, "POST", "/site/more", &large).await;
+    let refused = String::from_utf8_lossy(&refused).into_owned();
+    assert!(refused.contains("hold as much as they may"), "{refused}");
+    assert_eq!(counted(&writer, Refusal::StoreFull), 1);
+    assert_eq!(
+        said(&writer, "DELETE", "/site/large").await,
+        "was there: true"
+    );
+    let (status, _) = send(&writer, "POST", "/site/more", &large).await;
+    assert_eq!((status, counted(&writer, Refusal::StoreFull)), (200, 1));
 
     let refused = linked(&[(None, &[("read_only", "yes")])]).await;
     let refused = refused.err().unwrap();

@@ -10,7 +10,7 @@ pub enum Refusal {
     ReadOnly,
     /// A device, a pipe or a socket in a folder of the machine.
     SpecialFile,
-    /// One more open file than a component may have.
+    /// One more open file, or value of an object, than a component may have.
     OpenFiles,
     /// A header that is the host's own, as `host` or `transfer-encoding`.
     Header,
@@ -20,13 +20,15 @@ pub enum Refusal {
     MessageSize,
     /// A bucket that the manifest does not grant, or of another namespace.
     Bucket,
+    /// A change of a bucket that the manifest grants only to read.
+    ReadOnlyBucket,
     /// Values past what a namespace may keep.
     StoreFull,
 }
 
 impl Refusal {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Path,
         Self::ReadOnly,
         Self::SpecialFile,
@@ -35,6 +37,7 @@ impl Refusal {
         Self::Subject,
         Self::MessageSize,
         Self::Bucket,
+        Self::ReadOnlyBucket,
         Self::StoreFull,
     ];
 
@@ -49,6 +52,7 @@ impl Refusal {
             Self::Subject => "SubjectNotPermitted",
             Self::MessageSize => "MessageTooLarge",
             Self::Bucket => "BucketNotGranted",
+            Self::ReadOnlyBucket => "ReadOnlyBucket",
             Self::StoreFull => "StoreFull",
         }
     }

@@ -13,6 +13,7 @@ use tokio::{
     sync::OwnedSemaphorePermit,
 };
 use waft_ir::LogSource;
+use waft_runtime::Refusal;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::pipe::AsyncReadStream;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
@@ -85,11 +86,23 @@ impl View<'_> {
     fn open(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Open> {
         Ok(self.0.table().get(handle)?.clone())
     }
-}
 
-/// What a store says, as the interface does.
-fn said<T>(result: Result<T, StoreError>) -> Answer<T> {
-    Ok(result.map_err(|error| error.to_string()))
+    /// The answer to a guest. What it was refused is counted.
+    fn said<T>(&self, result: Result<T, StoreError>) -> Answer<T> {
+        Ok(result.map_err(|error| {
+            let refusal = match &error {
+                StoreError::NotGranted(_) | StoreError::NotOwned => Some(Refusal::Bucket),
+                StoreError::ReadOnly(_) => Some(Refusal::ReadOnlyBucket),
+                StoreError::Full(_) | StoreError::Staging(_) => Some(Refusal::StoreFull),
+                StoreError::TooMany(_) => Some(Refusal::OpenFiles),
+                StoreError::Name | StoreError::Gone | StoreError::Other(_) => None,
+            };
+            if let Some(refusal) = refusal {
+                self.0.count_refusal(refusal);
+            }
+            error.to_string()
+        }))
+    }
 }
 
 fn no_object(name: &str) -> StoreError {
@@ -101,7 +114,7 @@ impl blobstore::Host for View<'_> {
         let bound = self.bound()?;
         match create(&bound, &name).await {
             Ok(open) => Ok(Ok(self.0.table().push(open)?)),
-            Err(error) => said(Err(error)),
+            Err(error) => self.said(Err(error)),
         }
     }
 
@@ -109,13 +122,14 @@ impl blobstore::Host for View<'_> {
         let bound = self.bound()?;
         match find(&bound, &name).await {
             Ok(open) => Ok(Ok(self.0.table().push(open)?)),
-            Err(error) => said(Err(error)),
+            Err(error) => self.said(Err(error)),
         }
     }
 
     async fn delete_container(&mut self, name: String) -> Answer<()> {
         let bound = self.bound()?;
-        said(delete(&bound, &name).await)
+        let done = delete(&bound, &name).await;
+        self.said(done)
     }
 
     async fn container_exists(&mut self, name: String) -> Answer<bool> {
@@ -124,17 +138,19 @@ impl blobstore::Host for View<'_> {
             Ok(place) => place.look().await.map(|found| found.is_some()),
             Err(error) => Err(error),
         };
-        said(exists)
+        self.said(exists)
     }
 
     async fn copy_object(&mut self, from: types::ObjectId, to: types::ObjectId) -> Answer<()> {
         let bound = self.bound()?;
-        said(copy(&bound, &from, &to, false).await)
+        let done = copy(&bound, &from, &to, false).await;
+        self.said(done)
     }
 
     async fn move_object(&mut self, from: types::ObjectId, to: types::ObjectId) -> Answer<()> {
         let bound = self.bound()?;
-        said(copy(&bound, &from, &to, true).await)
+        let done = copy(&bound, &from, &to, true).await;
+        self.said(done)
     }
 }
 
@@ -225,7 +241,7 @@ impl container::HostContainer for View<'_> {
         let (bound, open) = (self.bound()?, self.open(&container)?);
         match read(&bound, &open, &name, Span { first, last }).await {
             Ok(incoming) => Ok(Ok(self.0.table().push(incoming)?)),
-            Err(error) => said(Err(error)),
+            Err(error) => self.said(Err(error)),
         }
     }
 
@@ -245,7 +261,7 @@ impl container::HostContainer for View<'_> {
         if allowed.is_ok() {
             value.destination = Some((open, name));
         }
-        said(allowed)
+        self.said(allowed)
     }
 
     async fn list_objects(&mut self, container: Resource<Open>) -> Answer<Resource<Names>> {
@@ -268,16 +284,17 @@ impl container::HostContainer for View<'_> {
         names: Vec<String>,
     ) -> Answer<()> {
         let open = self.open(&container)?;
-        said(match check_writable(&open.identifier, open.read_only) {
+        let done = match check_writable(&open.identifier, open.read_only) {
             Ok(()) => open.container.delete(&names).await,
             refused => refused,
-        })
+        };
+        self.said(done)
     }
 
     async fn has_object(&mut self, container: Resource<Open>, name: String) -> Answer<bool> {
         let open = self.open(&container)?;
         let info = open.container.info(&name).await;
-        said(info.map(|info| info.is_some()))
+        self.said(info.map(|info| info.is_some()))
     }
 
     async fn object_info(
@@ -288,7 +305,7 @@ impl container::HostContainer for View<'_> {
         let open = self.open(&container)?;
         let info = open.container.info(&name).await;
         let info = info.and_then(|info| info.ok_or_else(|| no_object(&name)));
-        said(info.map(|Info { created, size }| types::ObjectMetadata {
+        self.said(info.map(|Info { created, size }| types::ObjectMetadata {
             name,
             container: open.identifier,
             created_at: created,
@@ -298,10 +315,11 @@ impl container::HostContainer for View<'_> {
 
     async fn clear(&mut self, container: Resource<Open>) -> Answer<()> {
         let open = self.open(&container)?;
-        said(match check_writable(&open.identifier, open.read_only) {
+        let done = match check_writable(&open.identifier, open.read_only) {
             Ok(()) => open.container.clear().await,
             refused => refused,
-        })
+        };
+        self.said(done)
     }
 
     async fn drop(&mut self, container: Resource<Open>) -> wasmtime::Result<()> {
@@ -336,8 +354,8 @@ impl container::HostStreamObjectNames for View<'_> {
         names: Resource<Names>,
         len: u64,
     ) -> Answer<(Vec<String>, bool)> {
-        let names = self.0.table().get_mut(&names)?;
-        said(names.next(len).await)
+        let next = self.0.table().get_mut(&names)?.next(len).await;
+        self.said(next)
     }
 
     async fn skip_stream_object_names(
@@ -355,7 +373,7 @@ impl container::HostStreamObjectNames for View<'_> {
                         return Ok(Ok((skipped, ended)));
                     }
                 }
-                Err(error) => return said(Err(error)),
+                Err(error) => return self.said(Err(error)),
             }
         }
     }
@@ -431,10 +449,13 @@ impl types::HostOutgoingValue for View<'_> {
         let value = self.0.table().delete(value)?;
         let staged = match value.body.take().await {
             Ok(staged) => staged,
-            Err(error) => return said(Err(error)),
+            Err(error) => return self.said(Err(error)),
         };
         match value.destination {
-            Some((open, name)) => said(open.container.write(&name, staged).await),
+            Some((open, name)) => {
+                let stored = open.container.write(&name, staged).await;
+                self.said(stored)
+            }
             None => Ok(Err(
                 "nothing was stored: call `write-data` before `finish`".into()
             )),
@@ -468,7 +489,7 @@ impl types::HostIncomingValue for View<'_> {
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
         let read = reader.read_to_end(&mut bytes).await;
-        said(read.map(|_| bytes).map_err(unreadable))
+        self.said(read.map(|_| bytes).map_err(unreadable))
     }
 
     async fn incoming_value_consume_async(

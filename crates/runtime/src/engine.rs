@@ -309,7 +309,6 @@ impl Engine {
         spec: &GuestSpec,
         wants: &[Want],
     ) -> Result<(), Failure> {
-        files::check(compiled.imports(), &spec.mounts)?;
         let offered = self.0.registry.interfaces();
         let mut needs = compiled.0.needs.iter();
         needs.try_for_each(|import| {

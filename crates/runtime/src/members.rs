@@ -7,7 +7,6 @@ use waft_ir::InterfaceName;
 use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime_wasi::{
     cli::{WasiCli, WasiCliCtxView},
-    filesystem::{WasiFilesystem, WasiFilesystemCtxView},
     p2::bindings as p2,
     p3::bindings as p3,
 };
@@ -94,8 +93,6 @@ fn place<const N: usize>(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmt
         |ctx| environment::View(ctx.of_member(N));
     let cli: fn(&mut Ctx) -> WasiCliCtxView<'_> =
         |ctx| wasmtime_wasi::cli::WasiCliView::cli(ctx.of_member(N));
-    let folders: fn(&mut Ctx) -> WasiFilesystemCtxView<'_> =
-        |ctx| wasmtime_wasi::filesystem::WasiFilesystemView::filesystem(ctx.of_member(N));
     let http: fn(&mut Ctx) -> wasmtime_wasi_http::WasiHttpCtxView<'_> =
         |ctx| ctx.of_member(N).http();
     let sockets: fn(&mut Ctx) -> sockets::Sockets<'_> = |ctx| sockets::Sockets(ctx.of_member(N));
@@ -128,7 +125,7 @@ fn place<const N: usize>(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmt
         files::link_preopens(inst, N)
     })?;
     own("wasi:filesystem/preopens@0.3.0", &|inst| {
-        p3::filesystem::preopens::add_to_linker_instance::<Ctx, WasiFilesystem>(inst, folders)
+        files::link_preopens(inst, N)
     })?;
     own("wasi:http/outgoing-handler@0.2.12", &|inst| {
         wasmtime_wasi_http::p2::bindings::http::outgoing_handler::add_to_linker_instance::<

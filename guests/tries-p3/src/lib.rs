@@ -1,4 +1,5 @@
-//! What `tries-p2` tries, by WASI 0.3: its paths, without `/connect-many`.
+//! What `tries-p2` tries, by WASI 0.3: its paths, without `/connect-many`; and `/write?PATH&N`,
+//! which writes N bytes to a new file or to the end of an old one, and `/size?PATH&N`.
 
 use std::{fmt::Debug, net::SocketAddr};
 
@@ -74,6 +75,12 @@ async fn act(what: &str, query: &str) -> Told {
             let folder = folder()?;
             told(folder.rename_at(first, &folder, part()).await).map(|()| done())
         }
+        "size" => {
+            let file = told(open_at(&folder()?, "c", first).await)?;
+            let size = part().parse().expect("a number");
+            told(file.set_size(size).await).map(|()| done())
+        }
+        "write" => write(&folder()?, first, part()).await,
         "symlink" => told(folder()?.symlink_at(first, part()).await).map(|()| done()),
         "connect" => {
             let (address, family) = address(&first);
@@ -151,6 +158,23 @@ async fn open(folder: &Descriptor, flags: &str, path: String) -> Told {
     let content = content.collect().await;
     told(end.await)?;
     Ok(String::from_utf8_lossy(&content).into_owned())
+}
+
+/// Writes so many bytes to a new file, or to the end of one that is there.
+async fn write(folder: &Descriptor, path: String, count: String) -> Told {
+    let count = count.parse().expect("a number");
+    let is_there = folder
+        .stat_at(PathFlags::SYMLINK_FOLLOW, path.clone())
+        .await;
+    let file = told(open_at(folder, "c", path).await)?;
+    let (mut data, reader) = wit_stream::new();
+    let written = match is_there {
+        Ok(_) => file.append_via_stream(reader),
+        Err(_) => file.write_via_stream(reader, 0),
+    };
+    let _ = data.write_all(vec![b'x'; count]).await;
+    drop(data);
+    told(written.await).map(|()| done())
 }
 
 async fn hold(folder: &Descriptor, count: usize, path: &str) -> Told {

@@ -133,7 +133,10 @@ impl Case {
             },
             Self {
                 name: "sizeLimit",
-                tries: &[("files-p2", "/write?/v/file&100000")],
+                tries: &[
+                    ("files-p2", "/write?/v/file&100000"),
+                    ("tries-p3", "/write?file&100000"),
+                ],
                 counter: ("waft_guest_growth_refused_total", r#",limit="sizeLimit""#),
                 ..Self::QUIET
             },
@@ -304,4 +307,37 @@ fn calls_past_the_queue_are_counted_too() {
             });
         }
     }
+}
+
+#[test]
+fn a_component_of_0_3_writes_a_temporary_volume_and_no_more_than_it_may() {
+    // 20 KiB, of which each file and folder takes one.
+    let rig = beside_a_neighbour("tries-p3", |_| {});
+    let ask = |path: &str| rig.get(path).text().to_owned();
+    let full = |path: &str| {
+        let told = ask(path);
+        assert!(told.ends_with("InsufficientSpace"), "{path}: {told}");
+    };
+    assert_eq!(ask("/write?a&3"), "done");
+    assert_eq!(ask("/write?a&2"), "done");
+    assert_eq!(ask("/open?r&a"), "xxxxx");
+    assert_eq!(ask("/write?b&12000"), "done");
+    full("/write?b&9000");
+    full("/size?a&30000");
+    assert_eq!(ask("/size?a&10"), "done");
+    assert_eq!(ask("/open?r&a"), "xxxxx\0\0\0\0\0");
+    assert_eq!(ask("/unlink?b"), "done");
+    assert_eq!(ask("/write?c&12000"), "done");
+    let mut made = 0;
+    while ask(&format!("/mkdir?folder-{made}")) == "done" {
+        made += 1;
+    }
+    assert!((1..20).contains(&made), "{made}");
+    full("/symlink?a&d");
+    expect(
+        &rig,
+        "waft_guest_growth_refused_total",
+        r#",limit="sizeLimit""#,
+        4,
+    );
 }

@@ -177,3 +177,32 @@ fn a_path_that_changes_while_it_is_opened_leads_nowhere() {
         [format!("{counted} {refused}")]
     );
 }
+
+#[test]
+fn what_would_break_the_framing_of_a_request_is_not_sent() {
+    let Some(world) = World::new() else {
+        return;
+    };
+    let grant = Grant {
+        ports: &["MACHINE-PORT"],
+        ..cases::NONE
+    };
+    let to = "&http://host.wasmcloud.internal:MACHINE-PORT/";
+    for guest in ["tries-p2", "tries-p3"] {
+        for (header, wanted) in [
+            ("content-length&5", "errorcode"),
+            ("content-length&5,5", "invalidsyntax"),
+            ("content-length&-1", "invalidsyntax"),
+            ("x-a&a%0d%0ax-b:c", "invalidsyntax"),
+            ("x-a&a%0ax-b:c", "invalidsyntax"),
+            ("x-a%0d%0ax-b&c", "invalidsyntax"),
+            ("x-a&%00", "invalidsyntax"),
+            ("content-length&0", "200get"),
+        ] {
+            let path = format!("/header?{header}{to}");
+            let (told, _) = ask(&world, "framing", guest, &grant, &path);
+            assert!(plain(&told).contains(wanted), "{guest}, {header}: {told}");
+            assert!(!told.contains("x-b"), "{guest}, {header}: {told}");
+        }
+    }
+}

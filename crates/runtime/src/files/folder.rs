@@ -39,13 +39,13 @@ impl Folder {
 }
 
 #[cfg(target_os = "linux")]
-fn by_handle(file: &File) -> Option<PathBuf> {
+pub(super) fn by_handle(file: &File) -> Option<PathBuf> {
     use std::os::fd::AsRawFd;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     path.exists().then_some(path)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn by_handle(_: &File) -> Option<PathBuf> {
+pub(super) fn by_handle(_: &File) -> Option<PathBuf> {
     None
 }

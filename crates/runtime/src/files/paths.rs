@@ -53,6 +53,35 @@ macro_rules! counted_p3 {
     )*};
 }
 
+/// Those of 0.3 that ask the quota first.
+macro_rules! growing {
+    ($types:ident, $(
+        $name:literal $method:ident($($argument:ident: $type:ty),*) if |$ctx:ident, $fd:ident| $fits:expr;
+    )*) => {$(
+        $types.func_wrap_concurrent(
+            concat!("[method]descriptor.", $name),
+            |accessor: &Accessor<Ctx>, (fd, $($argument,)*): (Resource<Descriptor>, $($type,)*)| {
+                let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
+                Box::pin(async move {
+                    let rep = fd.rep();
+                    let fits: Result<bool> = accessor.with(|mut store| {
+                        let ($ctx, $fd) = (store.get(), &fd);
+                        $fits
+                    });
+                    if !fits? {
+                        return Ok((Err(ErrorCode::InsufficientSpace),));
+                    }
+                    let done = <WasiFilesystem as HostDescriptorWithStore<Ctx>>::$method(
+                        &inner, fd, $($argument),*
+                    )
+                    .await;
+                    accessor.with(|mut store| answer(store.get(), rep, Call::Writes, done))
+                })
+            },
+        )?;
+    )*};
+}
+
 /// What a call is about to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Call {
@@ -207,7 +236,13 @@ mod p3 {
         filesystem::FilesystemResult,
     };
 
-    use super::*;
+    use super::{
+        super::{
+            streams,
+            writing::{bind, may_add, may_grow},
+        },
+        *,
+    };
 
     type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
@@ -217,13 +252,10 @@ mod p3 {
             "stat-at" stat_at(flags: PathFlags, path: String) Reads;
             "metadata-hash-at" metadata_hash_at(flags: PathFlags, path: String) Reads;
             "readlink-at" readlink_at(path: String) Reads;
-            "set-size" set_size(size: u64) Writes;
             "set-times" set_times(accessed: NewTimestamp, modified: NewTimestamp) Writes;
             "set-times-at" set_times_at(
                 flags: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp
             ) Writes;
-            "create-directory-at" create_directory_at(path: String) Writes;
-            "symlink-at" symlink_at(old: String, new: String) Writes;
             "link-at" link_at(
                 flags: PathFlags, old: String, folder: Resource<Descriptor>, new: String
             ) Writes;
@@ -235,7 +267,12 @@ mod p3 {
             "[method]descriptor.open-at",
             |accessor: &Accessor<Ctx>, arguments| Box::pin(open_at(accessor, arguments)),
         )?;
-        Ok(())
+        growing! { types,
+            "set-size" set_size(size: u64) if |ctx, fd| may_grow(ctx, fd, size);
+            "create-directory-at" create_directory_at(path: String) if |ctx, fd| Ok(may_add(ctx, fd));
+            "symlink-at" symlink_at(old: String, new: String) if |ctx, fd| Ok(may_add(ctx, fd));
+        }
+        streams::replace(&mut types)
     }
 
     async fn open_at(
@@ -252,6 +289,13 @@ mod p3 {
         let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
         if !accessor.with(|mut store| may_open(store.get())) {
             return Ok((Err(ErrorCode::Quota),));
+        }
+        let bound = accessor.with(|mut store| store.get().quotas().of(&fd));
+        if open_flags.contains(OpenFlags::CREATE)
+            && let Some(bound) = &bound
+            && !bound.charge_entry()
+        {
+            return Ok((Err(ErrorCode::InsufficientSpace),));
         }
         let rep = fd.rep();
         let folder = Resource::new_borrow(rep);
@@ -275,6 +319,7 @@ mod p3 {
             let ctx = store.get();
             if let Ok(made) = &made {
                 opened(ctx, made)?;
+                bind(ctx, made, bound)?;
             }
             answer(ctx, rep, call, made)
         })

@@ -27,7 +27,10 @@ use crate::{Ctx, stats::Counters};
 
 /// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
-const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
+const PREOPENS: [&str; 2] = [
+    "wasi:filesystem/preopens@0.2.12",
+    "wasi:filesystem/preopens@0.3.0",
+];
 
 /// Which of an instance's descriptors lie below which quota, by their place in its table.
 pub(crate) struct Quotas {
@@ -39,7 +42,7 @@ pub(crate) struct Quotas {
 
 /// A quota as one guest meets it: what is refused is counted.
 #[derive(Clone)]
-struct Bound {
+pub(super) struct Bound {
     quota: Arc<Quota>,
     counters: Arc<Counters>,
 }
@@ -59,12 +62,12 @@ impl Quotas {
         &self.open_files
     }
 
-    fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Bound> {
+    pub(super) fn of(&self, descriptor: &Resource<Descriptor>) -> Option<Bound> {
         self.bounds.get(&descriptor.rep()).cloned()
     }
 
     /// Places are used again, so that what was there before is forgotten.
-    fn set(&mut self, descriptor: &Resource<Descriptor>, bound: Option<Bound>) {
+    pub(super) fn set(&mut self, descriptor: &Resource<Descriptor>, bound: Option<Bound>) {
         match bound {
             Some(bound) => self.bounds.insert(descriptor.rep(), bound),
             None => self.bounds.remove(&descriptor.rep()),
@@ -80,11 +83,11 @@ impl Quotas {
 }
 
 impl Bound {
-    fn charge(&self, bytes: u64) -> bool {
+    pub(super) fn charge(&self, bytes: u64) -> bool {
         self.counted(self.quota.charge(bytes))
     }
 
-    fn charge_entry(&self) -> bool {
+    pub(super) fn charge_entry(&self) -> bool {
         self.counted(self.quota.charge_entry())
     }
 
@@ -96,7 +99,7 @@ impl Bound {
     }
 }
 
-/// Adds `wasi:filesystem/preopens@0.2` for the member in this place to an instance.
+/// Adds `wasi:filesystem/preopens` of either generation for the member in this place to an instance.
 pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize) -> Result<()> {
     instance.func_wrap(
         "get-directories",
@@ -116,7 +119,9 @@ pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize
 /// Puts these functions in the place of wasmtime's.
 pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     linker.allow_shadowing(true);
-    link_preopens(&mut linker.instance(PREOPENS)?, 0)?;
+    for name in PREOPENS {
+        link_preopens(&mut linker.instance(name)?, 0)?;
+    }
     paths::replace(linker)?;
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
@@ -225,16 +230,26 @@ async fn open_at(
     let arguments = (path_flags, path, open_flags, flags);
     let opened = paths::p2::open(ctx, fd, arguments, may_be_special).await?;
     if let (Ok(descriptor),) = &opened {
-        if let (Some(bound), Some(file)) = (&bound, file_of(ctx, descriptor)?) {
-            bound.quota.opened(&file);
-        }
-        ctx.quotas().set(descriptor, bound);
+        bind(ctx, descriptor, bound)?;
     }
     Ok(opened)
 }
 
+/// Binds what was opened below a folder as the folder is.
+pub(super) fn bind(
+    ctx: &mut Ctx,
+    descriptor: &Resource<Descriptor>,
+    bound: Option<Bound>,
+) -> Result<()> {
+    if let (Some(bound), Some(file)) = (&bound, file_of(ctx, descriptor)?) {
+        bound.quota.opened(&file);
+    }
+    ctx.quotas().set(descriptor, bound);
+    Ok(())
+}
+
 /// Whether a file may have this size.
-fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Result<bool> {
+pub(super) fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Result<bool> {
     let Some(bound) = ctx.quotas().of(fd) else {
         return Ok(true);
     };
@@ -242,12 +257,12 @@ fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Result<bool>
     Ok(file.is_none_or(|file| bound.charge(growth(&file, size))))
 }
 
-fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> bool {
+pub(super) fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> bool {
     ctx.quotas().of(fd).is_none_or(|bound| bound.charge_entry())
 }
 
 /// How much a file grows to have this size.
-fn growth(file: &File, size: u64) -> u64 {
+pub(super) fn growth(file: &File, size: u64) -> u64 {
     let now = file.metadata().map_or(0, |metadata| metadata.len());
     size.saturating_sub(now)
 }

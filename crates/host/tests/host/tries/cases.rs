@@ -31,7 +31,7 @@ pub(super) struct Grant {
 }
 
 const BOTH: &[&str] = &["tries-p2", "tries-p3"];
-const NONE: Grant = Grant {
+pub(super) const NONE: Grant = Grant {
     hosts: &[],
     names: &[],
     ports: &[],

@@ -1,0 +1,189 @@
+//! The calls of `wasi:filesystem@0.3` that write a stream to a file, in the place of wasmtime's:
+//! they ask the quota for each piece before it is written.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::FileExt as _,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{sync::oneshot, task::JoinHandle};
+use wasmtime::{
+    Result, StoreContextMut,
+    component::{
+        FutureReader, LinkerInstance, Resource, Source, StreamConsumer, StreamReader, StreamResult,
+    },
+};
+use wasmtime_wasi::{filesystem::Descriptor, p3::bindings::filesystem::types::ErrorCode};
+
+use super::{
+    folder::by_handle,
+    paths::{Call, count_refusal},
+    writing::{Bound, growth},
+};
+use crate::Ctx;
+
+/// Most bytes that are written in one call of the system.
+const PIECE: usize = 64 << 10;
+
+type Ended = std::result::Result<(), ErrorCode>;
+
+/// Writes what comes to a file, until it ends or can't go on.
+struct Writer {
+    file: Arc<File>,
+    bound: Option<Bound>,
+    /// Where the next byte goes; `None`: at the end.
+    position: Option<u64>,
+    /// A piece that is being written, and how long it is.
+    writing: Option<(JoinHandle<io::Result<()>>, usize)>,
+    ended: Option<oneshot::Sender<Ended>>,
+}
+
+/// Puts these functions in the place of wasmtime's.
+pub(super) fn replace(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
+    types.func_wrap(
+        "[method]descriptor.write-via-stream",
+        |store: StoreContextMut<'_, Ctx>,
+         (fd, data, offset): (Resource<Descriptor>, StreamReader<u8>, u64)| {
+            write(store, &fd, data, Some(offset))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.append-via-stream",
+        |store: StoreContextMut<'_, Ctx>, (fd, data): (Resource<Descriptor>, StreamReader<u8>)| {
+            write(store, &fd, data, None)
+        },
+    )
+}
+
+fn write(
+    mut store: StoreContextMut<'_, Ctx>,
+    fd: &Resource<Descriptor>,
+    mut data: StreamReader<u8>,
+    position: Option<u64>,
+) -> Result<(FutureReader<Ended>,)> {
+    let (ended, has_ended) = oneshot::channel();
+    match writable(store.data_mut(), fd, position)? {
+        Ok(file) => {
+            let writer = Writer {
+                file,
+                bound: store.data_mut().quotas().of(fd),
+                position,
+                writing: None,
+                ended: Some(ended),
+            };
+            data.pipe(&mut store, writer)?;
+        }
+        Err(code) => {
+            data.close(&mut store)?;
+            // The guest may not care.
+            let _ = ended.send(Err(code));
+        }
+    }
+    Ok((FutureReader::new(&mut store, has_ended)?,))
+}
+
+/// The file behind a descriptor, if it may be written.
+fn writable(
+    ctx: &mut Ctx,
+    fd: &Resource<Descriptor>,
+    position: Option<u64>,
+) -> Result<std::result::Result<Arc<File>, ErrorCode>> {
+    let (file, is_fixed) = match ctx.table().get(fd)? {
+        Descriptor::File(file) => (file.file.clone(), file.perms.write_not_permitted()),
+        Descriptor::Dir(_) => return Ok(Err(ErrorCode::BadDescriptor)),
+    };
+    if is_fixed {
+        count_refusal(ctx, fd.rep(), Call::Writes);
+        return Ok(Err(ErrorCode::NotPermitted));
+    }
+    if position.is_some() {
+        return Ok(Ok(file));
+    }
+    // Another handle of the same file: only one that appends does so in one step.
+    let path = by_handle(&file).ok_or(io::ErrorKind::Unsupported);
+    let appends = path.map_err(io::Error::from);
+    let appends = appends.and_then(|path| OpenOptions::new().append(true).open(path));
+    Ok(appends.map(Arc::new).map_err(ErrorCode::from))
+}
+
+impl Writer {
+    fn end(&mut self, result: Ended) -> Poll<Result<StreamResult>> {
+        if let Some(ended) = self.ended.take() {
+            // The guest may not care.
+            let _ = ended.send(result);
+        }
+        Poll::Ready(Ok(StreamResult::Dropped))
+    }
+
+    /// Whether there is room for so many more bytes.
+    fn charge(&self, bytes: usize) -> bool {
+        let Some(bound) = &self.bound else {
+            return true;
+        };
+        let bytes = bytes as u64;
+        bound.charge(match self.position {
+            None => bytes,
+            Some(position) => growth(&self.file, position.saturating_add(bytes)),
+        })
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.end(Ok(()));
+    }
+}
+
+impl StreamConsumer<Ctx> for Writer {
+    type Item = u8;
+
+    fn poll_consume(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        store: StoreContextMut<'_, Ctx>,
+        source: Source<'_, u8>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        let mut source = source.as_direct(store);
+        if self.writing.is_none() {
+            let waiting = source.remaining();
+            let piece = waiting[..waiting.len().min(PIECE)].to_vec();
+            if piece.is_empty() {
+                return Poll::Ready(Ok(StreamResult::Completed));
+            }
+            if !self.charge(piece.len()) {
+                return self.end(Err(ErrorCode::InsufficientSpace));
+            }
+            let (file, position, length) = (self.file.clone(), self.position, piece.len());
+            let write = move || match position {
+                None => (&*file).write_all(&piece),
+                Some(position) => file.write_all_at(&piece, position),
+            };
+            self.writing = Some((tokio::task::spawn_blocking(write), length));
+        }
+        let Some((writing, length)) = &mut self.writing else {
+            return Poll::Pending;
+        };
+        let length = *length;
+        if finish {
+            // What has not begun is not done; what has is waited for.
+            writing.abort();
+        }
+        let written = ready!(Pin::new(writing).poll(cx));
+        self.writing = None;
+        match written {
+            Ok(Ok(())) => {
+                source.mark_read(length);
+                self.position = self.position.map(|at| at.saturating_add(length as u64));
+                Poll::Ready(Ok(StreamResult::Completed))
+            }
+            Ok(Err(error)) => self.end(Err(error.into())),
+            Err(_) if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
+    }
+}

@@ -54,6 +54,7 @@ examples:
     cp guests/target/wasm32-wasip2/release/blobstore_p2.wasm examples/blobstore/blobstore.wasm
     cp guests/target/wasm32-wasip2/release/postgres_p3.wasm examples/postgres/notes.wasm
     cp guests/target/wasm32-wasip2/release/tls_p3.wasm examples/tls/tls.wasm
+    cp guests/target/wasm32-wasip2/release/otel_p2.wasm examples/otel/telemetry.wasm
     cp guests/target/wasm32-wasip2/release/asker_p2.wasm examples/messaging/api.wasm
     cp guests/target/wasm32-wasip2/release/worker.wasm examples/messaging/worker.wasm
 

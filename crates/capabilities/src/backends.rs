@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use waft_ir::CapabilityGrant;
 
-use crate::S3Server;
+use crate::{S3Server, Telemetry};
 
-/// The servers and folders behind the interfaces of a host.
-#[derive(Clone, Debug, Default)]
+/// The servers and folders behind the interfaces of a host. It has no `Debug`, because URLs hold
+/// passwords.
+#[derive(Clone, Default)]
 pub struct Backends {
     /// Folder of what is to outlive the process. `None`: nothing does.
     pub data_dir: Option<PathBuf>,
@@ -21,6 +22,8 @@ pub struct Backends {
     pub postgres: Option<String>,
     /// Files in PEM with certificate authorities to trust beside the system's.
     pub extra_ca: Vec<PathBuf>,
+    /// Where guests' spans, logs and metrics go. `None`: nowhere.
+    pub telemetry: Option<Telemetry>,
 }
 
 /// Where an entry's data goes.

@@ -127,6 +127,7 @@ mod tests {
         };
         let guest = GuestSpec {
             workload: "default/w".into(),
+            app: "w".into(),
             component: "c".into(),
             pool: Pool::default(),
             limits: Limits::default(),

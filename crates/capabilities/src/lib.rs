@@ -14,6 +14,7 @@ mod keyvalue;
 mod logging;
 mod messaging;
 mod nats;
+mod otel;
 mod postgres;
 mod secrets;
 mod slots;
@@ -35,6 +36,7 @@ pub use logging::Logging;
 use nats::Nats;
 
 pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
+pub use otel::{Otel, Signal, Telemetry, TelemetryReceiver, Told};
 pub use postgres::Postgres;
 pub use secrets::Secrets;
 pub use tls::Tls;
@@ -47,6 +49,7 @@ pub struct Capabilities {
     keyvalue: KeyValue,
     messaging: Messaging,
     postgres: Postgres,
+    otel: Otel,
 }
 
 impl Capabilities {
@@ -59,6 +62,7 @@ impl Capabilities {
             keyvalue: KeyValue::new(&backends, nats.clone())?,
             messaging: Messaging::new(&backends, nats),
             postgres: Postgres::new(&backends)?,
+            otel: Otel::new(backends.telemetry.clone()),
             backends,
         })
     }
@@ -71,6 +75,11 @@ impl Capabilities {
     /// Where components take messages.
     pub fn messaging(&self) -> &Messaging {
         &self.messaging
+    }
+
+    /// How much of what guests say by `wasi:otel` was lost. `None`: nobody takes it.
+    pub fn telemetry_dropped(&self) -> Option<u64> {
+        self.backends.telemetry.as_ref().map(Telemetry::dropped)
     }
 
     /// Every interface a host offers: what is always linked, and the capabilities.
@@ -106,6 +115,7 @@ impl Capabilities {
         registry.register(self.blobstore.clone());
         registry.register(self.messaging.clone());
         registry.register(self.postgres.clone());
+        registry.register(self.otel.clone());
     }
 }
 

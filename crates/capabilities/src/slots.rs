@@ -18,3 +18,5 @@ pub(crate) const BLOBSTORE: CapabilityId = CapabilityId::new(5);
 pub(crate) const POSTGRES: CapabilityId = CapabilityId::new(6);
 /// `wasi:tls`.
 pub(crate) const TLS: CapabilityId = CapabilityId::new(7);
+/// `wasi:otel`.
+pub(crate) const OTEL: CapabilityId = CapabilityId::new(8);

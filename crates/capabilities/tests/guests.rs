@@ -49,6 +49,7 @@ fn grant(package: &str, interface: &str, config: &[(&str, &str)]) -> CapabilityG
 fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
     GuestSpec {
         workload: "default/test".into(),
+        app: "test".into(),
         component: "main".into(),
         pool: Pool::default(),
         limits: Limits::default(),

@@ -101,6 +101,7 @@ pub(crate) fn up(arguments: &UpArguments) -> UpOptions {
         s3: arguments.s3.clone(),
         postgres: arguments.postgres.clone(),
         traces: traces(|name| env::var(name).ok()),
+        guest_telemetry: true,
         ..UpOptions::default()
     }
 }

@@ -191,7 +191,7 @@ impl Host {
 
     /// Counters in the text format of Prometheus.
     pub fn metrics(&self) -> String {
-        metrics::text(&self.serving)
+        metrics::text(&self.serving, self.capabilities.telemetry_dropped())
     }
 
     /// Ends in order: no new connections and workloads, the requests in flight are finished within

@@ -240,6 +240,7 @@ impl Starter {
             .map_err(|invalid| Failure::new(FailureReason::StartFailed, invalid.to_string()))?;
         Ok(GuestSpec {
             workload: workload.key(),
+            app: workload.app.clone(),
             component: member.name.into(),
             pool,
             limits: member.limits.clone(),

@@ -102,7 +102,7 @@ struct Observed<'a> {
 }
 
 /// All metrics of a host.
-pub(crate) fn text(serving: &Serving) -> String {
+pub(crate) fn text(serving: &Serving, telemetry_dropped: Option<u64>) -> String {
     let running = serving.running.all();
     let mut observed: Vec<_> = running
         .iter()
@@ -153,6 +153,14 @@ pub(crate) fn text(serving: &Serving) -> String {
     write_requests(&mut text, &observed);
     write_guests(&mut text, &stats);
     write_messages(&mut text, &workers);
+    if let Some(dropped) = telemetry_dropped {
+        text.metric(
+            "waft_telemetry_dropped_total",
+            Kind::Counter,
+            "Spans, log records and metrics of components that were lost.",
+        );
+        text.value("", dropped);
+    }
     process::write(&mut text);
     text.into_string()
 }

@@ -263,6 +263,15 @@ pub const PACKAGES: &[Package] = &[
     },
     Package {
         namespace: "wasi",
+        name: "otel",
+        versions: &[of("0.2.0-rc.2", &["types", "tracing", "metrics", "logs"])],
+        always: false,
+        purpose: "spans, metrics and logs for the collector that the `OTEL_` variables name",
+        backends: &[],
+        keys: Some(&[]),
+    },
+    Package {
+        namespace: "wasi",
         name: "tls",
         versions: &[of("0.3.0-draft", &["types", "client"])],
         always: false,
@@ -333,7 +342,6 @@ pub const PACKAGES: &[Package] = &[
 
 /// Packages that are known and not served yet.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("wasi", "otel"),
     ("wasi", "webgpu"),
     ("wasi", "graphics-context"),
     ("wasi", "surface"),

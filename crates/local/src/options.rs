@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use crate::manifest::Source;
 
-/// Settings of one platform on one machine. [`Default`] is what `waft up` does without flags.
-#[derive(Clone, Debug)]
+/// Settings of one platform on one machine. [`Default`] is what `waft up` does without flags. It has
+/// no `Debug`, because URLs hold passwords.
+#[derive(Clone)]
 pub struct UpOptions {
     /// What to apply at start. Empty: only what the data folder holds.
     pub sources: Vec<Source>,
@@ -50,6 +51,8 @@ pub struct UpOptions {
     /// Whether a span of each request is sent to the OpenTelemetry collector that the variables
     /// `OTEL_…` name.
     pub traces: bool,
+    /// Whether what guests say by `wasi:otel` is sent to it, as far as the variables name one.
+    pub guest_telemetry: bool,
     /// How long in-flight requests may go on at the end.
     pub grace: Duration,
 }
@@ -77,6 +80,7 @@ impl Default for UpOptions {
             s3: None,
             postgres: None,
             traces: false,
+            guest_telemetry: false,
             grace: Duration::from_secs(10),
         }
     }

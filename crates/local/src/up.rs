@@ -4,6 +4,7 @@
 mod api;
 mod host;
 mod listen;
+mod telemetry;
 mod traces;
 
 use std::{sync::Arc, time::Duration};
@@ -31,6 +32,7 @@ use crate::{
 };
 use host::GuestRuntime;
 use listen::Listeners;
+use telemetry::GuestTelemetry;
 use traces::Traces;
 
 /// How long the operator may take to finish what it is at.
@@ -59,6 +61,10 @@ pub async fn up(
     let guests = GuestRuntime::start()?;
     tracing::debug!("manifests are read, listeners are open");
     let traces = options.traces.then(Traces::start).transpose()?;
+    let (telemetry, telling) = match options.guest_telemetry {
+        true => GuestTelemetry::start()?.unzip(),
+        false => (None, None),
+    };
     let (host, store) = host::open(
         &options,
         &working_dir,
@@ -66,6 +72,7 @@ pub async fn up(
         &manifests,
         &guests,
         traces.as_ref().map(Traces::tracer),
+        telemetry,
     )?;
     tracing::debug!("the host is open");
     let index = Index::default();
@@ -98,6 +105,9 @@ pub async fn up(
         )
         .await;
     server.shut_down();
+    if let Some(telling) = telling {
+        telling.end().await;
+    }
     if let Some(traces) = traces {
         traces.end().await;
     }

@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{
 use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 
 use crate::{
-    CapabilityId, Origin, Refusal,
+    CapabilityId, Origin, Refusal, TraceContext,
     capability::Slot,
     files::{Mount, OpenFiles, Quotas},
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
@@ -128,6 +128,12 @@ impl Ctx {
         let taken = take(self.http());
         self.members[current].hooks.receives = false;
         taken
+    }
+
+    /// The trace of the call that is running. `None` when it has none, or when several calls run and
+    /// it can't be told which of them asks.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.member().log.trace()
     }
 
     /// Adds a line to the component's log, marked with the request being served.

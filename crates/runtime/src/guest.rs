@@ -38,6 +38,8 @@ use crate::{
 pub struct GuestSpec {
     /// The workload, as `namespace/name`.
     pub workload: String,
+    /// What the replicas of the workload have in common: the name of its deployment.
+    pub app: String,
     /// The component's name in the workload.
     pub component: String,
     /// How instances are kept.

@@ -48,6 +48,7 @@ const OF_WASI: &[(&str, &[&str])] = &[
     ("http", &["outgoing-handler", "client"]),
     ("config", &["store"]),
     ("logging", &["logging"]),
+    ("otel", &["tracing", "metrics", "logs"]),
 ];
 
 /// Whether each member has an interface for itself.

@@ -45,6 +45,16 @@ impl TraceContext {
         })
     }
 
+    /// The trace, the span and their flags, as `traceparent` says them.
+    pub fn parent(&self) -> &str {
+        self.parent.to_str().unwrap_or_default()
+    }
+
+    /// What tracing systems say of it, as `tracestate` says it.
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_ref()?.to_str().ok()
+    }
+
     /// Says so in the headers of a request, unless they name a trace already.
     pub(crate) fn mark(&self, headers: &mut HeaderMap) {
         if headers.contains_key(TRACEPARENT) {

@@ -8,8 +8,13 @@ use std::{
 };
 
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest,
+    collector::{
+        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
+        trace::v1::ExportTraceServiceRequest,
+    },
     common::v1::{KeyValue, any_value::Value},
+    metrics::v1::{metric::Data, number_data_point},
+    resource::v1::Resource,
     trace::v1::{Span, span::SpanKind},
 };
 use prost::Message;
@@ -24,7 +29,11 @@ const SPAN: &str = "00f067aa0ba902b7";
 
 /// Takes what exporters send over HTTP, as a collector does.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Collector(
+    Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    Arc<Mutex<Vec<ExportLogsServiceRequest>>>,
+    Arc<Mutex<Vec<ExportMetricsServiceRequest>>>,
+);
 
 impl Collector {
     fn start() -> (Self, SocketAddr) {
@@ -48,7 +57,7 @@ impl Collector {
             if std::io::BufRead::read_line(&mut reader, &mut line).unwrap_or(0) == 0 {
                 return;
             }
-            assert_eq!(line, "POST /v1/traces HTTP/1.1\r\n");
+            let signal = line.strip_prefix("POST /v1/").unwrap().to_owned();
             let mut length = 0;
             loop {
                 let mut line = String::new();
@@ -63,8 +72,12 @@ impl Collector {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
-            let export = ExportTraceServiceRequest::decode(&*body).unwrap();
-            self.0.lock().unwrap().push(export);
+            match signal.as_str() {
+                "traces HTTP/1.1\r\n" => self.0.lock().unwrap().push(decode(&body)),
+                "logs HTTP/1.1\r\n" => self.1.lock().unwrap().push(decode(&body)),
+                "metrics HTTP/1.1\r\n" => self.2.lock().unwrap().push(decode(&body)),
+                other => panic!("{other}"),
+            }
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
                 .unwrap();
@@ -89,6 +102,10 @@ impl Collector {
         let resource = exports[0].resource_spans[0].resource.clone().unwrap();
         attribute(&resource.attributes, "service.name")
     }
+}
+
+fn decode<M: Message + Default>(body: &[u8]) -> M {
+    M::decode(body).unwrap()
 }
 
 fn attribute(attributes: &[KeyValue], name: &str) -> String {
@@ -186,6 +203,118 @@ fn a_request_is_a_span_and_its_guest_is_below_it() {
         assert!(!inner.contains(SPAN), "{inner}");
     }
     waft.interrupt();
+}
+
+#[test]
+fn what_components_say_goes_to_the_collector_as_theirs() {
+    let (collector, address) = Collector::start();
+    let up = Up::default()
+        .under([
+            "env".to_owned(),
+            format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{address}"),
+            "OTEL_BSP_SCHEDULE_DELAY=50".into(),
+            "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=test,service.name=mine".into(),
+        ])
+        .arg("examples/otel");
+    let waft = up.start();
+    waft.get_ok("telemetry.localhost", "/warm-up");
+    let said = traced(&waft, "telemetry.localhost", "/seen").text();
+    let words: Vec<_> = said.split_whitespace().collect();
+    let [outer_trace, outer_span, own_trace, own_span, "Ok(())"] = words[..] else {
+        panic!("{said}");
+    };
+    assert_eq!((outer_trace, own_trace), (TRACE, TRACE));
+    // The guest's span is below that of the host, which is below that of the client.
+    let host = collector.span("url.path", "/seen");
+    assert_eq!(hex(&host.span_id), outer_span);
+    let span = collector.span("path", "/seen");
+    assert_eq!(hex(&span.span_id), own_span);
+    assert_eq!(hex(&span.parent_span_id), outer_span);
+    assert_eq!(
+        (span.name.as_str(), span.kind()),
+        ("work", SpanKind::Internal)
+    );
+    assert_eq!(attribute(&span.attributes, "answer"), "42");
+
+    let whose = |resource: &Option<Resource>| {
+        let attributes = &resource.as_ref().unwrap().attributes;
+        assert_eq!(attribute(attributes, "service.name"), "telemetry");
+        assert_eq!(attribute(attributes, "service.namespace"), "default");
+        assert_eq!(attribute(attributes, "waft.component"), "telemetry");
+        assert_eq!(attribute(attributes, "deployment.environment.name"), "test");
+        let workload = attribute(attributes, "waft.workload");
+        assert!(workload.starts_with("telemetry-"), "{workload}");
+        attribute(attributes, "team")
+    };
+    let guests = collector.0.lock().unwrap().clone();
+    let guests = guests.iter().flat_map(|export| &export.resource_spans);
+    let guests = guests.filter(|spans| {
+        let scope = spans.scope_spans[0].scope.as_ref();
+        scope.is_some_and(|scope| scope.name == "otel-p2")
+    });
+    let guests: Vec<_> = guests.map(|spans| whose(&spans.resource)).collect();
+    assert!(guests.len() >= 2, "{guests:?}");
+    eventually("a log record comes", || {
+        let exports = collector.1.lock().unwrap();
+        let all = exports.iter().flat_map(|export| &export.resource_logs);
+        let mut all = all.flat_map(|of| Some((of, &of.scope_logs[0].log_records[0])));
+        let found = all.find(|(_, record)| hex(&record.trace_id) == TRACE);
+        let (of, record) = found.ok_or_else(|| format!("{exports:?}"))?;
+        whose(&of.resource);
+        // Though the guest did not say so, it belongs to the call's span.
+        assert_eq!(hex(&record.span_id), outer_span);
+        let body = record.body.clone().unwrap().value;
+        assert_eq!(body, Some(Value::StringValue("asked for /seen".into())));
+        assert_eq!(record.severity_number, 9);
+        Ok(())
+    });
+    eventually("a metric comes", || {
+        let exports = collector.2.lock().unwrap();
+        let mut all = exports.iter().flat_map(|export| &export.resource_metrics);
+        let of = all.next().ok_or("none")?;
+        assert_eq!(whose(&of.resource), "blue");
+        let metric = &of.scope_metrics[0].metrics[0];
+        let Some(Data::Sum(sum)) = &metric.data else {
+            panic!("{metric:?}");
+        };
+        assert!(sum.is_monotonic && metric.name == "requests");
+        let value = sum.data_points[0].value;
+        assert_eq!(value, Some(number_data_point::Value::AsInt(1)));
+        Ok(())
+    });
+    // What the guest's sampler left out is not sent; nothing is lost.
+    waft.get_ok("telemetry.localhost", "/unseen?unsampled");
+    waft.get_ok("telemetry.localhost", "/last");
+    collector.span("path", "/last");
+    let spans = format!("{:?}", collector.0.lock().unwrap());
+    assert!(
+        !spans.contains("\"path\", value: Some(AnyValue { value: Some(StringValue(\"/unseen\"")
+    );
+    let metrics = http::get(waft.admin, "localhost", "/metrics")
+        .unwrap()
+        .text();
+    assert!(
+        metrics.contains("waft_telemetry_dropped_total 0"),
+        "{metrics}"
+    );
+    waft.interrupt();
+}
+
+#[test]
+fn without_a_collector_what_components_say_is_nobodys() {
+    let waft = Waft::up(["examples/otel"]);
+    waft.get_ok("telemetry.localhost", "/warm-up");
+    let said = traced(&waft, "telemetry.localhost", "/").text();
+    let came = format!("{TRACE} {SPAN}\n{TRACE} ");
+    assert!(
+        said.starts_with(&came) && said.ends_with("Ok(())\n"),
+        "{said}"
+    );
+    let said = waft.get_ok("telemetry.localhost", "/");
+    assert!(
+        said.starts_with(&format!("{} {}\n", "0".repeat(32), "0".repeat(16))),
+        "{said}"
+    );
 }
 
 #[test]

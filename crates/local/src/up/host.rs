@@ -6,7 +6,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use tokio::runtime::{Builder, Handle, Runtime};
 use uuid::Uuid;
 use waft_api::names::LABEL_HOSTGROUP;
-use waft_capabilities::{Backends, Capabilities, S3Server};
+use waft_capabilities::{Backends, Capabilities, S3Server, Telemetry};
 use waft_host::{Host, HostConfig};
 use waft_ir::{Failure, HostId};
 use waft_oci::{FileRoots, Mirror, Store, StoreConfig};
@@ -56,6 +56,7 @@ pub(super) fn open(
     manifests: &Manifests,
     guests: &GuestRuntime,
     tracer: Option<SdkTracer>,
+    telemetry: Option<Telemetry>,
 ) -> Result<(Arc<Host>, Store), UpError> {
     let mut config = StoreConfig::new(options.cache_dir.join("images"), working_dir);
     config.roots = FileRoots {
@@ -79,6 +80,7 @@ pub(super) fn open(
         s3: s3.transpose().map_err(failed)?,
         postgres: options.postgres.clone(),
         extra_ca: options.outbound_ca.clone(),
+        telemetry,
     })
     .map_err(failed)?;
     let engine = engine(options, &capabilities)?;

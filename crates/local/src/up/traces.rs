@@ -19,7 +19,7 @@ use crate::event::UpError;
 /// Name of the service, unless `OTEL_SERVICE_NAME` gives one.
 const SERVICE: &str = "waft";
 /// How long the last spans may take to be sent.
-const LAST_SPANS: Duration = Duration::from_secs(2);
+pub(super) const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Sends spans until it is dropped.
 pub(super) struct Traces(SdkTracerProvider);
@@ -37,19 +37,7 @@ impl Traces {
         let failed = |error: &dyn std::fmt::Display| {
             UpError::Internal(format!("no traces by the OTEL_ variables: {error}"))
         };
-        let protocol = [
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-            "OTEL_EXPORTER_OTLP_PROTOCOL",
-        ];
-        for name in protocol {
-            match env::var(name) {
-                Ok(value) if !["", "http/protobuf"].contains(&value.as_str()) => {
-                    let text = format!("{name} is `{value}`, and only `http/protobuf` is served");
-                    return Err(failed(&text));
-                }
-                _ => {}
-            }
-        }
+        check_protocol("TRACES")?;
         let client = reqwest::Client::builder().build();
         let client = Client {
             client: client.map_err(|error| failed(&error))?,
@@ -84,6 +72,24 @@ impl Traces {
             tracing::debug!(%error, "the last spans were not sent");
         }
     }
+}
+
+/// Refuses what is said of the protocol of a signal, unless it is the one that is served.
+pub(super) fn check_protocol(signal: &str) -> Result<(), UpError> {
+    let own = format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL");
+    for name in [own.as_str(), "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+        match env::var(name) {
+            Ok(value) if !["", "http/protobuf"].contains(&value.as_str()) => {
+                let text = format!(
+                    "no telemetry by the OTEL_ variables: {name} is `{value}`, and only \
+                     `http/protobuf` is served"
+                );
+                return Err(UpError::Internal(text));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[async_trait]

@@ -43,6 +43,7 @@ pub(crate) fn spec() -> (GuestSpec, Arc<Lines>) {
     let lines = Arc::new(Lines::default());
     let spec = GuestSpec {
         workload: "default/test".into(),
+        app: "test".into(),
         component: "main".into(),
         pool: Pool::default(),
         limits: Limits::default(),

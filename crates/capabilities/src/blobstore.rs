@@ -28,6 +28,7 @@ use crate::{
     backends::{Backend, Backends},
     granted,
     nats::Nats,
+    on_need::OnNeed,
     slots::BLOBSTORE,
 };
 use file::File;
@@ -68,7 +69,7 @@ pub struct Blobstore(Arc<Stores>);
 struct Stores {
     memory: Arc<dyn Store>,
     /// Where the host keeps what is to outlive it.
-    file: Option<Arc<dyn Store>>,
+    file: Option<OnNeed<dyn Store>>,
     nats: Option<Arc<dyn Store>>,
     s3: Option<Arc<dyn Store>>,
     staging: Arc<Staging>,
@@ -115,7 +116,8 @@ impl Blobstore {
         let (file, staging) = match &folder {
             None => (None, std::env::temp_dir()),
             Some(folder) => {
-                let file: Arc<dyn Store> = Arc::new(File::open(folder)?);
+                let path = folder.clone();
+                let file = OnNeed::new(move || Ok(Arc::new(File::open(&path)?) as Arc<dyn Store>));
                 (Some(file), file::staging(folder))
             }
         };
@@ -133,13 +135,16 @@ impl Blobstore {
 }
 
 impl Stores {
-    fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
-        match (self.backends.choose(grant), &self.nats, &self.s3) {
+    fn of(&self, grant: &CapabilityGrant) -> Result<Arc<dyn Store>, Failure> {
+        // Whichever store it is: this also makes the folder that values are staged in, and clears it
+        // before anything is.
+        let file = self.file.as_ref().map(OnNeed::get).transpose()?;
+        Ok(match (self.backends.choose(grant), &self.nats, &self.s3) {
             (Backend::Nats, Some(nats), _) => nats.clone(),
             (Backend::S3, _, Some(s3)) => s3.clone(),
             (Backend::Memory, ..) => self.memory.clone(),
-            _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
-        }
+            _ => file.unwrap_or_else(|| self.memory.clone()),
+        })
     }
 }
 
@@ -161,7 +166,7 @@ impl Capability for Blobstore {
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let entry = |grant: &CapabilityGrant| {
             Ok(Entry {
-                store: self.0.of(grant),
+                store: self.0.of(grant)?,
                 read_only: read_only(grant)?,
             })
         };

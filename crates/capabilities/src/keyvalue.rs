@@ -22,6 +22,7 @@ use crate::{
     backends::{Backend, Backends},
     granted,
     nats::Nats,
+    on_need::OnNeed,
     slots::KEYVALUE,
 };
 use file::File;
@@ -49,7 +50,7 @@ pub struct KeyValue(Arc<Stores>);
 struct Stores {
     memory: Arc<dyn Store>,
     /// Where the host keeps what is to outlive it.
-    file: Option<Arc<dyn Store>>,
+    file: Option<OnNeed<dyn Store>>,
     redis: Option<Arc<Redis>>,
     nats: Option<Arc<dyn Store>>,
     backends: Backends,
@@ -78,13 +79,10 @@ impl HasData for Getter {
 
 impl KeyValue {
     pub(crate) fn new(backends: &Backends, nats: Option<Arc<Nats>>) -> Result<Self, Failure> {
-        let file = match &backends.data_dir {
-            None => None,
-            Some(folder) => {
-                let file: Arc<dyn Store> = Arc::new(File::open(&folder.join("keyvalue.db"))?);
-                Some(file)
-            }
-        };
+        let file = backends.data_dir.as_ref().map(|folder| {
+            let path = folder.join("keyvalue.db");
+            OnNeed::new(move || Ok(Arc::new(File::open(&path)?) as Arc<dyn Store>))
+        });
         let redis = backends.redis.as_deref().map(Redis::new).transpose()?;
         Ok(Self(Arc::new(Stores {
             memory: Arc::new(Memory::default()),
@@ -97,16 +95,21 @@ impl KeyValue {
 }
 
 impl Stores {
-    fn of(&self, grant: &CapabilityGrant) -> Arc<dyn Store> {
-        match (self.backends.choose(grant), &self.redis, &self.nats) {
-            (Backend::Redis, Some(redis), _) => {
-                let prefix = grant.config.get("prefix").map_or("", String::as_str);
-                Arc::new(redis.with_prefix(prefix))
-            }
-            (Backend::Nats, _, Some(nats)) => nats.clone(),
-            (Backend::Memory, ..) => self.memory.clone(),
-            _ => self.file.as_ref().unwrap_or(&self.memory).clone(),
-        }
+    fn of(&self, grant: &CapabilityGrant) -> Result<Arc<dyn Store>, Failure> {
+        Ok(
+            match (self.backends.choose(grant), &self.redis, &self.nats) {
+                (Backend::Redis, Some(redis), _) => {
+                    let prefix = grant.config.get("prefix").map_or("", String::as_str);
+                    Arc::new(redis.with_prefix(prefix))
+                }
+                (Backend::Nats, _, Some(nats)) => nats.clone(),
+                (Backend::Memory, ..) => self.memory.clone(),
+                _ => match &self.file {
+                    Some(file) => file.get()?,
+                    None => self.memory.clone(),
+                },
+            },
+        )
     }
 }
 
@@ -126,7 +129,7 @@ impl Capability for KeyValue {
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
-        let granted = Granted::new(guest, grants, |grant| Ok(self.0.of(grant)))?;
+        let granted = Granted::new(guest, grants, |grant| self.0.of(grant))?;
         Ok(Arc::new(Arc::new(granted)))
     }
 }

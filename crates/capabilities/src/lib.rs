@@ -14,6 +14,7 @@ mod keyvalue;
 mod logging;
 mod messaging;
 mod nats;
+mod on_need;
 mod otel;
 mod postgres;
 mod secrets;

@@ -5,10 +5,12 @@
 
 mod message;
 mod queue;
+mod size;
 
 use std::sync::Arc;
 
 use opentelemetry_proto::tonic::{common::v1::KeyValue, resource::v1::Resource};
+use prost::Message;
 use tokio::sync::Semaphore;
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
 use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, Slot, views};
@@ -96,20 +98,18 @@ impl Capability for Otel {
     fn bind(&self, guest: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let teller = self.0.as_ref().map(|telemetry| Teller {
             telemetry: telemetry.clone(),
-            resource: resource(guest),
+            resource: resource(guest, telemetry),
             room: queue::room_of_a_guest(),
         });
         Ok(Arc::new(teller))
     }
 }
 
-/// Who a guest is. What it says of itself beside that is added.
-fn resource(guest: &GuestSpec) -> Resource {
-    let (namespace, workload) = guest
-        .workload
-        .split_once('/')
-        .unwrap_or(("", &guest.workload));
-    let attributes = [
+/// Who a guest is, and what is true of all that comes from this host.
+fn resource(guest: &GuestSpec, telemetry: &Telemetry) -> Resource {
+    let workload = guest.workload.as_str();
+    let (namespace, workload) = workload.split_once('/').unwrap_or(("", workload));
+    let own = [
         ("service.name", guest.app.as_str()),
         ("service.namespace", namespace),
         ("service.instance.id", workload),
@@ -117,14 +117,21 @@ fn resource(guest: &GuestSpec) -> Resource {
         ("waft.workload", workload),
         ("waft.component", &guest.component),
     ];
-    let pair = |(key, value): (&str, &str)| KeyValue {
-        key: key.into(),
-        value: Some(message::string(value)),
-        ..KeyValue::default()
-    };
-    Resource {
-        attributes: attributes.map(pair).into(),
+    let own = own.map(|(key, value)| message::pair(key.into(), message::string(value)));
+    let mut resource = Resource {
+        attributes: own.into(),
         ..Resource::default()
+    };
+    add(&mut resource, telemetry.attributes());
+    resource
+}
+
+/// Adds attributes that are not there yet.
+fn add(resource: &mut Resource, more: impl Iterator<Item = KeyValue>) {
+    for pair in more {
+        if resource.attributes.iter().all(|own| own.key != pair.key) {
+            resource.attributes.push(pair);
+        }
     }
 }
 
@@ -135,14 +142,16 @@ impl Teller {
         let Some(said) = said else {
             return (resource, String::new());
         };
-        let mut more = message::attributes(said.attributes);
-        more.retain(|pair| resource.attributes.iter().all(|own| own.key != pair.key));
-        resource.attributes.extend(more);
+        add(
+            &mut resource,
+            message::attributes(said.attributes).into_iter(),
+        );
         (resource, said.schema_url.unwrap_or_default())
     }
 
-    fn tell(&self, signal: Signal) {
-        self.telemetry.tell(signal, &self.room);
+    /// Whether there was room.
+    fn tell(&self, signal: Signal, message: &impl Message) -> bool {
+        self.telemetry.tell(signal, message, &self.room)
     }
 }
 
@@ -171,9 +180,10 @@ impl tracing::Host for View<'_> {
         {
             return Ok(());
         }
+        let fits = size::of_span(&span) <= size::LARGEST;
         let (resource, _) = teller.resource(None);
-        match message::span(span, resource) {
-            Some(spans) => teller.tell(Signal::Spans(spans)),
+        match fits.then(|| message::span(span, resource)).flatten() {
+            Some(spans) => _ = teller.tell(Signal::Spans, &spans),
             None => teller.telemetry.count_dropped(),
         }
         Ok(())
@@ -211,8 +221,12 @@ impl logs::Host for View<'_> {
                 (record.trace_id, record.span_id) = (Some(of.trace_id), Some(of.span_id));
             }
         }
+        if size::of_log(&record) > size::LARGEST {
+            teller.telemetry.count_dropped();
+            return Ok(());
+        }
         let (resource, schema) = teller.resource(record.resource.take());
-        teller.tell(Signal::Logs(message::log(record, resource, schema)));
+        teller.tell(Signal::Logs, &message::log(record, resource, schema));
         Ok(())
     }
 }
@@ -225,9 +239,16 @@ impl metrics::Host for View<'_> {
         let Some(teller) = self.teller() else {
             return Ok(Ok(()));
         };
+        if size::of_metrics(&said) > size::LARGEST {
+            teller.telemetry.count_dropped();
+            return Ok(Err(format!(
+                "it has more than {} bytes of values",
+                size::LARGEST
+            )));
+        }
         let (resource, schema) = teller.resource(Some(said.resource));
         let told = message::metrics(said.scope_metrics, resource, schema);
-        let taken = teller.telemetry.tell(Signal::Metrics(told), &teller.room);
+        let taken = teller.tell(Signal::Metrics, &told);
         let full = || "the host has no room for more telemetry".to_owned();
         Ok(taken.then_some(()).ok_or_else(full))
     }

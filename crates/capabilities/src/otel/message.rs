@@ -67,7 +67,7 @@ fn of_json(json: Json) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-fn pair(key: String, value: AnyValue) -> KeyValue {
+pub(super) fn pair(key: String, value: AnyValue) -> KeyValue {
     KeyValue {
         key,
         value: Some(value),

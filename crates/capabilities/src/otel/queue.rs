@@ -6,10 +6,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use opentelemetry_proto::tonic::{
-    logs::v1::ResourceLogs, metrics::v1::ResourceMetrics, trace::v1::ResourceSpans,
-};
-use prost::Message as _;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Room is counted in units of so many bytes; what is smaller takes one.
@@ -25,6 +23,8 @@ pub struct Telemetry {
     sender: mpsc::UnboundedSender<Told>,
     room: Arc<Semaphore>,
     dropped: Arc<AtomicU64>,
+    /// What is true of all that comes from this host.
+    attributes: Arc<[(String, String)]>,
 }
 
 /// Gives what guests said, in order.
@@ -36,29 +36,34 @@ pub struct TelemetryReceiver {
 pub struct Told {
     /// What it is.
     pub signal: Signal,
+    /// A `ResourceSpans`, `ResourceLogs` or `ResourceMetrics` of the OpenTelemetry protocol: a field 1 of
+    /// the request that brings it to a collector.
+    pub message: Vec<u8>,
     _room: [OwnedSemaphorePermit; 2],
 }
 
-/// What guests say, as it goes over the wire.
-#[derive(Clone, Debug, PartialEq)]
+/// What guests say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Signal {
     /// A span.
-    Spans(ResourceSpans),
+    Spans,
     /// A log record.
-    Logs(ResourceLogs),
+    Logs,
     /// Values of metrics.
-    Metrics(ResourceMetrics),
+    Metrics,
 }
 
 impl Telemetry {
-    /// A queue: where guests put things, and where they come out.
-    pub fn new() -> (Self, TelemetryReceiver) {
+    /// A queue: where guests put things, and where they come out. All that is in it has these attributes,
+    /// beside those that say whose it is.
+    pub fn new(attributes: Vec<(String, String)>) -> (Self, TelemetryReceiver) {
         // Room bounds it.
         let (sender, receiver) = mpsc::unbounded_channel();
         let telemetry = Self {
             sender,
             room: Arc::new(Semaphore::new(ALL)),
             dropped: Arc::default(),
+            attributes: attributes.into(),
         };
         (telemetry, TelemetryReceiver { receiver })
     }
@@ -73,19 +78,27 @@ impl Telemetry {
         self.dropped.fetch_add(1, Relaxed);
     }
 
+    /// What is true of all that comes from this host.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = KeyValue> + '_ {
+        let pairs = self.attributes.iter();
+        pairs.map(|(key, value)| super::message::pair(key.clone(), super::message::string(value)))
+    }
+
     /// Whether there was room.
-    pub(super) fn tell(&self, signal: Signal, own: &Arc<Semaphore>) -> bool {
-        let size = match &signal {
-            Signal::Spans(spans) => spans.encoded_len(),
-            Signal::Logs(logs) => logs.encoded_len(),
-            Signal::Metrics(metrics) => metrics.encoded_len(),
-        };
-        let units = u32::try_from(size / UNIT + 1).unwrap_or(u32::MAX);
+    pub(super) fn tell(
+        &self,
+        signal: Signal,
+        message: &impl Message,
+        own: &Arc<Semaphore>,
+    ) -> bool {
+        let units = message.encoded_len() / UNIT + 1;
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
         let of = |room: &Arc<Semaphore>| room.clone().try_acquire_many_owned(units).ok();
         let room = of(own).and_then(|own| Some([own, of(&self.room)?]));
         let sent = room.is_some_and(|room| {
             let told = Told {
                 signal,
+                message: message.encode_to_vec(),
                 _room: room,
             };
             self.sender.send(told).is_ok()
@@ -125,22 +138,21 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_says_too_much_takes_no_room_from_others() {
-        let (telemetry, mut receiver) = Telemetry::new();
+        let (telemetry, mut receiver) = Telemetry::new(Vec::new());
         let (loud, quiet) = (room_of_a_guest(), room_of_a_guest());
-        let small = || Signal::Spans(ResourceSpans::default());
-        let large = || {
-            Signal::Logs(ResourceLogs {
-                schema_url: "x".repeat(1 << 20),
-                ..ResourceLogs::default()
-            })
+        let small = KeyValue::default();
+        let large = KeyValue {
+            key: "x".repeat(1 << 20),
+            ..KeyValue::default()
         };
-        let taken = (0..10).filter(|_| telemetry.tell(large(), &loud)).count();
+        let tell = |message, room| telemetry.tell(Signal::Logs, message, room);
+        let taken = (0..10).filter(|_| tell(&large, &loud)).count();
         assert_eq!((taken, telemetry.dropped()), (3, 7));
-        assert!(telemetry.tell(small(), &quiet));
+        assert!(tell(&small, &quiet));
         let mut all = Vec::new();
         assert_eq!(receiver.next(&mut all, 100).await, 4);
-        assert!(!telemetry.tell(large(), &loud), "it is not sent yet");
+        assert!(!tell(&large, &loud), "it is not sent yet");
         all.clear();
-        assert!(telemetry.tell(large(), &loud));
+        assert!(tell(&large, &loud));
     }
 }

@@ -149,7 +149,7 @@ pub(super) fn put_digits(text: &str, out: &mut BytesMut) -> Result<(), Unfit> {
         return Err(refused());
     }
     let too_long = || Unfit::new("the decimal has more digits than PostgreSQL takes");
-    if whole.len() + fraction.len() > 147_455 || exponent.abs() > 131_072 {
+    if whole.len() + fraction.len() > 147_455 || exponent.unsigned_abs() > 131_072 {
         return Err(too_long());
     }
     // The digits, and how many of them stand before the point.
@@ -271,7 +271,17 @@ mod tests {
             assert_eq!(digits(&out).unwrap(), same, "{text}");
         }
         for text in [
-            "", ".", "-", "1.2.3", "0x1", "1e", "e5", "--1", "1e999999", "١",
+            "",
+            ".",
+            "-",
+            "1.2.3",
+            "0x1",
+            "1e",
+            "e5",
+            "--1",
+            "1e999999",
+            "1e-2147483648",
+            "١",
         ] {
             let refused = put_digits(text, &mut BytesMut::new());
             assert!(refused.is_err(), "{text}");

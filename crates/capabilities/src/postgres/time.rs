@@ -54,7 +54,8 @@ pub(super) fn time_tz(mut raw: &[u8]) -> Result<TimeTz, Unfit> {
     let time = clock(i64::from_be_bytes(take(&mut raw)?));
     // Seconds west of UTC.
     let west = i32::from_be_bytes(whole(raw)?);
-    let (sign, size) = if west > 0 { ('-', west) } else { ('+', -west) };
+    let sign = if west > 0 { '-' } else { '+' };
+    let size = west.unsigned_abs();
     let (hours, minutes, seconds) = (size / 3600, size / 60 % 60, size % 60);
     let mut timesonze = format!("{sign}{hours:02}:{minutes:02}");
     if seconds != 0 {

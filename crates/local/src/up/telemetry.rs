@@ -5,22 +5,14 @@
 use std::{env, time::Duration};
 
 use http::HeaderValue;
-use opentelemetry_proto::tonic::{
-    collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
-    },
-    common::v1::{AnyValue, KeyValue, any_value::Value},
-    resource::v1::Resource,
-};
-use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use reqwest::{Client, header::HeaderMap};
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use waft_capabilities::{Signal, Telemetry, TelemetryReceiver, Told};
+use waft_capabilities::{Telemetry, TelemetryReceiver, Told};
 
 use super::traces::{LAST_SPANS, check_protocol};
 use crate::event::UpError;
@@ -49,8 +41,6 @@ struct Exporter {
     telemetry: Telemetry,
     /// In the order of [`Signal`]. `None`: not wanted.
     to: [Option<Destination>; 3],
-    /// Of the resource of everything, unless it says so itself.
-    attributes: Vec<KeyValue>,
     delay: Duration,
 }
 
@@ -70,22 +60,13 @@ impl GuestTelemetry {
         let answer_within = milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT").unwrap_or(ANSWER_WITHIN);
         let client = Client::builder().timeout(answer_within).build();
         let client = client.map_err(|error| UpError::Internal(format!("no telemetry: {error}")))?;
-        let (telemetry, receiver) = Telemetry::new();
         let of_host = variable("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+        let of_host = pairs(&of_host).filter(|(key, _)| key != "service.name");
+        let (telemetry, receiver) = Telemetry::new(of_host.collect());
         let exporter = Exporter {
             client,
             telemetry: telemetry.clone(),
             to,
-            attributes: pairs(&of_host)
-                .filter(|(key, _)| key != "service.name")
-                .map(|(key, value)| KeyValue {
-                    key,
-                    value: Some(AnyValue {
-                        value: Some(Value::StringValue(value)),
-                    }),
-                    ..KeyValue::default()
-                })
-                .collect(),
             delay: milliseconds("OTEL_BSP_SCHEDULE_DELAY").unwrap_or(DELAY),
         };
         let stop = CancellationToken::new();
@@ -182,35 +163,16 @@ impl Exporter {
 
     /// Sends a batch, each signal to its place. What can't be delivered is gone, and counted.
     async fn send(&self, batch: &mut Vec<Told>) {
-        let mut spans = ExportTraceServiceRequest::default();
-        let mut logs = ExportLogsServiceRequest::default();
-        let mut metrics = ExportMetricsServiceRequest::default();
+        let (mut bodies, mut counts) = ([const { Vec::new() }; 3], [0; 3]);
         // Their room is taken until they are sent.
-        let mut counts = [0; 3];
-        for told in batch.iter_mut() {
-            match std::mem::replace(&mut told.signal, Signal::Logs(Default::default())) {
-                Signal::Spans(mut one) => {
-                    self.complete(&mut one.resource);
-                    spans.resource_spans.push(one);
-                    counts[0] += 1;
-                }
-                Signal::Logs(mut one) => {
-                    self.complete(&mut one.resource);
-                    logs.resource_logs.push(one);
-                    counts[1] += 1;
-                }
-                Signal::Metrics(mut one) => {
-                    self.complete(&mut one.resource);
-                    metrics.resource_metrics.push(one);
-                    counts[2] += 1;
-                }
-            }
+        for told in batch.iter() {
+            let at = told.signal as usize;
+            // Field 1 of the request, as often as there are some.
+            encode_key(1, WireType::LengthDelimited, &mut bodies[at]);
+            encode_varint(told.message.len() as u64, &mut bodies[at]);
+            bodies[at].extend_from_slice(&told.message);
+            counts[at] += 1;
         }
-        let bodies = [
-            spans.encode_to_vec(),
-            logs.encode_to_vec(),
-            metrics.encode_to_vec(),
-        ];
         for ((body, count), to) in bodies.into_iter().zip(counts).zip(&self.to) {
             let (Some(to), 1..) = (to, count) else {
                 continue;
@@ -230,16 +192,6 @@ impl Exporter {
             }
         }
         batch.clear();
-    }
-
-    /// Adds what the host says of all that comes from it.
-    fn complete(&self, resource: &mut Option<Resource>) {
-        let attributes = &mut resource.get_or_insert_default().attributes;
-        for pair in &self.attributes {
-            if attributes.iter().all(|own| own.key != pair.key) {
-                attributes.push(pair.clone());
-            }
-        }
     }
 }
 

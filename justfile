@@ -65,7 +65,7 @@ fuzz:
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-runtime --test guests fuzz -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-host --test host fuzz -- --nocapture
 
-# Requests, cold starts, density and neighbours; docs/performance.md says what they measure
+# Requests, cold starts, density, neighbours, and what calls of interfaces cost; docs/performance.md says what they measure
 bench *ARGS:
     cargo run --release -p waft-benches --bin http -- {{ARGS}}
     cargo run --release -p waft-benches --bin cold-start
@@ -73,6 +73,9 @@ bench *ARGS:
     cargo build --release
     cargo run --release -p waft-benches --bin density-up -- {{ARGS}}
     cargo run --release -p waft-benches --bin neighbours -- {{ARGS}}
+    cargo run --release -p waft-benches --bin linked -- {{ARGS}}
+    cargo run --release -p waft-benches --bin keyvalue -- {{ARGS}}
+    cargo run --release -p waft-benches --bin messaging -- {{ARGS}}
 
 # Ten minutes of mixed load with starts and stops: what the process holds meanwhile and afterwards
 soak *ARGS:

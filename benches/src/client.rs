@@ -90,6 +90,21 @@ impl Client {
     }
 }
 
+/// The text that a path of a host is answered with.
+///
+/// # Errors
+/// If the answer is not 200.
+pub async fn text(address: SocketAddr, host: &str, path: &str) -> Result<String> {
+    let mut client = Client::connect(address).await?;
+    let mut exchange = Exchange::get(host, "");
+    exchange.path = path.into();
+    let response = client.sender.send_request(exchange.request()?).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
+    ensure!(status == 200, "{host}{path}: {status}");
+    Ok(String::from_utf8(body.to_vec())?)
+}
+
 async fn check(response: hyper::Response<Incoming>, exchange: &Exchange) -> Result<()> {
     let status = response.status();
     let reason = response.headers().get("x-waft-reason").cloned();

@@ -13,8 +13,9 @@ use tokio::{runtime::Handle, sync::watch};
 use waft_capabilities::{Backends, Capabilities};
 use waft_host::{Host, HostConfig};
 use waft_ir::{
-    Backend, Component, HostId, HostLink, HostPattern, Image, Limits, LocalResources, PathMatch,
-    Phase, Pool, PullPolicy, Route, RouteKey, RouteTable, Workload, WorkloadId,
+    Backend, CapabilityGrant, Component, HostId, HostLink, HostPattern, Image, Limits,
+    LocalResources, PathMatch, Phase, Pool, PullPolicy, Route, RouteKey, RouteTable, Workload,
+    WorkloadId,
 };
 use waft_oci::{Store, StoreConfig};
 use waft_runtime::{EngineBuilder, EngineConfig};
@@ -35,6 +36,14 @@ impl Rig {
     /// # Errors
     /// As the host itself.
     pub fn new(folder: &Path, files: &[PathBuf]) -> Result<Self> {
+        Self::with(folder, files, Backends::default())
+    }
+
+    /// The same, with servers behind its interfaces.
+    ///
+    /// # Errors
+    /// As the host itself.
+    pub fn with(folder: &Path, files: &[PathBuf], backends: Backends) -> Result<Self> {
         let mut config = StoreConfig::new(folder.join("images"), folder);
         config.roots.extra = files.to_vec();
         let store = Store::new(config)?;
@@ -42,7 +51,7 @@ impl Rig {
             cache_dir: Some(folder.join("compiled")),
             ..EngineConfig::default()
         });
-        let capabilities = Capabilities::new(Backends::default())?;
+        let capabilities = Capabilities::new(backends)?;
         capabilities.register(&mut builder);
         let engine = builder.build()?;
         let id = HostId("bench".into());
@@ -142,6 +151,42 @@ impl Rig {
     }
 }
 
+/// A component, with every limit at its default.
+pub fn component(name: &str, guest: &str, pool: Pool) -> Component {
+    Component {
+        name: name.into(),
+        ..part(&waft_guests::path(guest), pool)
+    }
+}
+
+/// What an entry of `hostInterfaces` grants.
+///
+/// # Errors
+/// If the package is none.
+pub fn grant(package: &str, config: &[(&str, &str)]) -> Result<CapabilityGrant> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Ok(CapabilityGrant {
+        name: None,
+        package: package.parse()?,
+        interfaces: Vec::new(),
+        config: config.iter().map(owned).collect(),
+    })
+}
+
+fn part(image: &Path, pool: Pool) -> Component {
+    Component {
+        name: "main".into(),
+        image: Image {
+            reference: format!("file:{}", image.display()),
+            policy: PullPolicy::IfNotPresent,
+            credentials: None,
+        },
+        pool,
+        resources: LocalResources::default(),
+        limits: Limits::default(),
+    }
+}
+
 /// A workload of one component, with every limit at its default.
 pub fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
     Workload {
@@ -150,17 +195,7 @@ pub fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
         name: name.into(),
         app: name.into(),
         annotations: BTreeMap::new(),
-        components: vec![Component {
-            name: "main".into(),
-            image: Image {
-                reference: format!("file:{}", image.display()),
-                policy: PullPolicy::IfNotPresent,
-                credentials: None,
-            },
-            pool,
-            resources: LocalResources::default(),
-            limits: Limits::default(),
-        }],
+        components: vec![part(image, pool)],
         service: None,
         grants: vec![],
         volumes: vec![],

@@ -6,6 +6,7 @@
 //! | `/publish?SUBJECT&TEXT` | sends it and waits for nothing |
 //! | `/publish-lines?SUBJECT&TEXT` | publishes to that subject with a CR, an LF and the text behind it |
 //! | `/reply-to?SUBJECT&SUBJECT` | publishes a message whose answer is to go to the second |
+//! | `/many?SUBJECT&N` | publishes `quiet` N times |
 //! | `/large?SUBJECT&BYTES` | publishes a message of that many bytes |
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -33,6 +34,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Asker {
                 reply_to: Some(text.into()),
             })
             .map(|()| "published".into()),
+            "/many" => {
+                let count = text.parse().unwrap_or(0);
+                let all = (0..count).try_for_each(|_| publish(subject, b"quiet".into()).map(drop));
+                all.map(|()| count.to_string())
+            }
             "/large" => publish(subject, vec![0; text.parse().unwrap_or(0)]),
             _ => consumer::request(subject, text.as_bytes(), PATIENCE)
                 .map(|answer| String::from_utf8_lossy(&answer.body).into_owned()),

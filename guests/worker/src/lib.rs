@@ -1,5 +1,6 @@
 //! Answers each message with its text in capitals, on its `reply-to` subject, and writes a line.
-//! Three texts are special: `panic`, `spin`, which never ends, and `refuse`.
+//! Four texts are special: `panic`, `spin`, which never ends, `refuse`, and `quiet`, with which it
+//! does nothing.
 
 use crate::{
     exports::wasmcloud::messaging::handler::Guest,
@@ -19,6 +20,7 @@ impl Guest for Worker {
             "spin" => loop {
                 std::hint::black_box(());
             },
+            "quiet" => return Ok(()),
             "refuse" => return Err("refused, as told".into()),
             _ => {}
         }

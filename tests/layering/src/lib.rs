@@ -128,6 +128,7 @@ const LAYERS: &[Layer] = &[
             "waft-measure",
             "waft-oci",
             "waft-runtime",
+            "waft-servers",
         ],
         never: &[],
         never_directly: &[],

@@ -1,0 +1,21 @@
+//! Counts a record once more; counts bytes. Another component of the workload imports what it
+//! exports.
+
+wit_bindgen::generate!({ path: "../wit/records.wit" });
+
+use exports::bench::records::records::{Guest, Sample};
+
+struct Records;
+
+export!(Records);
+
+impl Guest for Records {
+    fn next(mut sample: Sample) -> Sample {
+        sample.count += 1;
+        sample
+    }
+
+    fn take(bytes: Vec<u8>) -> u64 {
+        bytes.len() as u64
+    }
+}

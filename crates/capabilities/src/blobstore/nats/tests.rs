@@ -54,32 +54,30 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     };
     let store = store(&server);
     let container = store.create("n", "b").await.unwrap();
-    let large: Vec<u8> = (0..20_000_000u32).map(|n| (n % 251) as u8).collect();
-    for round in 0..2u8 {
-        container.write("large", value(&large)).await.unwrap();
-        container.write("o", value(&[round])).await.unwrap();
-        let mut reading = container.read("large", Span::ALL).await.unwrap().unwrap();
-        reading.reader.read_exact(&mut [0; 1000]).await.unwrap();
-        server.kill();
-        let error = container.write("o", value(b"lost")).await.unwrap_err();
-        assert!(
-            error.to_string().contains("NATS does not answer"),
-            "{error}"
-        );
-        // What it has not sent does not come: the reader is told, or has it all.
-        let mut rest = Vec::new();
-        if reading.reader.read_to_end(&mut rest).await.is_ok() {
-            assert!(rest == large[1000..]);
-        }
-        server.restart();
-        let until = Instant::now() + 4 * WITHIN;
-        while let Err(error) = container.info("o").await {
-            assert!(Instant::now() < until, "{error}");
-        }
-        let found = bytes(&*container, "o", Span::ALL).await.unwrap();
-        // The write that was answered with an error may have been made.
-        assert!(found == [round] || found == b"lost", "{found:?}");
-        let found = bytes(&*container, "large", Span::ALL).await.unwrap();
-        assert!(found == large);
+    let large: Vec<u8> = (0..8_000_000u32).map(|n| (n % 251) as u8).collect();
+    container.write("large", value(&large)).await.unwrap();
+    container.write("o", value(b"kept")).await.unwrap();
+    let mut reading = container.read("large", Span::ALL).await.unwrap().unwrap();
+    reading.reader.read_exact(&mut [0; 1000]).await.unwrap();
+    server.kill();
+    let error = container.write("o", value(b"lost")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("NATS does not answer"),
+        "{error}"
+    );
+    // What it has not sent does not come: the reader is told, or has it all.
+    let mut rest = Vec::new();
+    if reading.reader.read_to_end(&mut rest).await.is_ok() {
+        assert!(rest == large[1000..]);
     }
+    server.restart();
+    let until = Instant::now() + 4 * WITHIN;
+    while let Err(error) = container.info("o").await {
+        assert!(Instant::now() < until, "{error}");
+    }
+    let found = bytes(&*container, "o", Span::ALL).await.unwrap();
+    // The write that was answered with an error may have been made.
+    assert!(found == b"kept" || found == b"lost", "{found:?}");
+    let found = bytes(&*container, "large", Span::ALL).await.unwrap();
+    assert!(found == large);
 }

@@ -15,10 +15,11 @@ use std::{
 };
 
 use async_nats::{
-    HeaderMap, Request, Subscriber,
+    Client, HeaderMap, Request, Subscriber,
     client::{PublishError, PublishErrorKind, RequestErrorKind},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt as _;
 use waft_runtime::Message;
 
@@ -106,13 +107,22 @@ impl Broker for NatsBroker {
             subscribers.push((pattern, subscriber.map_err(failed)?));
         }
         // Whoever publishes after this is heard.
-        let _ = tokio::time::timeout(WITHIN, client.flush()).await;
+        let _ = tokio::time::timeout(WITHIN, caught_up(&client)).await;
         Ok(Box::new(Member {
             namespace: namespace.to_owned(),
             subscribers,
             turn: 0,
         }))
     }
+}
+
+/// Waits until the server has taken in what this connection sent. It answers in order; `flush` only
+/// hands over to the socket.
+async fn caught_up(client: &Client) -> Option<()> {
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+    client.publish(inbox, Bytes::new()).await.ok()?;
+    answers.next().await.map(drop)
 }
 
 impl Member {

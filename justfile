@@ -49,6 +49,8 @@ examples:
     cp guests/target/wasm32-wasip2/release/greeted_p2.wasm examples/composition/greeted.wasm
     cp guests/target/wasm32-wasip2/release/fetch_p2.wasm examples/outbound/fetch.wasm
     cp guests/target/wasm32-wasip2/release/files_p2.wasm examples/volumes/files.wasm
+    cp guests/target/wasm32-wasip2/release/config_p2.wasm examples/config/settings.wasm
+    cp guests/target/wasm32-wasip2/release/logger_p2.wasm examples/logging/logger.wasm
     cp guests/target/wasm32-wasip2/release/keyvalue_p2.wasm examples/keyvalue/keyvalue.wasm
     cp guests/target/wasm32-wasip2/release/secrets_p3.wasm examples/secrets/door.wasm
     cp guests/target/wasm32-wasip2/release/blobstore_p2.wasm examples/blobstore/blobstore.wasm

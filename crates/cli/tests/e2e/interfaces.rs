@@ -76,6 +76,22 @@ fn the_messaging_example_asks_its_worker() {
 }
 
 #[test]
+fn the_config_example_answers_its_settings() {
+    let waft = Waft::up(["examples/config"]);
+    let settings = waft.get_ok("settings.localhost", "/");
+    assert_eq!(settings, "color=green\nfarewell=Bye\ngreeting=Hello\n");
+}
+
+#[test]
+fn the_logging_example_writes_a_line_at_each_level() {
+    let waft = Waft::up(["examples/logging"]);
+    assert_eq!(waft.get_ok("logger.localhost", "/?hello"), "logged\n");
+    for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "CRITICAL"] {
+        waft.wait_for_line(&[&format!("logger/logger {level} [logger] hello")]);
+    }
+}
+
+#[test]
 fn the_secrets_example_compares_and_tells_nobody() {
     let waft = Waft::up(["examples/secrets"]);
     let get = |target: &str| waft.get_ok("secrets.localhost", target);

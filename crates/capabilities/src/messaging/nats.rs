@@ -107,7 +107,7 @@ impl Broker for NatsBroker {
             subscribers.push((pattern, subscriber.map_err(failed)?));
         }
         // Whoever publishes after this is heard.
-        let _ = tokio::time::timeout(WITHIN, caught_up(&client)).await;
+        let _ = tokio::time::timeout(WITHIN, caught_up(client)).await;
         Ok(Box::new(Member {
             namespace: namespace.to_owned(),
             subscribers,

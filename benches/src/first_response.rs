@@ -22,13 +22,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use waft_benches::waft::Waft;
+use waft_benches::{report::check_arguments, waft::Waft};
 
 const RUNS: usize = 20;
 const GIVE_UP: Duration = Duration::from_secs(120);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: hello.localhost\r\nconnection: close\r\n\r\n";
 
 fn main() -> Result<()> {
+    check_arguments(include_str!("first_response.rs"))?;
     let waft = Waft::program(env::args_os().nth(1).as_deref())?;
     let home = tempfile::tempdir()?;
     let compiled = first_response(&waft, home.path()).context("the run that fills the cache")?;

@@ -20,7 +20,7 @@ mod sides;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use waft_measure::report::{flag, median, option};
+use waft_measure::report::{check_arguments, flag, median, option};
 
 use crate::{
     operations::{Figure, OPERATIONS},
@@ -65,6 +65,7 @@ fn main() -> Result<()> {
 }
 
 async fn compare() -> Result<()> {
+    check_arguments(include_str!("main.rs"))?;
     let extent = if flag("--quick") { QUICK } else { FULL };
     let folder = match option("--folder") {
         Some(folder) => tempfile::tempdir_in(folder)?,

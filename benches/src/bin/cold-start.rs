@@ -12,7 +12,7 @@ use anyhow::Result;
 use waft_benches::{
     client::{Client, Exchange},
     host::{Rig, workload},
-    report::{median, option},
+    report::{check_arguments, median, option},
 };
 use waft_ir::Pool;
 
@@ -26,6 +26,7 @@ struct Times {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    check_arguments(include_str!("cold-start.rs"))?;
     let runs = option("--runs").map_or(Ok(10), |text| text.parse::<usize>())?;
     println!("medians of {runs}, in ms, from the start command");
     println!(

@@ -16,7 +16,7 @@ use waft_benches::{
     client::{Client, Exchange},
     host::{Rig, workload},
     process::held,
-    report::{flag, ms, quantile},
+    report::{check_arguments, flag, ms, quantile},
 };
 use waft_ir::Pool;
 
@@ -33,6 +33,7 @@ fn main() -> Result<()> {
             .build()?;
         return runtime.block_on(measure(count.parse()?, images.parse()?));
     }
+    check_arguments(include_str!("density.rs"))?;
     let counts: &[u32] = if flag("--quick") {
         &[1000]
     } else {

@@ -23,7 +23,7 @@ use waft_benches::{
     client::{Client, Exchange, closed_loop},
     host::{Rig, workload},
     process::{Server, free_address},
-    report::{flag, median, option, quantile},
+    report::{check_arguments, flag, median, option, quantile},
 };
 use waft_guests::Language;
 use waft_ir::Pool;
@@ -72,6 +72,7 @@ fn main() -> Result<()> {
 }
 
 fn compare(runtime: &tokio::runtime::Runtime) -> Result<()> {
+    check_arguments(include_str!("http.rs"))?;
     let quick = flag("--quick");
     let number = |name, default| option(name).map_or(Ok(default), |text| text.parse::<u64>());
     let seconds = number("--seconds", if quick { 2 } else { 5 })?;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use waft_benches::{
     client::text,
     host::{Rig, component, grant, workload},
-    report::{flag, median},
+    report::{check_arguments, flag, median},
 };
 use waft_ir::Pool;
 
@@ -17,6 +17,7 @@ const HOST: &str = "measure.localhost";
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    check_arguments(include_str!("keyvalue.rs"))?;
     let folder = tempfile::tempdir()?;
     let image = waft_guests::path("measure-p2");
     let files = [image.parent().unwrap_or(&image).to_owned()];

@@ -13,7 +13,7 @@ use anyhow::Result;
 use waft_benches::{
     client::text,
     host::{Rig, component, grant, workload},
-    report::{flag, median},
+    report::{check_arguments, flag, median},
 };
 use waft_ir::{Pool, Workload};
 
@@ -23,6 +23,7 @@ const MIB: f64 = (1 << 20) as f64;
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    check_arguments(include_str!("linked.rs"))?;
     let folder = tempfile::tempdir()?;
     let image = waft_guests::path("measure-p2");
     let files = [image.parent().unwrap_or(&image).to_owned()];

@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use waft_benches::{
     client::text,
     host::{Rig, grant, workload},
-    report::{flag, median},
+    report::{check_arguments, flag, median},
 };
 use waft_capabilities::Backends;
 use waft_ir::{Pool, Workload};
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    check_arguments(include_str!("messaging.rs"))?;
     let count: u32 = if flag("--quick") { 5_000 } else { 50_000 };
     let server = Server::nats().context("no NATS")?;
     let folder = tempfile::tempdir()?;

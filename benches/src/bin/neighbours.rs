@@ -17,7 +17,7 @@ use waft_benches::{
     client::{Client, Exchange, open_loop},
     host::{Rig, workload},
     process::Server,
-    report::{flag, ms, option, quantile},
+    report::{check_arguments, flag, ms, option, quantile},
 };
 use waft_ir::Pool;
 
@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     if std::env::args().nth(1).as_deref() == Some("serve") {
         return runtime.block_on(serve());
     }
+    check_arguments(include_str!("neighbours.rs"))?;
     let seconds = Duration::from_secs(if flag("--quick") { 3 } else { 15 });
     let rate = option("--rate").map_or(Ok(1000), |text| text.parse())?;
     let server = Server::of_this_program(&["serve"])?;

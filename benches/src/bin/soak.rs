@@ -25,7 +25,7 @@ use waft_benches::{
     client::{Client, Exchange},
     host::{Rig, workload},
     process::{Held, held},
-    report::option,
+    report::{check_arguments, option},
 };
 use waft_ir::{Pool, WorkloadId};
 
@@ -43,6 +43,7 @@ const MIX: [(&str, &str, &str, u32); 7] = [
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    check_arguments(include_str!("soak.rs"))?;
     let seconds = option("--seconds").map_or(Ok(600), |text| text.parse())?;
     let folder = tempfile::tempdir()?;
     let guests = waft_guests::path("hello-p2");

@@ -24,14 +24,15 @@ use anyhow::{Context as _, Result};
 use waft_benches::{
     client::{Client, Exchange},
     process::{cpu_time, held},
-    report::{flag, ms, quantile},
+    report::{check_arguments, flag, ms, quantile},
     waft::Waft,
 };
 
 /// First requests that are measured.
 const SAMPLES: usize = 200;
-/// How long its last writes may take once the last workload is ready.
-const SETTLES: Duration = Duration::from_secs(3);
+/// Once the last workload is ready its last writes are waited for: until it uses less than a twentieth
+/// of a processor for so long.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// What a `waft up` of some workloads took.
 struct Taken {
@@ -44,6 +45,7 @@ struct Taken {
 }
 
 fn main() -> Result<()> {
+    check_arguments(include_str!("density-up.rs"))?;
     let counts: &[usize] = if flag("--quick") {
         &[1000]
     } else {
@@ -103,9 +105,8 @@ async fn measure(program: &Path, home: &Path, count: usize) -> Result<Taken> {
     }
     let took = began.elapsed();
     waft.check()?;
-    tokio::time::sleep(SETTLES).await;
+    let cpu = quiet(&waft).await?;
     let now = held(waft.id())?;
-    let cpu = cpu_time(waft.id())?;
     let mut first = Vec::new();
     let mut client = Client::connect(waft.http).await?;
     for sample in 0..SAMPLES.min(count) {
@@ -124,6 +125,19 @@ async fn measure(program: &Path, home: &Path, count: usize) -> Result<Taken> {
         threads: now.threads,
         first,
     })
+}
+
+/// Waits until its processor time hardly grows, and says what it is.
+async fn quiet(waft: &Waft) -> Result<Duration> {
+    let mut before = cpu_time(waft.id())?;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let now = cpu_time(waft.id())?;
+        if now.saturating_sub(before) < QUIET / 20 {
+            return Ok(now);
+        }
+        before = now;
+    }
 }
 
 fn deployments(count: usize) -> Result<String> {

@@ -267,17 +267,17 @@ fn restore(old: &Value, new: &mut Value, field: &str) {
 }
 
 fn changes_generation(old: &Value, new: &Value, resource: &Resource) -> bool {
-    let rest = |object: &Value| {
-        let fields = object.as_object().cloned().unwrap_or_default();
-        let ignored = |key: &str| key == "metadata" || (key == "status" && resource.status);
-        fields
-            .into_iter()
-            .filter(|(key, _)| !ignored(key))
-            .collect::<Map<_, _>>()
+    let counts = |key: &str| key != "metadata" && !(key == "status" && resource.status);
+    let count = |object: &Value| {
+        let fields = object.as_object().into_iter().flatten();
+        fields.filter(|(key, _)| counts(key)).count()
     };
+    let mut before = old.as_object().into_iter().flatten();
     let annotations = resource.rules.annotations_bump_generation
         && old["metadata"]["annotations"] != new["metadata"]["annotations"];
-    annotations || rest(old) != rest(new)
+    annotations
+        || count(old) != count(new)
+        || before.any(|(key, value)| counts(key) && new.get(key) != Some(value))
 }
 
 /// Finalizers that come to an object on its way out.
@@ -328,14 +328,15 @@ pub fn drop_double_owners(object: &mut Value) -> Option<String> {
     })
 }
 
-/// Puts namespace and name of the path into the object, or finds them contradicted.
-fn place(
-    object: &mut Value,
+/// Finds an object contradicted by the path that it was sent to; the namespace that it belongs in
+/// otherwise.
+fn belongs<'a>(
+    object: &Value,
     resource: &Resource,
-    namespace: Option<&str>,
+    namespace: Option<&'a str>,
     name: Option<&str>,
-) -> Result<(), Status> {
-    let given = text(object, "namespace").to_owned();
+) -> Result<&'a str, Status> {
+    let given = text(object, "namespace");
     let wanted = namespace
         .filter(|_| resource.namespaced)
         .unwrap_or_default();
@@ -347,16 +348,26 @@ fn place(
             false => "namespace may not be set on a cluster-scoped object",
         }));
     }
-    let given_name = text(object, "name").to_owned();
+    let given_name = text(object, "name");
+    if let Some(name) = name.filter(|name| !given_name.is_empty() && given_name != *name) {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({given_name}) does not match the name on the URL ({name})"
+        )));
+    }
+    Ok(wanted)
+}
+
+/// Puts namespace and name of the path into the object, or finds them contradicted.
+fn place(
+    object: &mut Value,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: Option<&str>,
+) -> Result<(), Status> {
+    let wanted = belongs(object, resource, namespace, name)?;
     let metadata = metadata_mut(object);
     if let Some(name) = name {
-        if given_name.is_empty() {
-            metadata.insert("name".into(), name.into());
-        } else if given_name != name {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({given_name}) does not match the name on the URL ({name})"
-            )));
-        }
+        metadata.insert("name".into(), name.into());
     }
     match wanted {
         "" => {
@@ -381,7 +392,7 @@ pub fn check_place(
             "the name of the object ({name} based on URL) was undeterminable: name must be provided"
         )));
     }
-    place(&mut object.clone(), resource, namespace, Some(name))
+    belongs(object, resource, namespace, Some(name)).map(drop)
 }
 
 /// Selectors of namespaces count on this label.

@@ -277,7 +277,11 @@ impl Gate {
         let mut attributes = self.attributes.clone();
         for object in [&mut attributes.object, &mut attributes.old_object] {
             if object["kind"] == *asked.kind {
-                *object = as_served(server.to_stored(object, asked), resource, false);
+                *object = as_served(
+                    server.to_stored(object, asked).into_owned(),
+                    resource,
+                    false,
+                );
             }
         }
         Cow::Owned(attributes)

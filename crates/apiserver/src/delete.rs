@@ -1,5 +1,6 @@
 //! Deleting objects, one and many.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Response;
@@ -104,7 +105,7 @@ impl ApiServer {
             }
             let told = gone && (!resource.rules.graceful || stored.meta.terminating);
             let kept = if told {
-                stored.value()
+                Cow::Owned(stored.value())
             } else {
                 self.to_stored(&new, resource)
             };

@@ -1,5 +1,6 @@
 //! Reading single objects, and turning stored ones into the version that was asked for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,18 +94,19 @@ pub(crate) fn as_served(mut value: Value, resource: &Resource, outdated: bool) -
 
 impl ApiServer {
     /// The object in the version in which it is stored, complete as that version has it.
-    pub(crate) fn to_stored(&self, value: &Value, resource: &Resource) -> Value {
+    pub(crate) fn to_stored<'a>(&self, value: &'a Value, resource: &Resource) -> Cow<'a, Value> {
         if resource.conversion == Conversion::Events {
-            return events::to_core(value);
+            return Cow::Owned(events::to_core(value));
         }
-        let mut value = value.clone();
+        let mut stored = Cow::Borrowed(value);
         if !resource.stores_itself() {
+            let value = stored.to_mut();
             value["apiVersion"] = resource.storage_api_version.clone().into();
             if let Some(storage) = self.registry().of_storage(&resource.storage) {
-                storage.schema().prune(&mut value);
-                storage.schema().default(&mut value);
+                storage.schema().prune(value);
+                storage.schema().default(value);
             }
         }
-        value
+        stored
     }
 }

@@ -252,11 +252,16 @@ impl ApiServer {
                 return Err(Status::modified(&resource.group, &resource.plural, name));
             }
             let old = served(&stored, resource);
-            let mut new = body.clone();
-            if part == Part::Scale {
-                new = old.clone();
-                scale::write(&mut new, &body, resource)?;
-            }
+            let new = match part {
+                Part::Scale => {
+                    let mut new = old.clone();
+                    scale::write(&mut new, &body, resource)?;
+                    new
+                }
+                _ if version.is_empty() => body.clone(),
+                // It is tried just once.
+                _ => body.take(),
+            };
             match self
                 .replace(&change, &stored, old, new, Operation::Update, text)
                 .await?

@@ -1,12 +1,12 @@
 //! The states of all workloads, as the control plane watches them.
 //!
-//! What is watched is a whole map, so that with thousands of workloads each copy of it takes
-//! milliseconds. The first change is shown at once, and those that follow it together, so late that
-//! copying takes no more than a small part of a processor.
+//! What is watched is a whole map. The first change is shown at once, and those that follow it
+//! together: so late that with thousands of workloads looking at what has changed takes no more than
+//! a small part of a processor.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -15,15 +15,15 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use waft_ir::{Phase, States, WorkloadId, WorkloadState};
+use waft_ir::{Phase, StateMap, States, WorkloadId, WorkloadState};
 
-/// A copy is made again after this many times as long as the last one took.
-const REST: u32 = 20;
+/// Rest between two shows, for each workload.
+const REST: Duration = Duration::from_micros(1);
 
 /// Holds the newest states. Nobody is woken when nothing changed.
 pub(crate) struct StateBoard {
     board: Mutex<Board>,
-    sender: watch::Sender<Arc<BTreeMap<WorkloadId, WorkloadState>>>,
+    sender: watch::Sender<StateMap>,
     /// Where changes wait until they are shown.
     runtime: Handle,
     itself: Weak<Self>,
@@ -31,9 +31,9 @@ pub(crate) struct StateBoard {
 
 #[derive(Debug)]
 struct Board {
-    states: BTreeMap<WorkloadId, WorkloadState>,
+    states: StateMap,
     running: Running,
-    /// When the next copy may be made.
+    /// When the states may be shown again.
     rested: Instant,
     /// Whether a task waits for that.
     is_due: bool,
@@ -51,12 +51,12 @@ impl StateBoard {
     pub(crate) fn new(runtime: Handle) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             board: Mutex::new(Board {
-                states: BTreeMap::new(),
+                states: StateMap::default(),
                 running: Running::default(),
                 rested: Instant::now(),
                 is_due: false,
             }),
-            sender: watch::Sender::new(Arc::default()),
+            sender: watch::Sender::new(StateMap::default()),
             runtime,
             itself: itself.clone(),
         })
@@ -66,7 +66,7 @@ impl StateBoard {
         self.sender.subscribe()
     }
 
-    pub(crate) fn get(&self, id: &WorkloadId) -> Option<WorkloadState> {
+    pub(crate) fn get(&self, id: &WorkloadId) -> Option<Arc<WorkloadState>> {
         self.board.lock().states.get(id).cloned()
     }
 
@@ -91,11 +91,12 @@ impl StateBoard {
     /// Changes the state of a workload that is there.
     pub(crate) fn update(&self, id: &WorkloadId, change: impl FnOnce(&mut WorkloadState)) {
         self.change(|board| {
-            let Some(mut state) = board.states.get(id).cloned() else {
+            let Some(before) = board.states.get(id) else {
                 return false;
             };
+            let mut state = WorkloadState::clone(before);
             change(&mut state);
-            let changed = board.states.get(id) != Some(&state);
+            let changed = **before != state;
             if changed {
                 board.replace(id, Some(state));
             }
@@ -126,26 +127,30 @@ impl StateBoard {
     }
 
     fn show(&self, board: &mut Board) {
-        let began = Instant::now();
-        self.sender.send_replace(Arc::new(board.states.clone()));
-        board.rested = Instant::now() + began.elapsed() * REST;
+        self.sender.send_replace(board.states.clone());
+        let workloads = u32::try_from(board.states.len()).unwrap_or(u32::MAX);
+        board.rested = Instant::now() + REST * workloads;
         board.is_due = false;
     }
 }
 
 impl Board {
     /// Puts a state in the place of the one before, or takes it away.
-    fn replace(&mut self, id: &WorkloadId, state: Option<WorkloadState>) -> Option<WorkloadState> {
+    fn replace(
+        &mut self,
+        id: &WorkloadId,
+        state: Option<WorkloadState>,
+    ) -> Option<Arc<WorkloadState>> {
         let is_running = |state: &&WorkloadState| state.phase == Phase::Running;
         if let Some(state) = state.as_ref().filter(is_running) {
             self.running.workloads += 1;
             self.running.components += state.components.len() as u64;
         }
         let before = match state {
-            Some(state) => self.states.insert(id.clone(), state),
+            Some(state) => self.states.insert(id.clone(), Arc::new(state)),
             None => self.states.remove(id),
         };
-        if let Some(before) = before.as_ref().filter(is_running) {
+        if let Some(before) = before.as_deref().filter(is_running) {
             self.running.workloads -= 1;
             self.running.components -= before.components.len() as u64;
         }

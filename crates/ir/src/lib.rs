@@ -14,6 +14,7 @@ mod host;
 mod interface;
 mod limits;
 mod link;
+mod parts;
 mod placement;
 mod route;
 mod workload;
@@ -25,8 +26,9 @@ pub use interface::{InterfaceName, ParseInterfaceError};
 pub use limits::Limits;
 pub use link::{
     ByteStream, ComponentState, Duplex, HostLink, Hosts, LogLine, LogQuery, LogSource, LogStream,
-    Phase, States, WorkloadState,
+    Phase, StateMap, States, WorkloadState,
 };
+pub use parts::PartMap;
 pub use placement::Placement;
 pub use route::{
     Backend, HostPattern, PathMatch, Route, RouteKey, RouteTable, Routes, normalize_host,

@@ -13,13 +13,16 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{Failure, HostId, HostInfo, Workload, WorkloadId};
+use crate::{Failure, HostId, HostInfo, PartMap, Workload, WorkloadId};
 
 /// All hosts that report, by id.
 pub type Hosts = watch::Receiver<Arc<BTreeMap<HostId, HostInfo>>>;
 
 /// The state of every workload that was started and not forgotten, by id.
-pub type States = watch::Receiver<Arc<BTreeMap<WorkloadId, WorkloadState>>>;
+pub type StateMap = PartMap<WorkloadId, Arc<WorkloadState>>;
+
+/// The newest states.
+pub type States = watch::Receiver<StateMap>;
 
 /// Lines of log, oldest first.
 pub type LogStream = Pin<Box<dyn Stream<Item = LogLine> + Send>>;
@@ -32,7 +35,7 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 pub type ByteStream = Pin<Box<dyn Duplex>>;
 
 /// How far a workload has come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum Phase {
     /// Its images are being fetched.
     Pulling,
@@ -49,7 +52,7 @@ pub enum Phase {
 }
 
 /// The state of one workload on its host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct WorkloadState {
     /// The host it is on.
     pub host: HostId,
@@ -62,7 +65,7 @@ pub struct WorkloadState {
 }
 
 /// The state of one component or service.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct ComponentState {
     /// Its name in the workload.
     pub name: String,

@@ -15,10 +15,7 @@ use waft_api::names::MANAGER_UP;
 
 pub(crate) use kinds::Kinds;
 
-use crate::{
-    event::UpError,
-    manifest::{Manifests, Object},
-};
+use crate::{event::UpError, manifest::Object};
 
 /// Which object it is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -40,7 +37,15 @@ pub(crate) struct Applied {
 
 /// A set that the API would take.
 pub(crate) struct Checked {
-    objects: Vec<(ObjectId, Value, String)>,
+    objects: Vec<Accepted>,
+}
+
+/// One object of such a set.
+struct Accepted {
+    id: ObjectId,
+    /// The object as JSON: of thousands, the parsed ones are many times as large.
+    text: String,
+    origin: String,
 }
 
 /// The way to the API.
@@ -62,7 +67,10 @@ impl std::fmt::Display for ObjectId {
 impl Checked {
     /// The objects of the set.
     pub(crate) fn ids(&self) -> BTreeSet<ObjectId> {
-        self.objects.iter().map(|(id, ..)| id.clone()).collect()
+        self.objects
+            .iter()
+            .map(|object| object.id.clone())
+            .collect()
     }
 }
 
@@ -74,9 +82,9 @@ impl Applier {
 
     /// Asks the API whether it takes every object of a set. Missing namespaces are created; when
     /// the set is refused, those are removed again.
-    pub(crate) async fn check(&mut self, manifests: &Manifests) -> Result<Checked, UpError> {
+    pub(crate) async fn check(&mut self, objects: Vec<Object>) -> Result<Checked, UpError> {
         let mut created = Vec::new();
-        let checked = self.try_check(manifests, &mut created).await;
+        let checked = self.try_check(objects, &mut created).await;
         if checked.is_err() {
             for namespace in created {
                 // The refusal is what the user must see.
@@ -88,26 +96,26 @@ impl Applier {
 
     async fn try_check(
         &mut self,
-        manifests: &Manifests,
+        objects: Vec<Object>,
         created: &mut Vec<ObjectId>,
     ) -> Result<Checked, UpError> {
-        let defined = defined_kinds(&manifests.objects);
+        let defined = defined_kinds(&objects);
+        let mut contents = digest::Contents::default();
         let mut checked = Checked {
             objects: Vec::new(),
         };
-        for object in &manifests.objects {
-            let mut value = object.value.clone();
-            digest::stamp(&mut value);
+        for mut object in objects {
+            contents.stamp(&mut object.value);
             let by_set = defined.contains(&(group(object.api_version()), object.kind().into()));
             let id = if by_set {
                 // Its definition comes with this set, so nobody can judge it yet.
-                id_of(object, true)
+                id_of(&object, true)
             } else {
-                let namespaced = self.kinds.is_namespaced(object).await?;
-                id_of(object, namespaced)
+                let namespaced = self.kinds.is_namespaced(&object).await?;
+                id_of(&object, namespaced)
             };
             if let Some(namespace) = &id.namespace {
-                value["metadata"]["namespace"] = namespace.as_str().into();
+                object.value["metadata"]["namespace"] = namespace.as_str().into();
             }
             let namespace = match &id.namespace {
                 // Those of the set come now, so that what lies in them can be judged.
@@ -118,11 +126,15 @@ impl Applier {
                 created.extend(self.ensure_namespace(namespace).await?);
             }
             if !by_set {
-                self.send(&id, &value, true)
+                self.send(&id, &object.value, true)
                     .await
                     .map_err(|error| refused(&id, &object.origin, &error))?;
             }
-            checked.objects.push((id, value, object.origin.clone()));
+            checked.objects.push(Accepted {
+                id,
+                text: object.value.to_string(),
+                origin: object.origin,
+            });
         }
         Ok(checked)
     }
@@ -130,9 +142,9 @@ impl Applier {
     /// Applies a set.
     pub(crate) async fn apply(&mut self, checked: &Checked) -> Result<Vec<Applied>, UpError> {
         let mut applied = Vec::new();
-        for (id, value, origin) in &checked.objects {
+        for Accepted { id, text, origin } in &checked.objects {
             let change = self
-                .apply_one(id, value)
+                .apply_one(id, text)
                 .await
                 .map_err(|error| refused(id, origin, &error))?;
             applied.push(Applied {
@@ -143,14 +155,11 @@ impl Applier {
         Ok(applied)
     }
 
-    async fn apply_one(
-        &mut self,
-        id: &ObjectId,
-        value: &Value,
-    ) -> Result<&'static str, kube::Error> {
+    async fn apply_one(&mut self, id: &ObjectId, text: &str) -> Result<&'static str, kube::Error> {
+        let value = serde_json::from_str(text).map_err(kube::Error::SerdeError)?;
         let before = self.api(id).await?.get_metadata_opt(&id.name).await?;
         let before = before.and_then(|object| object.resource_version());
-        let after = self.send(id, value, false).await?.resource_version();
+        let after = self.send(id, &value, false).await?.resource_version();
         Ok(match before {
             None => "created",
             before if before == after => "unchanged",

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, future::join_all, stream::BoxStream};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api, Client, Resource, ResourceExt as _,
@@ -26,19 +26,19 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use waft_api::{Host, Workload, names::MANAGER_PROJECTION};
-use waft_ir::{States, WorkloadId, WorkloadState};
+use waft_ir::{StateMap, States, WorkloadId};
 
 use crate::index::{Index, Known};
 
 /// Namespace and name.
 type Key = (String, String);
 
+/// Pods that are written at a time: they share the syncs of the disk.
+const TOGETHER: usize = 16;
+
 /// Pause after a write that failed, doubled each time up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// The states of all workloads.
-type StateMap = Arc<BTreeMap<WorkloadId, WorkloadState>>;
 
 /// What is kept of a Pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -172,8 +172,8 @@ impl Projection {
 
     fn state(&mut self) {
         let new = self.states.borrow_and_update().clone();
-        for (id, state) in new.iter() {
-            if self.shown.get(id) != Some(state)
+        for id in new.changed(&self.shown) {
+            if new.contains_key(id)
                 && let Some(known) = self.index.by_id(id)
             {
                 self.dirty
@@ -338,82 +338,98 @@ impl Projection {
             };
             let api = Api::<Node>::all(self.client.clone());
             let key = (String::new(), name);
-            if !self.write(&api, &key, &node).await {
+            let written = show(api, &key, node, self.written.get(&key).copied()).await;
+            if !self.note(&key, written) {
                 self.failed_hosts.insert(key.1);
             }
         }
     }
 
     async fn write_pods(&mut self) {
-        for key in std::mem::take(&mut self.dirty) {
-            let Some(workload) = self.workloads.get(&key) else {
-                continue;
-            };
-            if workload.metadata.deletion_timestamp.is_some() && !self.pods.contains_key(&key) {
-                // It goes; a Pod made now would only go with it.
-                continue;
-            }
-            let id = WorkloadId(workload.uid().unwrap_or_default());
-            let state = self.shown.get(&id);
-            let host = state
-                .map(|state| state.host.0.as_str())
-                .or(workload.status.as_ref().and_then(|s| s.host_id.as_deref()));
-            let node = host.and_then(|id| self.host_names.get(id));
-            let pod = pod::of(workload, state, node.map(String::as_str));
-            let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
-            if !self.write(&api, &key, &pod).await {
-                self.failed.insert(key);
+        let dirty: Vec<Key> = std::mem::take(&mut self.dirty).into_iter().collect();
+        for keys in dirty.chunks(TOGETHER) {
+            let pods = keys
+                .iter()
+                .filter_map(|key| Some((key, self.wanted_pod(key)?)));
+            let writes = pods.map(|(key, pod)| {
+                let api = Api::<Pod>::namespaced(self.client.clone(), &key.0);
+                let written = self.written.get(key).copied();
+                async move { (key, show(api, key, pod, written).await) }
+            });
+            for (key, written) in join_all(writes).await {
+                if !self.note(key, written) {
+                    self.failed.insert(key.clone());
+                }
             }
         }
     }
 
-    /// Writes an object and its status where they are not as they should be. Whether that went
-    /// well.
-    async fn write<K>(&mut self, api: &Api<K>, key: &Key, wanted: &K) -> bool
-    where
-        K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
-    {
-        let Ok(wanted) = serde_json::to_value(wanted) else {
-            return true;
-        };
-        let (main, status) = split(&wanted);
-        let digests = Written {
-            main: digest(&main),
-            status: digest(&status),
-        };
-        let written = self.written.get(key).copied();
-        if written == Some(digests) {
-            return true;
+    /// The Pod that there should be.
+    fn wanted_pod(&self, key: &Key) -> Option<Pod> {
+        let workload = self.workloads.get(key)?;
+        if workload.metadata.deletion_timestamp.is_some() && !self.pods.contains_key(key) {
+            // It goes; a Pod made now would only go with it.
+            return None;
         }
-        let done = async {
-            match written {
-                // A Node without a status is not accepted.
-                None => apply(api, &key.1, &wanted).await?,
-                Some(before) if before.main != digests.main => apply(api, &key.1, &main).await?,
-                Some(_) => {}
-            }
-            let parameters = PatchParams {
-                field_manager: Some(MANAGER_PROJECTION.into()),
-                ..PatchParams::default()
-            };
-            let patch = Patch::Merge(json!({"status": status}));
-            api.patch_status(&key.1, &parameters, &patch).await
+        let id = WorkloadId(workload.uid().unwrap_or_default());
+        let state = self.shown.get(&id).map(Arc::as_ref);
+        let host = state
+            .map(|state| state.host.0.as_str())
+            .or(workload.status.as_ref().and_then(|s| s.host_id.as_deref()));
+        let node = host.and_then(|id| self.host_names.get(id));
+        Some(pod::of(workload, state, node.map(String::as_str)))
+    }
+
+    /// Remembers what was written. Whether it was.
+    fn note(&mut self, key: &Key, written: Option<Written>) -> bool {
+        match written {
+            Some(written) => self.written.insert(key.clone(), written),
+            None => self.written.remove(key),
         };
-        match done.await {
-            Ok(_) => {
-                self.written.insert(key.clone(), digests);
-                true
-            }
-            Err(error) => {
-                let error = match &error {
-                    kube::Error::Api(status) => status.message.clone(),
-                    other => other.to_string(),
-                };
-                let kind = K::kind(&());
-                tracing::warn!(error, %kind, name = key.1, "could not be shown; tried again");
-                self.written.remove(key);
-                false
-            }
+        written.is_some()
+    }
+}
+
+/// Writes an object and its status where they are not what they should be; `written` is what was
+/// written last. `None`: it could not be written.
+async fn show<K>(api: Api<K>, key: &Key, wanted: K, written: Option<Written>) -> Option<Written>
+where
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+{
+    // Our own types always are JSON.
+    let wanted = serde_json::to_value(wanted).ok()?;
+    let (main, status) = split(&wanted);
+    let digests = Written {
+        main: digest(&main),
+        status: digest(&status),
+    };
+    if written == Some(digests) {
+        return written;
+    }
+    let done = async {
+        match written {
+            // A Node without a status is not accepted.
+            None => apply(&api, &key.1, &wanted).await?,
+            Some(before) if before.main != digests.main => apply(&api, &key.1, &main).await?,
+            Some(_) => {}
+        }
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER_PROJECTION.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(json!({"status": status}));
+        api.patch_status(&key.1, &parameters, &patch).await
+    };
+    match done.await {
+        Ok(_) => Some(digests),
+        Err(error) => {
+            let error = match &error {
+                kube::Error::Api(status) => status.message.clone(),
+                other => other.to_string(),
+            };
+            let kind = K::kind(&());
+            tracing::warn!(error, %kind, name = key.1, "could not be shown; tried again");
+            None
         }
     }
 }

@@ -4,12 +4,7 @@
 mod failures;
 mod urls;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt as _, stream::BoxStream};
 use kube::{
@@ -21,7 +16,7 @@ use kube::{
 use tokio::sync::{broadcast, mpsc};
 use waft_api::{Artifact, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet};
 use waft_host::{Access, Event, Host};
-use waft_ir::{HostLink as _, Phase, Routes, States};
+use waft_ir::{HostLink as _, Phase, Routes, StateMap, States};
 
 use crate::{event::UpEvent, index::Index};
 use failures::Failures;
@@ -122,18 +117,14 @@ async fn routes(mut routes: Routes, http: SocketAddr, events: &Events) {
 }
 
 async fn steps(mut states: States, index: Index, events: &Events) {
-    let mut told = BTreeMap::new();
+    let mut before = StateMap::default();
     loop {
         let now = states.borrow_and_update().clone();
-        told.retain(|id, _| now.contains_key(id));
-        for (id, state) in now.iter() {
-            let step = match state.phase {
-                Phase::Pulling => "pulling",
-                Phase::Compiling => "compiling",
-                Phase::Running => "running",
-                Phase::Completed | Phase::Stopping | Phase::Failed(_) => continue,
+        for id in now.changed(&before) {
+            let Some(step) = now.get(id).and_then(|state| step(&state.phase)) else {
+                continue;
             };
-            if told.insert(id.clone(), step) == Some(step) {
+            if before.get(id).and_then(|state| self::step(&state.phase)) == Some(step) {
                 continue;
             }
             let known = index.by_id(id);
@@ -141,9 +132,20 @@ async fn steps(mut states: States, index: Index, events: &Events) {
             let workload = format!("{}/{}", known.namespace, known.shown);
             let _ = events.send(UpEvent::Progress { workload, step }).await;
         }
+        before = now;
         if states.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// The word for how far a workload is that gets ahead.
+fn step(phase: &Phase) -> Option<&'static str> {
+    match phase {
+        Phase::Pulling => Some("pulling"),
+        Phase::Compiling => Some("compiling"),
+        Phase::Running => Some("running"),
+        Phase::Completed | Phase::Stopping | Phase::Failed(_) => None,
     }
 }
 

@@ -7,7 +7,7 @@ mod listen;
 mod telemetry;
 mod traces;
 
-use std::{sync::Arc, time::Duration};
+use std::{mem::take, sync::Arc, time::Duration};
 
 use kube::Client;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -139,12 +139,12 @@ impl Platform {
         options: &UpOptions,
         working_dir: &std::path::Path,
         data_dir: &std::path::Path,
-        manifests: Manifests,
+        mut manifests: Manifests,
         listeners: Listeners,
     ) -> Result<(), UpError> {
         let mut applier = Applier::new(self.client.clone());
         // Before anything runs: a set that is refused must leave no trace.
-        let checked = applier.check(&manifests).await?;
+        let checked = applier.check(take(&mut manifests.objects)).await?;
         tracing::debug!("the manifests are accepted");
 
         let Listeners { http, api, admin } = listeners;

@@ -65,7 +65,7 @@ impl Watching {
         } else {
             // Only what came from files can leave them.
             let manifests = load(&files, working_dir).await?;
-            applier.check(&manifests).await?.ids()
+            applier.check(manifests.objects).await?.ids()
         };
         let mut watching = Self {
             sources: files,
@@ -104,7 +104,7 @@ impl Watching {
     ) -> Result<(), UpError> {
         let manifests = load(&self.sources, &self.working_dir).await?;
         self.follow(&manifests)?;
-        let checked = applier.check(&manifests).await?;
+        let checked = applier.check(manifests.objects).await?;
         for applied in applier.apply(&checked).await? {
             if applied.change != "unchanged" {
                 let object = applied.object.to_string();

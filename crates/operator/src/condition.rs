@@ -2,7 +2,7 @@
 //!
 //! Pure. The rules are the same for every kind: the order is the controller's, observedGeneration
 //! is always set, lastTransitionTime moves only with `status`, and the first status after a change
-//! of spec never says that the object is ready.
+//! of spec never says that the object is ready. A new object has no old state to be mistaken for.
 
 use std::borrow::Cow;
 
@@ -136,7 +136,7 @@ pub(crate) fn merge(
     generation: Option<i64>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let fresh = find(old, READY).is_some_and(|ready| ready.observed_generation >= generation);
+    let fresh = find(old, READY).is_none_or(|ready| ready.observed_generation >= generation);
     verdicts
         .iter()
         .map(|(type_, verdict)| {
@@ -179,11 +179,9 @@ mod tests {
     #[test]
     fn the_first_status_after_a_change_is_never_ready() {
         let good = vec![("Sync", Verdict::good()), (READY, Verdict::good())];
-        let first = merge(&[], &good, Some(1), at(1));
-        assert_eq!(statuses(&first), [("Sync", "True"), (READY, "Unknown")]);
-        let second = merge(&first, &good, Some(1), at(2));
-        assert!(is_ready(&second, Some(1)));
-        let changed = merge(&second, &good, Some(2), at(3));
+        let new = merge(&[], &good, Some(1), at(1));
+        assert!(is_ready(&new, Some(1)), "there was no change");
+        let changed = merge(&new, &good, Some(2), at(3));
         assert_eq!(statuses(&changed), [("Sync", "True"), (READY, "Unknown")]);
         assert!(changed.iter().all(|c| c.observed_generation == Some(2)));
         assert!(is_ready(&merge(&changed, &good, Some(2), at(4)), Some(2)));

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use waft_api::{
     Artifact, Host, HostGroup, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet,
 };
-use waft_ir::{Artifacts, HostLink, WorkloadId};
+use waft_ir::{Artifacts, HostLink};
 
 use crate::{
     artifact::Question,
@@ -19,7 +19,7 @@ use crate::{
     operator::OperatorConfig,
     routing::Routing,
     trigger::Handlers,
-    workload::Memory,
+    workload::Memories,
 };
 
 /// Everything that a controller may use.
@@ -37,7 +37,7 @@ pub(crate) struct Context {
     /// The table of routes.
     pub routing: Routing,
     /// What was tried with each workload.
-    pub memory: Mutex<HashMap<WorkloadId, Memory>>,
+    pub memory: Mutex<Memories>,
     /// What was asked of each Artifact's image when it was answered last, by uid.
     pub resolved: Mutex<HashMap<String, Question>>,
     /// Children that the API server refused, with its answer, by the uid of the parent.

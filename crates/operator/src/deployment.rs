@@ -3,13 +3,15 @@
 //! *Dereference* reads Artifacts, ConfigMaps and Secrets, *validate* and *build* (pure) make the
 //! wanted set and its name, *plan* (pure) says which sets to create, scale and delete, *apply* does
 //! it, *status* sums it up. The status of a changed spec is written before anything is created for
-//! it.
+//! it; that of a new deployment waits a little for what comes of it.
 
 mod apply;
 mod build;
 mod plan;
 mod status;
 mod validate;
+
+use std::time::Duration;
 
 use kube::ResourceExt as _;
 
@@ -30,6 +32,7 @@ pub(crate) async fn reconcile(
     context: &Context,
     namespace: &str,
     name: &str,
+    waited: Duration,
 ) -> Result<Next, WriteError> {
     let Some(deployment) = context.caches.deployments.get(namespace, name) else {
         return Ok(Next::Await);
@@ -95,9 +98,10 @@ pub(crate) async fn reconcile(
     let refused = refused
         .filter(|(name, _)| Some(name.as_str()) == desired.as_deref())
         .map(|(_, answer)| answer);
-    status::write(
+    let next = status::write(
         context,
         &deployment,
+        waited,
         &status::Observed {
             checked: checked.as_ref(),
             wanted: &wanted,
@@ -111,7 +115,7 @@ pub(crate) async fn reconcile(
     if taken.is_none() {
         apply::apply(context, &deployment, wanted.ok().as_ref(), &planned, &sets).await?;
     }
-    Ok(Next::Await)
+    Ok(next)
 }
 
 /// When the spec makes no sense, what is there keeps its size.

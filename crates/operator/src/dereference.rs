@@ -81,12 +81,6 @@ pub(crate) fn artifacts(caches: &Caches, namespace: &str, names: &BTreeSet<&str>
 /// The hosts that report, with the labels that users put on their Host objects.
 pub(crate) fn candidates(context: &Context) -> Vec<Candidate> {
     let hosts = context.link.hosts().borrow().clone();
-    let mut placed: BTreeMap<_, usize> = BTreeMap::new();
-    for memory in context.memory.lock().values() {
-        if let Some(host) = &memory.host {
-            *placed.entry(host.clone()).or_default() += 1;
-        }
-    }
     hosts
         .values()
         .map(|host| {
@@ -104,7 +98,7 @@ pub(crate) fn candidates(context: &Context) -> Vec<Candidate> {
                 labels,
                 environment: host.environment.clone(),
                 offers: host.offers.clone(),
-                workloads: placed.get(&host.id).copied().unwrap_or_default(),
+                workloads: context.memory.lock().placed(&host.id),
                 memory_free: host.memory_free,
             }
         })

@@ -1,6 +1,6 @@
 //! The operator as a whole: watches, a queue of keys, and workers that reconcile them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use kube::{
@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use waft_ir::{Artifacts, HostLink, Routes};
+use waft_ir::{Artifacts, HostLink, Routes, StateMap};
 
 use crate::{
     artifact,
@@ -33,7 +33,7 @@ use crate::{
 const WORKERS: usize = 32;
 
 /// How many times as long as it took a look at all objects rests.
-const RESTS: u32 = 4;
+const RESTS: u32 = 20;
 
 /// Settings of an operator.
 #[derive(Clone, Debug)]
@@ -175,7 +175,7 @@ async fn watch_hosts(context: Arc<Context>) {
 
 async fn watch_states(context: Arc<Context>) {
     let mut states = context.link.states();
-    let mut old = Arc::new(BTreeMap::new());
+    let mut old = StateMap::default();
     loop {
         let new = states.borrow_and_update().clone();
         wake::states(&context, &old, &new);
@@ -199,7 +199,8 @@ async fn work(
         while queue.running() < WORKERS
             && let Some(key) = queue.pop()
         {
-            let worker = workers.spawn(reconcile(context.clone(), key.clone()));
+            let waited = queue.waited(&key, Instant::now());
+            let worker = workers.spawn(reconcile(context.clone(), key.clone(), waited));
             keys.insert(worker.id(), key);
         }
         let due = queue.next_due();
@@ -249,15 +250,16 @@ async fn rested(look: impl FnOnce()) -> Next {
     Next::Await
 }
 
-async fn reconcile(context: Arc<Context>, key: Key) -> Next {
+/// `waited` is for how long the status of the object was put off.
+async fn reconcile(context: Arc<Context>, key: Key, waited: Duration) -> Next {
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
     let done = match key.kind {
         Kind::Routes => Ok(rested(|| routing::refresh(&context)).await),
         Kind::Strays => Ok(rested(|| strays::stop(&context)).await),
         Kind::Trigger => trigger::reconcile(&context, namespace, name).await,
-        Kind::Deployment => deployment::reconcile(&context, namespace, name).await,
-        Kind::ReplicaSet => replica_set::reconcile(&context, namespace, name).await,
-        Kind::Workload => workload::reconcile(&context, namespace, name).await,
+        Kind::Deployment => deployment::reconcile(&context, namespace, name, waited).await,
+        Kind::ReplicaSet => replica_set::reconcile(&context, namespace, name, waited).await,
+        Kind::Workload => workload::reconcile(&context, namespace, name, waited).await,
         Kind::Artifact => artifact::reconcile(&context, namespace, name).await,
         Kind::Host => host::reconcile(&context, name).await,
         Kind::HostGroup => host_group::reconcile(&context, namespace, name).await,

@@ -26,6 +26,9 @@ pub(crate) enum Next {
     After(Duration),
     /// The same again, later and later: a call failed.
     Backoff,
+    /// Something was put off. Another look when something changes, or when this time is over since
+    /// it was put off first.
+    PutOff(Duration),
 }
 
 /// The keys that wait, run, or wait for their time.
@@ -38,6 +41,8 @@ pub(crate) struct Queue<K> {
     timers: BTreeSet<(Instant, K)>,
     due: BTreeMap<K, Instant>,
     failures: HashMap<K, u32>,
+    /// Since when something waits that was put off.
+    put_off: HashMap<K, Instant>,
 }
 
 impl<K> Default for Queue<K> {
@@ -50,6 +55,7 @@ impl<K> Default for Queue<K> {
             timers: BTreeSet::new(),
             due: BTreeMap::new(),
             failures: HashMap::new(),
+            put_off: HashMap::new(),
         }
     }
 }
@@ -80,6 +86,9 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             self.failures.remove(&key);
         }
         let again = self.again.remove(&key);
+        if !matches!(next, Next::PutOff(_)) {
+            self.put_off.remove(&key);
+        }
         match next {
             Next::Await => {}
             Next::After(pause) => self.arm(key.clone(), now + pause),
@@ -88,6 +97,10 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
                 let pause = backoff(*count, FIRST_BACKOFF, LONGEST_BACKOFF);
                 *count = count.saturating_add(1);
                 self.arm(key.clone(), now + pause);
+            }
+            Next::PutOff(longest) => {
+                let since = *self.put_off.entry(key.clone()).or_insert(now);
+                self.arm(key.clone(), since + longest);
             }
         }
         if again {
@@ -104,6 +117,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             self.disarm(&key);
             self.add(key);
         }
+    }
+
+    /// How long something has waited that was put off when the key was handled last.
+    pub(crate) fn waited(&self, key: &K, now: Instant) -> Duration {
+        let since = self.put_off.get(key);
+        since.map_or(Duration::ZERO, |since| now.duration_since(*since))
     }
 
     /// When the next timer ends.
@@ -181,6 +200,26 @@ mod tests {
         assert_eq!(queue.next_due(), None);
         assert!(queue.failures.is_empty());
         assert_eq!(backoff(99, FIRST_BACKOFF, LONGEST_BACKOFF), LONGEST_BACKOFF);
+    }
+
+    #[test]
+    fn what_is_put_off_again_and_again_comes_in_time() {
+        let (mut now, longest) = (Instant::now(), Duration::from_secs(2));
+        let mut queue = Queue::default();
+        for waited in 0..2 {
+            queue.add("a");
+            queue.pop();
+            assert_eq!(queue.waited(&"a", now), Duration::from_secs(waited));
+            queue.done("a", Next::PutOff(longest), now);
+            now += Duration::from_secs(1);
+        }
+        assert_eq!(queue.next_due(), Some(now));
+        queue.wake_due(now);
+        assert_eq!(queue.pop(), Some("a"));
+        assert_eq!(queue.waited(&"a", now), longest);
+        queue.done("a", Next::Await, now);
+        assert_eq!(queue.waited(&"a", now), Duration::ZERO);
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod build;
 mod plan;
 mod status;
 
+use std::time::Duration;
+
 use kube::ResourceExt as _;
 use waft_api::{Reason, WorkloadReplicaSet};
 
@@ -26,6 +28,7 @@ pub(crate) async fn reconcile(
     context: &Context,
     namespace: &str,
     name: &str,
+    waited: Duration,
 ) -> Result<Next, WriteError> {
     let Some(set) = context.caches.replica_sets.get(namespace, name) else {
         return Ok(Next::Await);
@@ -72,8 +75,7 @@ pub(crate) async fn reconcile(
         owned: &owned,
         hindrance,
     };
-    status::write(context, &set, &observed).await?;
-    Ok(Next::Await)
+    status::write(context, &set, waited, &observed).await
 }
 
 /// The number of replicas, if the set makes sense.

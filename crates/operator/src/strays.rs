@@ -24,7 +24,7 @@ fn forget(context: &Context) {
     let states = context.link.states().borrow().clone();
     let is_known =
         |id: &WorkloadId| states.contains_key(id) || caches.workloads.by_uid(&id.0).is_some();
-    context.memory.lock().retain(|id, _| is_known(id));
+    context.memory.lock().retain(is_known);
     let is_trigger = |uid: &String| caches.triggers.by_uid(uid).is_some();
     context.handlers.lock().retain(|uid, _| is_trigger(uid));
     let is_artifact = |uid: &String| caches.artifacts.by_uid(uid).is_some();

@@ -15,7 +15,7 @@ use waft_api::{
     Artifact, Host, HostGroup, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet,
     WorkloadSpec, names,
 };
-use waft_ir::{HostId, HostInfo, WorkloadId, WorkloadState};
+use waft_ir::{HostId, HostInfo, StateMap};
 
 use crate::{
     artifacts,
@@ -201,18 +201,9 @@ pub(crate) fn hosts(
 }
 
 /// Workloads changed their state on a host.
-pub(crate) fn states(
-    context: &Context,
-    old: &BTreeMap<WorkloadId, WorkloadState>,
-    new: &BTreeMap<WorkloadId, WorkloadState>,
-) {
-    let gone = old.keys().filter(|id| !new.contains_key(*id));
-    let changed = new
-        .iter()
-        .filter(|(id, state)| old.get(*id) != Some(*state))
-        .map(|(id, _)| id);
+pub(crate) fn states(context: &Context, old: &StateMap, new: &StateMap) {
     let mut any = false;
-    for id in gone.chain(changed) {
+    for id in new.changed(old) {
         any = true;
         match context.caches.workloads.by_uid(&id.0) {
             Some(workload) => {

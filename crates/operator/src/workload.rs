@@ -7,12 +7,13 @@
 mod apply;
 mod build;
 mod decide;
+mod memories;
 mod references;
 mod status;
 mod validate;
 mod volumes;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
 use tokio::time::Instant;
@@ -24,7 +25,7 @@ use waft_ir::WorkloadId;
 
 pub(crate) use build::{Identity, Inputs, build, credentials, placement};
 use decide::Content;
-pub(crate) use decide::Memory;
+pub(crate) use memories::Memories;
 pub(crate) use references::References;
 pub(crate) use validate::{Checked, check, replicas};
 
@@ -44,6 +45,7 @@ pub(crate) async fn reconcile(
     context: &Context,
     namespace: &str,
     name: &str,
+    waited: Duration,
 ) -> Result<Next, WriteError> {
     let Some(workload) = context.caches.workloads.get(namespace, name) else {
         return Ok(Next::Await);
@@ -54,7 +56,7 @@ pub(crate) async fn reconcile(
     let id = WorkloadId(uid);
     let state = context.link.states().borrow().get(&id).cloned();
     if is_terminating(workload.as_ref()) {
-        return apply::finish(context, &workload, &id, state.as_ref()).await;
+        return apply::finish(context, &workload, &id, state.as_deref()).await;
     }
     if !workload
         .finalizers()
@@ -83,20 +85,23 @@ pub(crate) async fn reconcile(
         .map(|checked| placement(&spec, checked));
     let wanted = wanted(&workload, replaced.map(drop), &checked, &inputs);
 
-    let hosts = dereference::candidates(context);
-    let memory = context.memory.lock().get(&id).cloned().unwrap_or_default();
+    // Where it runs already, nothing is chosen.
+    let hosts = match state {
+        Some(_) => Vec::new(),
+        None => dereference::candidates(context),
+    };
+    let memory = context.memory.lock().get(&id);
     let decision = decide::decide(&decide::Situation {
         wanted,
         placement: placement.as_ref(),
         hosts: &hosts,
-        state: state.as_ref(),
+        state: state.as_deref(),
         memory: &memory,
         restarts_in_place: !is_rolled(context, &workload),
         now: Instant::now(),
     });
     apply::tell(context, &id, &decision);
-    status::write(context, &workload, &decision).await?;
-    Ok(decision.next)
+    status::write(context, &workload, waited, &decision).await
 }
 
 /// The model to run, and hashes of what decides it.

@@ -3,14 +3,26 @@
 //! A write of what is there already is never sent. Status is replaced at the version that was
 //! read, so that a stale reader gets a conflict and looks again.
 
+use std::time::Duration;
+
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
-use waft_api::names::MANAGER_OPERATOR;
+use waft_api::{
+    conditions::{DEGRADED, READY},
+    names::MANAGER_OPERATOR,
+};
 
-use crate::object::{HasStatus, Object};
+use crate::{
+    condition::find,
+    object::{HasStatus, Object},
+};
+
+/// How long a status may wait that only says how far something is. Most objects are ready before
+/// it is over, and are then written once instead of with each step.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A write that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +149,22 @@ pub(crate) async fn delete<K: Object>(client: &Client, object: &K) -> Result<(),
         Ok(_) | Err(WriteError::Gone) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a status may wait that has waited for so long: it says that the object is under way, and
+/// what the object says now is that as well, or nothing yet.
+pub(crate) fn may_wait<K: HasStatus>(object: &K, status: &K::Status, waited: Duration) -> bool {
+    let new = K::conditions_of(status);
+    let (Some(new_ready), None) = (find(new, READY), find(new, DEGRADED)) else {
+        return false;
+    };
+    let is_open = |old: &waft_api::Condition| {
+        old.status == "Unknown" && old.observed_generation == new_ready.observed_generation
+    };
+    waited < PATIENCE
+        && object.status() != Some(status)
+        && new_ready.status == "Unknown"
+        && find(object.conditions(), READY).is_none_or(is_open)
 }
 
 /// Writes a status, if it differs from the object's. Says whether it did.

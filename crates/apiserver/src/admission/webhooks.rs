@@ -65,7 +65,11 @@ impl ApiServer {
         let mut patched = hook.webhook.patched(&seen.object, &verdict.patch)?;
         let asked = &gate.attributes.resource;
         if (&resource.group, &resource.version) != (&asked.group, &asked.version) {
-            patched = as_served(self.to_stored(&patched, &resource), asked, false);
+            patched = as_served(
+                self.to_stored(&patched, &resource).into_owned(),
+                asked,
+                false,
+            );
         }
         let changed = patched != gate.attributes.object;
         gate.attributes.object = patched;

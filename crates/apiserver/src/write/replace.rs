@@ -1,5 +1,7 @@
 //! From one state of an object to the next.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use waft_apimachinery::admission::Operation as Asked;
 use waft_apimachinery::managed::{self, Operation};
@@ -87,7 +89,7 @@ impl ApiServer {
         // The last finalizer is gone: so is the object. Watchers see it as it was before.
         let gone = stored.meta.terminating && !meta::has_finalizers(&new);
         let kept = if gone {
-            stored.value()
+            Cow::Owned(stored.value())
         } else {
             self.to_stored(&new, resource)
         };

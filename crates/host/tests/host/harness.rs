@@ -143,9 +143,12 @@ impl Rig {
     ) -> Option<WorkloadState> {
         let mut states = self.host.states();
         RUNTIME.block_on(async {
-            let waiting = states.wait_for(|states| condition(states.get(id)));
+            let waiting = states.wait_for(|states| condition(states.get(id).map(AsRef::as_ref)));
             let states = timeout(PATIENCE, waiting).await.expect("it hangs");
-            states.unwrap().get(id).cloned()
+            states
+                .unwrap()
+                .get(id)
+                .map(|state| WorkloadState::clone(state))
         })
     }
 

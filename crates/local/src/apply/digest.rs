@@ -1,7 +1,10 @@
 //! Marks templates with the content of the local files they name, so that new bytes under the same
 //! path are a change that rolls out.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -9,12 +12,37 @@ use waft_api::names::ANNOTATION_CONTENT_DIGEST;
 
 use crate::manifest::image_paths;
 
-/// Sets the annotation on a template, or on the object itself if it has none. An object that names
-/// no file that can be read stays as it is.
-pub(super) fn stamp(object: &mut Value) {
-    let Some(digest) = digest_of(&image_paths(object)) else {
-        return;
-    };
+/// Digests of the files that a set of objects names: each is read once, however many name it.
+/// `None`: it can't be read.
+#[derive(Default)]
+pub(super) struct Contents(HashMap<PathBuf, Option<[u8; 32]>>);
+
+impl Contents {
+    /// Sets the annotation on a template, or on the object itself if it has none. An object that
+    /// names no file that can be read stays as it is.
+    pub(super) fn stamp(&mut self, object: &mut Value) {
+        if let Some(digest) = self.digest_of(image_paths(object)) {
+            annotate(object, digest);
+        }
+    }
+
+    /// One digest for all files that can be read. `None` if there are none.
+    fn digest_of(&mut self, paths: Vec<PathBuf>) -> Option<String> {
+        let mut hash = Sha256::new();
+        let mut any = false;
+        for path in paths {
+            let digest = |path: &PathBuf| content(path).map(|read| Sha256::digest(read).into());
+            if let Some(digest) = self.0.entry(path).or_insert_with_key(digest) {
+                any = true;
+                hash.update(*digest);
+            }
+        }
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        any.then(|| format!("sha256:{}", hex(&hash.finalize())))
+    }
+}
+
+fn annotate(object: &mut Value, digest: String) {
     let has_template = object
         .pointer("/spec/template")
         .is_some_and(Value::is_object);
@@ -32,20 +60,6 @@ pub(super) fn stamp(object: &mut Value) {
     if let Value::Object(annotations) = annotations {
         annotations.insert(ANNOTATION_CONTENT_DIGEST.into(), digest.into());
     }
-}
-
-/// One digest for all files that can be read. `None` if there are none.
-fn digest_of(paths: &[PathBuf]) -> Option<String> {
-    let mut hash = Sha256::new();
-    let mut any = false;
-    for path in paths {
-        if let Some(content) = content(path) {
-            any = true;
-            hash.update(Sha256::digest(content));
-        }
-    }
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    any.then(|| format!("sha256:{}", hex(&hash.finalize())))
 }
 
 /// What a file or layout is: its bytes, or its index, which names everything else by digest.
@@ -72,7 +86,7 @@ mod tests {
             let mut object = json!({"metadata": {}, "spec": {"template": {"spec": {
                 "components": [{"name": "a", "image": format!("file:{}", file.display())}],
             }}}});
-            stamp(&mut object);
+            Contents::default().stamp(&mut object);
             let annotations = object.pointer("/spec/template/annotations");
             annotations.map(|a| a[ANNOTATION_CONTENT_DIGEST].as_str().unwrap().to_owned())
         };
@@ -91,10 +105,10 @@ mod tests {
         std::fs::write(&file, "one").unwrap();
         let image = format!("file:{}", file.display());
         let mut object = json!({"metadata": {"name": "a"}, "spec": {"image": image}});
-        stamp(&mut object);
+        Contents::default().stamp(&mut object);
         assert!(object["metadata"]["annotations"][ANNOTATION_CONTENT_DIGEST].is_string());
         let mut object = json!({"metadata": {}, "spec": {"image": "r.test/a:1"}});
-        stamp(&mut object);
+        Contents::default().stamp(&mut object);
         assert_eq!(object["metadata"], json!({}));
     }
 }

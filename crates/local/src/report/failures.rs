@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{ResourceExt as _, api::DynamicObject};
+use serde::Deserialize as _;
 use waft_api::{Condition, Reason, conditions};
 
 use crate::event::UpEvent;
@@ -44,13 +45,17 @@ impl Failures {
         {
             return Vec::new();
         }
-        let known = object.data["status"]["conditions"].clone();
-        let known = serde_json::from_value::<Vec<Condition>>(known).unwrap_or_default();
+        let known = &object.data["status"]["conditions"];
+        let known = Vec::<Condition>::deserialize(known).unwrap_or_default();
         let ready = known
             .iter()
             .any(|c| c.type_ == conditions::READY && c.is_true());
         let wrong = wrong(&known);
-        let told = self.told.entry(key(kind, object)).or_default();
+        let key = key(kind, object);
+        if wrong.is_empty() && !self.told.contains_key(&key) {
+            return Vec::new();
+        }
+        let told = self.told.entry(key).or_default();
         if ready {
             // If it fails again later, that is news.
             told.retain(|said| wrong.contains(said));

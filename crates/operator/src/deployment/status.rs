@@ -1,6 +1,6 @@
 //! What a deployment's status says.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -21,6 +21,7 @@ use crate::{
     key::Kind,
     object::HasStatus as _,
     problem::Problem,
+    queue::Next,
     routes::{Outcome, SourceKey},
     routing, sources,
     write::{self, WriteError},
@@ -42,17 +43,24 @@ pub(crate) struct Observed<'a> {
     pub taken: bool,
 }
 
-/// Writes it, if it changed, and tells new warnings.
+/// Writes it, if it changed and can't wait, and tells new warnings.
 pub(crate) async fn write(
     context: &Context,
     deployment: &WorkloadDeployment,
+    waited: Duration,
     observed: &Observed<'_>,
-) -> Result<(), WriteError> {
+) -> Result<Next, WriteError> {
     let routes = context
         .routing
         .outcome(&SourceKey::of(Kind::Deployment, deployment));
     let url = routing::url(context, &routes);
     let status = build(deployment, observed, &routes, url, Timestamp::now());
+    // A rollout keeps the set that is named there.
+    let kept = |status: &WorkloadDeploymentStatus| status.previous_replica_set.clone();
+    let keeps = deployment.status.as_ref().and_then(kept) == kept(&status);
+    if keeps && write::may_wait(deployment, &status, waited) {
+        return Ok(Next::PutOff(write::PATIENCE));
+    }
     let mut warnings = events::warnings(deployment.conditions(), &status.conditions);
     let seen = deployment
         .status
@@ -64,7 +72,7 @@ pub(crate) async fn write(
     if write::status(&context.client, deployment, status).await? {
         events::warn(&context.client, deployment, &warnings).await;
     }
-    Ok(())
+    Ok(Next::Await)
 }
 
 /// Sums the deployment up.

@@ -1,6 +1,6 @@
 //! What a set's status says: its Workloads, counted, and why they aren't all ready.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -16,6 +16,7 @@ use crate::{
     key::Kind,
     object::{HasStatus as _, is_terminating},
     problem::Problem,
+    queue::Next,
     routes::{Outcome, SourceKey},
     write::{self, WriteError},
 };
@@ -38,18 +39,29 @@ pub(crate) fn name_taken(name: &str) -> Problem {
     Problem::new(Reason::NameTaken, message)
 }
 
-/// Writes it, if it changed. Warnings are told of the Workloads and of the deployment.
+/// Writes it, if it changed and can't wait. Warnings are told of the Workloads and of the deployment.
 pub(crate) async fn write(
     context: &Context,
     set: &WorkloadReplicaSet,
+    waited: Duration,
     observed: &Observed<'_>,
-) -> Result<(), WriteError> {
+) -> Result<Next, WriteError> {
     let routes = context
         .routing
         .outcome(&SourceKey::of(Kind::ReplicaSet, set));
     let status = build(set, observed, &routes, Timestamp::now());
+    // A rollout counts on those that are ready: never are more told than there are.
+    let counts =
+        |status: &WorkloadReplicaSetStatus| status.replicas.and_then(|counts| counts.ready);
+    let is_no_less = set
+        .status
+        .as_ref()
+        .is_none_or(|told| counts(told) <= counts(&status));
+    if is_no_less && write::may_wait(set, &status, waited) {
+        return Ok(Next::PutOff(write::PATIENCE));
+    }
     write::status(&context.client, set, status).await?;
-    Ok(())
+    Ok(Next::Await)
 }
 
 /// Sums the set up.

@@ -15,10 +15,7 @@ use crate::{
 /// Does what was decided, and remembers it.
 pub(crate) fn tell(context: &Context, id: &WorkloadId, decision: &Decision) {
     // Remembered first: the host's answer may wake the workload before this returns.
-    context
-        .memory
-        .lock()
-        .insert(id.clone(), decision.memory.clone());
+    context.memory.lock().set(id, decision.memory.clone());
     match &decision.action {
         Action::None => {}
         Action::Start(host, workload) => context.link.start(host, workload.clone()),

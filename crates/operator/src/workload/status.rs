@@ -1,5 +1,7 @@
 //! What a workload's status says.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use waft_api::{
@@ -14,17 +16,19 @@ use crate::{
     events,
     key::Kind,
     object::HasStatus as _,
+    queue::Next,
     routes::{Outcome, SourceKey},
     sources,
     write::{self, WriteError},
 };
 
-/// Writes it, if it changed, and tells new warnings.
+/// Writes it, if it changed and can't wait, and tells new warnings.
 pub(crate) async fn write(
     context: &Context,
     workload: &Workload,
+    waited: Duration,
     decision: &Decision,
-) -> Result<(), WriteError> {
+) -> Result<Next, WriteError> {
     let generation = workload.metadata.generation;
     let hosts = context.link.hosts().borrow().clone();
     let host = decision.host.as_ref().and_then(|id| hosts.get(id));
@@ -44,6 +48,9 @@ pub(crate) async fn write(
         workload_id: decision.host.is_some().then(|| workload.uid()).flatten(),
         observed_generation: generation,
     };
+    if write::may_wait(workload, &status, waited) {
+        return Ok(Next::PutOff(write::PATIENCE));
+    }
     let mut warnings = events::warnings(workload.conditions(), &status.conditions);
     let seen = workload
         .status
@@ -55,7 +62,7 @@ pub(crate) async fn write(
     if write::status(&context.client, workload, status).await? {
         events::warn(&context.client, workload, &warnings).await;
     }
-    Ok(())
+    Ok(decision.next)
 }
 
 /// A workload of its own that no route leads to does not do what it is for.

@@ -547,12 +547,9 @@ async fn what_a_user_must_know_is_passed_up() {
         .apply::<WorkloadDeployment>(&deployment("one", ""))
         .await;
     world.ready::<WorkloadDeployment>("hello").await;
-    let (id, mut state) = world
-        .link
-        .states_now()
-        .first_key_value()
-        .map(|(id, s)| (id.clone(), s.clone()))
-        .unwrap();
+    let states = world.link.states_now();
+    let (id, state) = states.iter().next().unwrap();
+    let mut state = WorkloadState::clone(state);
     state.warnings = vec![("EmbeddedBackend".into(), "kept in memory".into())];
     world.link.add_state(&id.0, state);
     let hello = world

@@ -8,14 +8,14 @@ use std::{
 use tokio::sync::watch;
 use waft_ir::{
     Artifact, Artifacts, ByteStream, ComponentState, Failure, FailureReason, HostId, HostInfo,
-    HostLink, Hosts, Image, LogQuery, LogStream, Phase, States, Workload, WorkloadId,
+    HostLink, Hosts, Image, LogQuery, LogStream, Phase, StateMap, States, Workload, WorkloadId,
     WorkloadState,
 };
 
 /// A link to hosts that exist only here.
 pub(crate) struct FakeLink {
     hosts: watch::Sender<Arc<BTreeMap<HostId, HostInfo>>>,
-    states: watch::Sender<Arc<BTreeMap<WorkloadId, WorkloadState>>>,
+    states: watch::Sender<StateMap>,
     script: Mutex<Script>,
 }
 
@@ -97,7 +97,7 @@ impl FakeLink {
         self.change_states(|states| states.retain(|_, state| state.host.0 != host));
     }
 
-    pub(crate) fn states_now(&self) -> Arc<BTreeMap<WorkloadId, WorkloadState>> {
+    pub(crate) fn states_now(&self) -> StateMap {
         self.states.borrow().clone()
     }
 
@@ -108,8 +108,15 @@ impl FakeLink {
     }
 
     fn change_states(&self, change: impl FnOnce(&mut BTreeMap<WorkloadId, WorkloadState>)) {
-        self.states
-            .send_modify(|states| change(Arc::make_mut(states)));
+        self.states.send_modify(|states| {
+            let known = states.iter();
+            let mut all = known
+                .map(|(id, state)| (id.clone(), WorkloadState::clone(state)))
+                .collect();
+            change(&mut all);
+            let all = all.into_iter();
+            *states = all.map(|(id, state)| (id, Arc::new(state))).collect();
+        });
     }
 }
 

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
-use wasmtime::component::{HasData, Linker};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
+use wasmtime::component::{HasData, LinkerInstance};
 
 use crate::{
     backends::{Backend, Backends},
@@ -157,10 +157,24 @@ impl Capability for Blobstore {
         crate::interfaces_of("wasi", "blobstore")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        wit::types::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        wit::container::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        wit::blobstore::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
+        let view = VIEWS[place];
+        match interface.interface.as_deref() {
+            Some("types") => wit::types::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("container") => {
+                wit::container::add_to_linker_instance::<Ctx, Getter>(instance, view)
+            }
+            Some("blobstore") => {
+                wit::blobstore::add_to_linker_instance::<Ctx, Getter>(instance, view)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

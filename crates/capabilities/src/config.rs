@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, Slot, views};
-use wasmtime::component::{HasData, Linker, LinkerInstance};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
+use wasmtime::component::{HasData, LinkerInstance};
 
 use crate::slots::CONFIG;
 
@@ -46,22 +46,18 @@ impl Capability for Config {
         crate::interfaces_of("wasi", "config")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        store::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx.slot(CONFIG)))
-    }
-
-    fn own_interfaces(&self) -> Vec<InterfaceName> {
-        self.interfaces()
-    }
-
-    fn link_own(
+    fn link(
         &self,
         instance: &mut LinkerInstance<'_, Ctx>,
         _: &InterfaceName,
         place: usize,
     ) -> wasmtime::Result<()> {
-        const VIEWS: [fn(&mut Ctx) -> View<'_>; MEMBERS] = views!(ctx => View(ctx.slot(CONFIG)));
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx.slot(CONFIG)));
         store::add_to_linker_instance::<Ctx, Getter>(instance, VIEWS[place])
+    }
+
+    fn own_interfaces(&self) -> Vec<InterfaceName> {
+        self.interfaces()
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

@@ -15,8 +15,8 @@ mod store;
 use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Refusal, Slot};
-use wasmtime::component::{HasData, Linker, Resource};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Refusal, Slot, views};
+use wasmtime::component::{HasData, LinkerInstance, Resource};
 
 use crate::{
     backends::{Backend, Backends},
@@ -122,10 +122,20 @@ impl Capability for KeyValue {
         crate::interfaces_of("wasi", "keyvalue")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        wit::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        atomics::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        batch::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
+        let view = VIEWS[place];
+        match interface.interface.as_deref() {
+            Some("store") => wit::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("atomics") => atomics::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("batch") => batch::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            _ => Ok(()),
+        }
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

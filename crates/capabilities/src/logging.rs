@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName, LogSource};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, Slot, views};
-use wasmtime::component::{HasData, Linker, LinkerInstance};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
+use wasmtime::component::{HasData, LinkerInstance};
 
 use crate::slots::LOGGING;
 
@@ -39,22 +39,18 @@ impl Capability for Logging {
         crate::interfaces_of("wasi", "logging")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        logging::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
-    }
-
-    fn own_interfaces(&self) -> Vec<InterfaceName> {
-        self.interfaces()
-    }
-
-    fn link_own(
+    fn link(
         &self,
         instance: &mut LinkerInstance<'_, Ctx>,
         _: &InterfaceName,
         place: usize,
     ) -> wasmtime::Result<()> {
-        const VIEWS: [fn(&mut Ctx) -> View<'_>; MEMBERS] = views!(ctx => View(ctx));
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
         logging::add_to_linker_instance::<Ctx, Getter>(instance, VIEWS[place])
+    }
+
+    fn own_interfaces(&self) -> Vec<InterfaceName> {
+        self.interfaces()
     }
 
     fn bind(&self, _: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {

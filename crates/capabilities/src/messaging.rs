@@ -12,8 +12,10 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Message, Refusal, Slot};
-use wasmtime::component::{Accessor, HasData, Linker};
+use waft_runtime::{
+    Capability, CapabilityId, Ctx, GuestSpec, Message, PLACES, Refusal, Slot, views,
+};
+use wasmtime::component::{Accessor, HasData, LinkerInstance};
 
 use crate::{
     backends::{Backend, Backends},
@@ -159,11 +161,30 @@ impl Capability for Messaging {
         crate::interfaces_of("wasmcloud", "messaging")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        types_p2::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        consumer_p2::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        types_p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        consumer_p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
+        let view = VIEWS[place];
+        let is_p2 = interface.version.as_ref().is_some_and(|v| v.minor == 2);
+        match (interface.interface.as_deref(), is_p2) {
+            (Some("types"), true) => {
+                types_p2::add_to_linker_instance::<Ctx, Getter>(instance, view)
+            }
+            (Some("types"), false) => {
+                types_p3::add_to_linker_instance::<Ctx, Getter>(instance, view)
+            }
+            (Some("consumer"), true) => {
+                consumer_p2::add_to_linker_instance::<Ctx, Getter>(instance, view)
+            }
+            (Some("consumer"), false) => {
+                consumer_p3::add_to_linker_instance::<Ctx, Getter>(instance, view)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

@@ -13,8 +13,8 @@ use opentelemetry_proto::tonic::{common::v1::KeyValue, resource::v1::Resource};
 use prost::Message;
 use tokio::sync::Semaphore;
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, Slot, views};
-use wasmtime::component::{HasData, Linker, LinkerInstance};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
+use wasmtime::component::{HasData, LinkerInstance};
 
 use crate::slots::OTEL;
 
@@ -67,32 +67,27 @@ impl Capability for Otel {
         crate::interfaces_of("wasi", "otel")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        types::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        tracing::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        logs::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        metrics::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
+        let view = VIEWS[place];
+        match interface.interface.as_deref() {
+            Some("types") => types::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("tracing") => tracing::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("logs") => logs::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("metrics") => metrics::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            _ => Ok(()),
+        }
     }
 
     fn own_interfaces(&self) -> Vec<InterfaceName> {
         let mut own = self.interfaces();
         own.retain(|name| name.interface.as_deref() != Some("types"));
         own
-    }
-
-    fn link_own(
-        &self,
-        instance: &mut LinkerInstance<'_, Ctx>,
-        interface: &InterfaceName,
-        place: usize,
-    ) -> wasmtime::Result<()> {
-        const VIEWS: [fn(&mut Ctx) -> View<'_>; MEMBERS] = views!(ctx => View(ctx));
-        let view = VIEWS[place];
-        match interface.interface.as_deref() {
-            Some("tracing") => tracing::add_to_linker_instance::<Ctx, Getter>(instance, view),
-            Some("logs") => logs::add_to_linker_instance::<Ctx, Getter>(instance, view),
-            _ => metrics::add_to_linker_instance::<Ctx, Getter>(instance, view),
-        }
     }
 
     fn bind(&self, guest: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {

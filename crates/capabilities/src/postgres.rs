@@ -23,11 +23,11 @@ use std::{
 
 use tokio::sync::mpsc;
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
 use wasmtime::{
     StoreContextMut,
     component::{
-        Accessor, Destination, FutureReader, HasData, Linker, StreamProducer, StreamReader,
+        Accessor, Destination, FutureReader, HasData, LinkerInstance, StreamProducer, StreamReader,
         StreamResult, VecBuffer,
     },
 };
@@ -98,11 +98,22 @@ impl Capability for Postgres {
         crate::interfaces_of("wasmcloud", "postgres")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        types::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        query::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        prepared::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        draft::link(linker)
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
+        let view = VIEWS[place];
+        let is_draft = interface.version.as_ref().is_some_and(|v| v.minor == 1);
+        match interface.interface.as_deref() {
+            name if is_draft => draft::link(instance, name, view),
+            Some("types") => types::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("query") => query::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("prepared") => prepared::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            _ => Ok(()),
+        }
     }
 
     fn bind(&self, _: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

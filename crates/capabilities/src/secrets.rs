@@ -7,8 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot};
-use wasmtime::component::{Accessor, HasData, Linker, Resource};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
+use wasmtime::component::{Accessor, HasData, LinkerInstance, Resource};
 
 use crate::slots::SECRETS;
 
@@ -55,9 +55,19 @@ impl Capability for Secrets {
         crate::interfaces_of("wasmcloud", "secrets")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        store::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-        reveal::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()> {
+        const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
+        let view = VIEWS[place];
+        match interface.interface.as_deref() {
+            Some("store") => store::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            Some("reveal") => reveal::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            _ => Ok(()),
+        }
     }
 
     fn bind(&self, _: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
 use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, Slot, link_tls};
-use wasmtime::component::Linker;
+use wasmtime::component::{Linker, LinkerInstance};
 
 use crate::slots::TLS;
 
@@ -24,8 +24,22 @@ impl Capability for Tls {
         crate::interfaces_of("wasi", "tls")
     }
 
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    fn link(
+        &self,
+        _: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        _: usize,
+    ) -> wasmtime::Result<()> {
+        // Its functions are wasmtime's, which takes no other names for them.
+        Err(wasmtime::format_err!("{interface} has one name only"))
+    }
+
+    fn link_all(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         link_tls(linker)
+    }
+
+    fn takes_names(&self) -> bool {
+        false
     }
 
     fn bind(&self, _: &GuestSpec, _: &[&CapabilityGrant]) -> Result<Slot, Failure> {

@@ -24,24 +24,34 @@ pub trait Capability: Send + Sync {
     /// The interfaces it implements, with their versions.
     fn interfaces(&self) -> Vec<InterfaceName>;
 
-    /// Adds its functions to the linker that all guests share.
-    fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()>;
+    /// Adds one of its interfaces to an instance of the linker that all guests share, for who asks
+    /// from a place below [`PLACES`](crate::PLACES): [`views`](crate::views) makes what the bindings
+    /// take. Nothing to do for an interface that guests only export.
+    fn link(
+        &self,
+        instance: &mut LinkerInstance<'_, Ctx>,
+        interface: &InterfaceName,
+        place: usize,
+    ) -> wasmtime::Result<()>;
+
+    /// Adds all its interfaces to the linker under their own names.
+    fn link_all(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+        for name in self.interfaces() {
+            let mut instance = linker.instance(&name.to_string())?;
+            self.link(&mut instance, &name, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Whether components may import its interfaces under names of their own as well.
+    fn takes_names(&self) -> bool {
+        true
+    }
 
     /// Those of its interfaces that each member of a composition has for itself, because what they
     /// answer depends on who asks. The others are the same for all members of a workload.
     fn own_interfaces(&self) -> Vec<InterfaceName> {
         Vec::new()
-    }
-
-    /// Adds one of [`own_interfaces`](Self::own_interfaces) to an instance, for the member in a
-    /// place below [`MEMBERS`](crate::MEMBERS): [`views`](crate::views) makes what it takes.
-    fn link_own(
-        &self,
-        _instance: &mut LinkerInstance<'_, Ctx>,
-        _interface: &InterfaceName,
-        _place: usize,
-    ) -> wasmtime::Result<()> {
-        Ok(())
     }
 
     /// Makes what it keeps for one guest, whose manifest has the given grants for it.
@@ -96,8 +106,52 @@ impl Registry {
         own.collect()
     }
 
+    /// Links all interfaces under their names.
     pub(crate) fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        self.0.iter().try_for_each(|c| c.link(linker))
+        self.0.iter().try_for_each(|c| c.link_all(linker))
+    }
+
+    /// The interfaces that components may import under names of their own.
+    pub(crate) fn nameable(&self) -> Vec<InterfaceName> {
+        let nameable = self.0.iter().filter(|c| c.takes_names());
+        nameable.flat_map(|c| c.interfaces()).collect()
+    }
+
+    /// The interface that is meant by an import under another name, and who has it.
+    pub(crate) fn find(&self, name: &InterfaceName) -> Option<(&dyn Capability, InterfaceName)> {
+        let mut nameable = self.0.iter().filter(|c| c.takes_names());
+        nameable.find_map(|capability| {
+            let mut offered = capability.interfaces().into_iter();
+            let offered = offered.find(|offered| name.accepts(offered))?;
+            Some((capability.as_ref(), offered))
+        })
+    }
+
+    /// The slots of one guest for what it imports under a name of its own: of the entry with that
+    /// name, which counts as one with a name and as one without.
+    pub(crate) fn bind_named(
+        &self,
+        guest: &GuestSpec,
+        label: &str,
+        interface: &InterfaceName,
+    ) -> Result<Vec<Option<Slot>>, Failure> {
+        let mut slots = vec![None; CapabilityId::COUNT];
+        if let Some((capability, offered)) = self.find(interface) {
+            let named = guest
+                .grants
+                .iter()
+                .filter(|grant| grant.name.as_deref() == Some(label) && grants_it(grant, &offered));
+            let unnamed = named.clone().cloned().map(|grant| CapabilityGrant {
+                name: None,
+                ..grant
+            });
+            let unnamed: Vec<_> = unnamed.collect();
+            let grants: Vec<_> = named.chain(&unnamed).collect();
+            if !grants.is_empty() {
+                slots[capability.id().index()] = Some(capability.bind(guest, &grants)?);
+            }
+        }
+        Ok(slots)
     }
 
     /// The slots of one guest: filled for the capabilities that its manifest grants.

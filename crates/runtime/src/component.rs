@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use waft_ir::InterfaceName;
 use wasmtime::component::{Component, types::ComponentItem};
 
-use crate::instance::Pre;
+use crate::{instance::Pre, members};
 
 /// Generations of `wasi:http` that a component may serve.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,8 +41,10 @@ pub struct Compiled(pub(crate) Arc<CompiledInner>);
 
 pub(crate) struct CompiledInner {
     pub(crate) component: Component,
-    /// Names of imports that need something of the host.
-    pub(crate) needs: Vec<String>,
+    /// Imports that need something of the host.
+    pub(crate) needs: Vec<Need>,
+    /// Those of them that have names of their own.
+    pub(crate) names: Vec<NamedImport>,
     imports: Vec<InterfaceName>,
     exports: Vec<InterfaceName>,
     http: Option<HttpVersion>,
@@ -50,6 +52,24 @@ pub(crate) struct CompiledInner {
     messaging: Option<MessagingVersion>,
     /// Made when the first workload links it; the same for all.
     pub(crate) pre: Mutex<Option<Pre>>,
+}
+
+/// An import that needs something of the host.
+pub(crate) struct Need {
+    pub(crate) name: String,
+    /// The interface that it is said to implement, when the name is its own.
+    pub(crate) implements: Option<String>,
+}
+
+/// An import under a name of its own: `(import "cache" (implements "wasi:keyvalue/store@…") …)`.
+pub(crate) struct NamedImport {
+    /// As the component has it.
+    pub(crate) import: String,
+    /// The place of the member that imports it.
+    pub(crate) member: usize,
+    /// As that member has it.
+    pub(crate) label: String,
+    pub(crate) interface: InterfaceName,
 }
 
 impl HttpVersion {
@@ -62,17 +82,35 @@ impl HttpVersion {
     }
 }
 
+impl NamedImport {
+    fn new(import: &str, interface: &str) -> Option<Self> {
+        let (member, label) = members::of_label(import).unwrap_or((0, import));
+        Some(Self {
+            import: import.into(),
+            member,
+            label: label.into(),
+            interface: interface.parse().ok()?,
+        })
+    }
+}
+
 impl Compiled {
     pub(crate) fn new(component: Component) -> Self {
         let engine = component.engine();
         let ty = component.component_type();
-        let mut needs = Vec::new();
+        let (mut needs, mut names) = (Vec::new(), Vec::new());
         let mut imports = Vec::new();
         for (name, import) in ty.imports(engine) {
             if !is_only_types(&import.ty, engine) {
-                needs.push(name.to_owned());
+                needs.push(Need {
+                    name: name.to_owned(),
+                    implements: import.implements.map(Into::into),
+                });
             }
-            imports.extend(name.parse());
+            match import.implements {
+                Some(interface) => names.extend(NamedImport::new(name, interface)),
+                None => imports.extend(name.parse()),
+            }
         }
         let exports: Vec<InterfaceName> = ty
             .exports(engine)
@@ -91,6 +129,7 @@ impl Compiled {
         Self(Arc::new(CompiledInner {
             component,
             needs,
+            names,
             imports,
             exports,
             http,

@@ -17,7 +17,7 @@ use wac_graph::{
 use waft_ir::InterfaceName;
 use wasmparser::{Parser, Payload};
 
-use crate::members::is_own;
+use crate::members::{is_own, own_label};
 
 /// One member of a composition.
 pub(crate) struct Part {
@@ -120,7 +120,7 @@ fn anyhow_chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The component with its imports' names changed: those of its own get the member's name, those of
-/// WASI the same version for all.
+/// WASI the same version for all, and labels, which others may have too, the member's in front.
 fn rename_imports(wasm: &[u8], member: usize, wants: &[Want]) -> Result<Vec<u8>, String> {
     let broken = |error: wasmparser::BinaryReaderError| error.to_string();
     let mut renamed = Vec::with_capacity(wasm.len() + 1024);
@@ -144,7 +144,12 @@ fn rename_imports(wasm: &[u8], member: usize, wants: &[Want]) -> Result<Vec<u8>,
                     let length_bytes = leb128_length(old.len());
                     let rest = 1 + length_bytes + old.len();
                     let linked = wants.iter().any(|want| want.import == old);
-                    match (!linked).then(|| new_name(old, member)).flatten() {
+                    let new = match import.name.implements {
+                        Some(_) => Some(own_label(old, member)),
+                        None if linked => None,
+                        None => new_name(old, member),
+                    };
+                    match new {
                         Some(new) if whole.get(1 + length_bytes..rest) == Some(old.as_bytes()) => {
                             body.push(whole[0]);
                             leb128(&mut body, u32::try_from(new.len()).unwrap_or(u32::MAX));

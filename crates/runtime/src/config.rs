@@ -49,6 +49,8 @@ fn settings() -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
     config.wasm_component_model_async(true);
+    // Imports under names of their own.
+    config.wasm_component_model_implements(true);
     config.epoch_interruption(true);
     config.memory_reservation(MEMORY_RESERVATION);
     config.async_stack_size(STACK);

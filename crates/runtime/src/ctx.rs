@@ -13,7 +13,7 @@ use wasmtime_wasi_http::{
 use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 
 use crate::{
-    CapabilityId, Origin, Refusal, TraceContext,
+    CapabilityId, MEMBERS, Origin, Refusal, TraceContext,
     capability::Slot,
     files::{Mount, OpenFiles, Quotas},
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
@@ -29,8 +29,12 @@ pub struct Ctx {
     /// One for a component alone; one for each member of a composition, the one that is called
     /// first.
     members: Vec<Member>,
+    /// What is imported under names of their own.
+    names: Arc<[Named]>,
     /// The member whose host call was the last to say so.
     current: usize,
+    /// The name under which it was asked, by its place among `names`.
+    name: Option<usize>,
     http: WasiHttpCtx,
     table: ResourceTable,
     limiter: Limiter,
@@ -58,6 +62,13 @@ pub(crate) struct Given {
     pub(crate) counters: Arc<Counters>,
 }
 
+/// What one import under a name of its own is given.
+pub(crate) struct Named {
+    /// The place of the member that imports it.
+    pub(crate) member: usize,
+    pub(crate) slots: Vec<Option<Slot>>,
+}
+
 /// What `wasi:http` asks its host: which headers are the host's own, and where requests go.
 struct Hooks {
     network: Arc<Network>,
@@ -74,6 +85,7 @@ impl Ctx {
         counters: Arc<Counters>,
         open_files: Arc<OpenFiles>,
         members: impl IntoIterator<Item = (Arc<InstanceLog>, Arc<Given>)>,
+        names: Arc<[Named]>,
     ) -> Self {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_MAP_BYTES);
@@ -84,7 +96,9 @@ impl Ctx {
             members: members
                 .map(|(log, given)| Member::new(log, given))
                 .collect(),
+            names,
             current: 0,
+            name: None,
             http,
             table,
             quotas: Quotas::new(counters.clone(), open_files),
@@ -92,9 +106,12 @@ impl Ctx {
         }
     }
 
-    /// The same store, for a call of the member in this place of a composition.
-    pub fn of_member(&mut self, place: usize) -> &mut Self {
-        self.current = place;
+    /// The same store, for a call from this place: of a member of a composition, or by a name that
+    /// one imports an interface under.
+    pub fn of_place(&mut self, place: usize) -> &mut Self {
+        self.name = place.checked_sub(MEMBERS);
+        // Who is linked to a place has what is in it.
+        self.current = self.name.map_or(place, |name| self.names[name].member);
         self
     }
 
@@ -105,9 +122,11 @@ impl Ctx {
 
     /// What a capability keeps for this guest. `None` when the guest was not granted it.
     pub fn slot<T: Send + Sync + 'static>(&self, id: CapabilityId) -> Option<&T> {
-        self.member().given.slots[id.index()]
-            .as_ref()?
-            .downcast_ref()
+        let slots = match self.name {
+            Some(name) => &self.names[name].slots,
+            None => &self.member().given.slots,
+        };
+        slots[id.index()].as_ref()?.downcast_ref()
     }
 
     /// The resources of this instance.
@@ -180,7 +199,7 @@ impl Ctx {
             stream.end_line();
         }
         // What the host says of the instance is said of the one that was called.
-        self.current = 0;
+        self.of_place(0);
     }
 }
 

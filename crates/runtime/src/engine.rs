@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use waft_ir::{Failure, FailureReason, InterfaceName};
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::error::Context as _;
 
 use crate::{
@@ -18,9 +18,11 @@ use crate::{
     cache::{Cache, WasmHash},
     classify,
     compile::Workers,
-    component::CompiledInner,
+    component::{CompiledInner, NamedImport},
     compose::{self, Part},
-    config, environment,
+    config,
+    ctx::Named,
+    environment,
     epoch::Ticker,
     files,
     guest::{Gift, Machine},
@@ -256,7 +258,7 @@ impl Engine {
         let (engine, compiled) = (self.clone(), compiled.clone());
         let link = move || {
             let guest = engine.link_now(&compiled, spec, others)?;
-            let pre = engine.0.linker.instantiate_pre(&compiled.0.component);
+            let pre = engine.0.instantiate_pre(&compiled);
             pre.and_then(|pre| Command::new(guest, pre, compiled.run()))
                 .map_err(|error| unlinked(&error))
         };
@@ -274,7 +276,17 @@ impl Engine {
             self.check_imports(compiled, &spec, &[])?;
         }
         let pre = self.resolve(compiled)?;
-        let gifts = [spec.clone()].into_iter().chain(others).map(|spec| {
+        let specs: Vec<_> = [spec.clone()].into_iter().chain(others).collect();
+        let names = compiled.0.names.iter().map(|import| {
+            let spec = specs.get(import.member).ok_or_else(|| nobodys(import))?;
+            let (label, interface) = (&import.label, &import.interface);
+            Ok(Named {
+                member: import.member,
+                slots: inner.registry.bind_named(spec, label, interface)?,
+            })
+        });
+        let names = names.collect::<Result<_, Failure>>()?;
+        let gifts = specs.into_iter().map(|spec| {
             let network = Network::new(
                 inner.outside.clone(),
                 spec.egress.clone(),
@@ -298,6 +310,7 @@ impl Engine {
             pre,
             spec,
             gifts.collect::<Result<_, Failure>>()?,
+            names,
         ))
     }
 
@@ -310,13 +323,17 @@ impl Engine {
         wants: &[Want],
     ) -> Result<(), Failure> {
         let offered = self.0.registry.interfaces();
+        let nameable = self.0.registry.nameable();
         let mut needs = compiled.0.needs.iter();
         needs.try_for_each(|import| {
-            let linked = wants.iter().any(|want| want.import == *import);
+            if let Some(interface) = &import.implements {
+                return imports::check_named(&import.name, interface, &spec.grants, &nameable);
+            }
+            let linked = wants.iter().any(|want| want.import == import.name);
             if linked {
                 return Ok(());
             }
-            imports::check(import, &spec.grants, &offered)
+            imports::check(&import.name, &spec.grants, &offered)
         })
     }
 
@@ -364,10 +381,17 @@ impl Engine {
     fn resolve(&self, compiled: &Compiled) -> Result<Option<Pre>, Failure> {
         let mut known = compiled.0.pre.lock();
         if known.is_none() {
+            let names = compiled.0.names.len();
+            if names > members::NAMES {
+                let text = format!(
+                    "{names} imports have names of their own; at most {} can",
+                    members::NAMES
+                );
+                return Err(Failure::new(FailureReason::LinkFailed, text));
+            }
             let pre = self
                 .0
-                .linker
-                .instantiate_pre(&compiled.0.component)
+                .instantiate_pre(compiled)
                 // One that exports no handler is never instantiated alone, but what it imports is
                 // checked all the same.
                 .and_then(|pre| Pre::new(pre, compiled.http(), compiled.messaging()))
@@ -387,6 +411,34 @@ impl Engine {
     pub fn capabilities(&self) -> Vec<InterfaceName> {
         self.0.registry.interfaces()
     }
+}
+
+impl EngineInner {
+    /// Resolves a component's imports: those that all components may have, and under names of its
+    /// own, functions that say by which name they are called.
+    fn instantiate_pre(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<Ctx>> {
+        let (component, names) = (&compiled.0.component, &compiled.0.names);
+        if names.is_empty() {
+            return self.linker.instantiate_pre(component);
+        }
+        let mut linker = self.linker.clone();
+        for (at, import) in names.iter().enumerate() {
+            if let Some((capability, offered)) = self.registry.find(&import.interface) {
+                let mut instance = linker.instance(&import.import)?;
+                capability.link(&mut instance, &offered, members::MEMBERS + at)?;
+            }
+        }
+        linker.instantiate_pre(component)
+    }
+}
+
+/// A name that says it is a member's, in a component that has no such member.
+fn nobodys(import: &NamedImport) -> Failure {
+    let text = format!(
+        "the component imports `{}` of `{}`, a name that only the host gives",
+        import.import, import.interface
+    );
+    Failure::new(FailureReason::LinkFailed, text)
 }
 
 /// Whether somebody uses, or is about to make, what an entry stands for.

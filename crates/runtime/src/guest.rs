@@ -18,7 +18,7 @@ use crate::{
     body::into_wasi,
     call::{Call, Job, Seat},
     capability::Slot,
-    ctx::Given,
+    ctx::{Given, Named},
     epoch::{Meter, Metered, Ticker},
     files::OpenFiles,
     instance::{Cell, Instance, Pre},
@@ -92,6 +92,7 @@ pub(crate) struct GuestInner {
     spec: GuestSpec,
     /// What its members are given, its own first.
     members: Vec<(Arc<dyn LogSink>, Arc<Given>)>,
+    names: Arc<[Named]>,
     neighbours: Arc<Neighbours>,
     admission: Admission,
     /// What its instances may use together.
@@ -118,6 +119,7 @@ impl Guest {
         pre: Option<Pre>,
         spec: GuestSpec,
         members: Vec<Gift>,
+        names: Vec<Named>,
     ) -> Self {
         let limits = &spec.limits;
         let at_a_time = concurrency(&spec.pool, &compiled);
@@ -139,6 +141,7 @@ impl Guest {
             pre,
             spec,
             members,
+            names: names.into(),
             neighbours: machine.neighbours,
             admission,
             quota,
@@ -414,7 +417,13 @@ impl GuestInner {
             (log, given.clone())
         });
         let (counters, open_files) = (self.counters.clone(), self.open_files.clone());
-        let ctx = Ctx::new(&self.spec.limits, counters, open_files, members);
+        let ctx = Ctx::new(
+            &self.spec.limits,
+            counters,
+            open_files,
+            members,
+            self.names.clone(),
+        );
         let meter = Meter::new(self.quota.clone());
         Cell::new(&self.engine, ctx, meter, self.neighbours.occupy())
     }

@@ -96,6 +96,38 @@ pub(crate) fn check(
     )
 }
 
+/// Checks an import under a name of its own, which an entry of that name must grant.
+pub(crate) fn check_named(
+    label: &str,
+    implements: &str,
+    grants: &[CapabilityGrant],
+    offered: &[InterfaceName],
+) -> Result<(), Failure> {
+    let refuse = |text: String| {
+        let text = format!("the component imports `{implements}` under the name `{label}`{text}");
+        Err(Failure::new(FailureReason::UnsupportedImport, text))
+    };
+    let Ok(name) = implements.parse::<InterfaceName>() else {
+        return refuse(", which is not an interface of this host".into());
+    };
+    let versioned = name.version.is_some();
+    let Some(offer) = offered.iter().find(|o| versioned && name.accepts(o)) else {
+        return refuse(
+            "; of the interfaces that can have names this host offers none like it: import it \
+             without one, or rebuild the component against a version that the host serves"
+                .into(),
+        );
+    };
+    let mut named = grants.iter().filter(|g| g.name.as_deref() == Some(label));
+    if named.any(|grant| grants_it(grant, offer)) {
+        return Ok(());
+    }
+    refuse(format!(
+        ", and no entry of its manifest with that name grants it. Add to spec.hostInterfaces: {}",
+        entry(&name).replacen('{', &format!("{{name: {label}, "), 1)
+    ))
+}
+
 /// Minor versions of WASI in which a package is linked for every guest.
 fn wasi_packages(package: &str) -> Option<&'static [u64]> {
     match package {
@@ -193,6 +225,33 @@ mod tests {
             "{}",
             refused.message
         );
+    }
+
+    #[test]
+    fn a_name_of_its_own_needs_an_entry_of_that_name() {
+        let interface = "wasi:config/store@0.2.0-rc.1";
+        let unnamed = grant("wasi:config", &["store"]);
+        let named = CapabilityGrant {
+            name: Some("settings".into()),
+            ..unnamed.clone()
+        };
+        let check = |label, interface, grant: &CapabilityGrant| {
+            check_named(label, interface, std::slice::from_ref(grant), &offered())
+        };
+        check("settings", interface, &named).unwrap();
+        let refused = check("settings", interface, &unnamed).unwrap_err();
+        assert_eq!(refused.reason, FailureReason::UnsupportedImport);
+        assert_eq!(
+            refused.message,
+            "the component imports `wasi:config/store@0.2.0-rc.1` under the name `settings`, and no \
+             entry of its manifest with that name grants it. Add to spec.hostInterfaces: {name: \
+             settings, namespace: wasi, package: config, interfaces: [store], version: \
+             \"0.2.0-rc.1\"}"
+        );
+        check("other", interface, &named).unwrap_err();
+        for unknown in ["wasi:cli/environment@0.2.0", "wasi:config/store", "bare"] {
+            check("settings", unknown, &named).unwrap_err();
+        }
     }
 
     #[test]

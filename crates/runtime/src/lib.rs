@@ -64,7 +64,7 @@ pub use files::{Folder, Mount, Quota};
 pub use guest::{CallInfo, Guest, GuestSpec};
 pub use imports::always_linked;
 pub use log::LogSink;
-pub use members::MEMBERS;
+pub use members::{MEMBERS, NAMES, PLACES};
 pub use messages::Message;
 pub use origin::{Origin, TraceContext};
 pub use outgoing::{EgressStats, LocalRoutes, Resolve, client_tls};

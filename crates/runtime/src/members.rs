@@ -17,20 +17,32 @@ use crate::{Ctx, Registry, environment, files, sockets};
 /// Most members of one composition.
 pub const MEMBERS: usize = 8;
 
-/// The views of a store by a host interface that each member of a composition has for itself, one
-/// for each place: `views!(ctx => View(ctx.slot(ID)))` is a `[fn(&mut Ctx) -> View<'_>; MEMBERS]`.
+/// Most imports under names of their own, of all members of a composition together.
+pub const NAMES: usize = 24;
+
+/// Places from which a host interface is asked: first those of members, then those of imports under
+/// names of their own.
+pub const PLACES: usize = MEMBERS + NAMES;
+
+/// The views of a store by a host interface, one for each place from which it is asked:
+/// `views!(ctx => View(ctx.slot(ID)))` is a `[fn(&mut Ctx) -> View<'_>; PLACES]`.
 #[macro_export]
 macro_rules! views {
     ($ctx:ident => $view:expr) => {
-        $crate::views!($ctx => $view; 0, 1, 2, 3, 4, 5, 6, 7)
+        $crate::views!($ctx => $view;
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+            16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)
     };
     ($ctx:ident => $view:expr; $($place:literal),*) => {
         [$(|$ctx| {
-            let $ctx = $ctx.of_member($place);
+            let $ctx = $ctx.of_place($place);
             $view
         }),*]
     };
 }
+
+/// What the names of members' imports begin with that have names of their own.
+const LABEL: &str = "waft-member-m";
 
 /// Interfaces of WASI that say who is asking.
 const OF_WASI: &[(&str, &[&str])] = &[
@@ -72,6 +84,18 @@ pub(crate) fn own_name(name: &InterfaceName, member: usize) -> InterfaceName {
     }
 }
 
+/// The name under which a composition imports what the member in this place imports under a name of
+/// its own.
+pub(crate) fn own_label(label: &str, member: usize) -> String {
+    format!("{LABEL}{member}-{label}")
+}
+
+/// The member's place and its name for it, of a name that [`own_label`] made.
+pub(crate) fn of_label(name: &str) -> Option<(usize, &str)> {
+    let (member, label) = name.strip_prefix(LABEL)?.split_once('-')?;
+    Some((member.parse().ok()?, label))
+}
+
 /// Links the own interfaces of all places.
 pub(crate) fn link(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmtime::Result<()> {
     place::<0>(linker, registry)?;
@@ -91,12 +115,12 @@ fn place<const N: usize>(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmt
             link(&mut linker.instance(&own_name(&name, N).to_string())?)
         };
     let environment: fn(&mut Ctx) -> environment::View<'_> =
-        |ctx| environment::View(ctx.of_member(N));
+        |ctx| environment::View(ctx.of_place(N));
     let cli: fn(&mut Ctx) -> WasiCliCtxView<'_> =
-        |ctx| wasmtime_wasi::cli::WasiCliView::cli(ctx.of_member(N));
+        |ctx| wasmtime_wasi::cli::WasiCliView::cli(ctx.of_place(N));
     let http: fn(&mut Ctx) -> wasmtime_wasi_http::WasiHttpCtxView<'_> =
-        |ctx| ctx.of_member(N).http();
-    let sockets: fn(&mut Ctx) -> sockets::Sockets<'_> = |ctx| sockets::Sockets(ctx.of_member(N));
+        |ctx| ctx.of_place(N).http();
+    let sockets: fn(&mut Ctx) -> sockets::Sockets<'_> = |ctx| sockets::Sockets(ctx.of_place(N));
 
     own("wasi:cli/environment@0.2.12", &|inst| {
         environment::link_p2(inst, environment)
@@ -143,9 +167,21 @@ fn place<const N: usize>(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmt
         own(name, &|inst| sockets::link_own(inst, name, sockets))?;
     }
     for (capability, name) in registry.own_interfaces() {
-        own(&name.to_string(), &|inst| {
-            capability.link_own(inst, &name, N)
-        })?;
+        own(&name.to_string(), &|inst| capability.link(inst, &name, N))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_members_are_read_as_they_were_made() {
+        assert_eq!(own_label("my-cache", 3), "waft-member-m3-my-cache");
+        assert_eq!(of_label(&own_label("my-cache", 3)), Some((3, "my-cache")));
+        for other in ["cache", "waft-member-m", "waft-member-mx-y"] {
+            assert_eq!(of_label(other), None, "{other}");
+        }
+    }
 }

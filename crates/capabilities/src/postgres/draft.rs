@@ -2,7 +2,7 @@
 //! errors.
 
 use waft_runtime::Ctx;
-use wasmtime::component::Linker;
+use wasmtime::component::LinkerInstance;
 
 use super::{Getter, View, types::Error};
 
@@ -75,9 +75,17 @@ const ANSWER: usize = 16 << 20;
 /// What a value takes beside its bytes.
 const VALUE: usize = 64;
 
-pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-    query::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-    prepared::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))
+/// Adds an interface of the draft to an instance of a linker.
+pub(super) fn link(
+    instance: &mut LinkerInstance<'_, Ctx>,
+    interface: Option<&str>,
+    view: fn(&mut Ctx) -> View<'_>,
+) -> wasmtime::Result<()> {
+    match interface {
+        Some("query") => query::add_to_linker_instance::<Ctx, Getter>(instance, view),
+        Some("prepared") => prepared::add_to_linker_instance::<Ctx, Getter>(instance, view),
+        _ => Ok(()),
+    }
 }
 
 impl query::Host for View<'_> {

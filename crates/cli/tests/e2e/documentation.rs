@@ -78,6 +78,16 @@ A workload that asks for what no host offers is not placed: `HostSelection=False
             list(&mut page, "key of `config`", "", keys);
         }
     }
+    page += "\n## Imports under names of their own\n\nA component may import an interface under a name that it chooses, more than once too: \
+             `import cache: wasi:keyvalue/store@0.2.0-draft;` in its WIT, \
+             `(import \"cache\" (implements \"wasi:keyvalue/store@0.2.0-draft\") …)` in the component. The \
+             entry with that `name` serves it, with its own `backend` and keys; without one the \
+             component is refused, by that name. `open` then takes the name itself, which is \
+             `config.bucket` or a bucket of that name, and any other bucket of the backend, or of \
+             `config.bucket` and `config.buckets` where they are set. \
+             All packages above that need an entry take names, except `wasi:tls`; a component and those \
+             linked to it have 24 such imports at most. It takes a linker that knows them: \
+             `wasm-component-ld` of Rust 1.95 does not, `wit-component` 0.259 does.\n";
     page += "\n## Not served yet\n\nA workload that names one of these is `Ready=False`, reason `NotSupportedYet`:\n";
     let names: Vec<_> = NOT_YET
         .iter()

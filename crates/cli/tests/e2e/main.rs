@@ -20,6 +20,7 @@ mod foreign;
 mod hostile;
 mod interfaces;
 mod kubectl;
+mod named;
 mod outbound;
 mod seeds;
 mod services;

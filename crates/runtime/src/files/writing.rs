@@ -104,7 +104,7 @@ pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize
     instance.func_wrap(
         "get-directories",
         move |mut store: StoreContextMut<'_, Ctx>, (): ()| {
-            let ctx = store.data_mut().of_member(place);
+            let ctx = store.data_mut().of_place(place);
             let found = preopens::Host::get_directories(&mut ctx.filesystem())?;
             for (descriptor, path) in &found {
                 let quota = quota_of(ctx.mounts(), path);

@@ -112,6 +112,8 @@ reasons! {
     HostLost,
     /// A default of this machine stands in for a server that was not configured.
     EmbeddedBackend,
+    /// An entry names a server by `url`; that of the platform is used instead.
+    OtherServer,
 
     // What a host or a registry answers.
     /// The image reference does not parse.

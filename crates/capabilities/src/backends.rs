@@ -37,6 +37,35 @@ pub(crate) enum Backend {
     S3,
 }
 
+/// What a user must know of the backend of an entry.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Warning {
+    /// The machine itself stands in for a server that it was not given.
+    Embedded(String),
+    /// The entry names another server than the machine was given.
+    OtherServer(String),
+}
+
+impl Warning {
+    /// The entry names a `url` that is not that of the flag.
+    pub(crate) fn other_server(grant: &CapabilityGrant, flag: &str) -> Self {
+        Self::OtherServer(format!(
+            "`hostInterfaces[{}]` names a `url`; the server of {flag} is used instead, as for all \
+             workloads",
+            grant.package
+        ))
+    }
+
+    /// The reason of the condition that says so, and its message.
+    pub(crate) fn told(self) -> (String, String) {
+        let (reason, text) = match self {
+            Self::Embedded(text) => ("EmbeddedBackend", text),
+            Self::OtherServer(text) => ("OtherServer", text),
+        };
+        (reason.to_owned(), text)
+    }
+}
+
 impl Backends {
     /// The backend of an entry.
     pub(crate) fn choose(&self, grant: &CapabilityGrant) -> Backend {
@@ -50,7 +79,7 @@ impl Backends {
     }
 
     /// What a user must know of the choice, if it is not what the entry says.
-    pub(crate) fn warning(&self, grant: &CapabilityGrant) -> Option<String> {
+    pub(crate) fn warning(&self, grant: &CapabilityGrant) -> Option<Warning> {
         let of = format!("`hostInterfaces[{}]`", grant.package);
         let backend = grant.config.get("backend")?;
         let (flag, server) = match backend.as_str() {
@@ -60,17 +89,14 @@ impl Backends {
             _ => return None,
         };
         let Some(server) = server else {
-            return Some(format!(
+            return Some(Warning::Embedded(format!(
                 "{of} asks for the backend `{backend}`, and `waft up` was given no {flag}; this \
                  machine serves it itself instead"
-            ));
+            )));
         };
         let url = grant.config.get("url")?;
-        (url.trim_end_matches('/') != server.trim_end_matches('/')).then(|| {
-            format!(
-                "{of} names a `url`; the server of {flag} is used instead, as for all workloads"
-            )
-        })
+        (url.trim_end_matches('/') != server.trim_end_matches('/'))
+            .then(|| Warning::other_server(grant, flag))
     }
 }
 
@@ -143,7 +169,10 @@ mod tests {
             let warning = backends.warning(&grant);
             assert_eq!(warning.is_some(), words.is_some(), "{warning:?}");
             if let (Some(warning), Some(words)) = (warning, words) {
-                assert!(warning.contains(words), "{warning}");
+                let (reason, text) = warning.told();
+                assert!(text.contains(words), "{text}");
+                let is_other = config.iter().any(|(key, _)| *key == "url");
+                assert_eq!(reason == "OtherServer", is_other, "{reason}");
             }
         }
     }

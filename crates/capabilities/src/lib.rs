@@ -30,6 +30,7 @@ use waft_ir::{
 use waft_runtime::{EngineBuilder, Registry, always_linked};
 
 pub use backends::Backends;
+use backends::Warning;
 pub use blobstore::{Blobstore, S3Server};
 pub use config::Config;
 pub use keyvalue::KeyValue;
@@ -101,10 +102,7 @@ impl Capabilities {
         let texts = entries.filter_map(|grant| self.backends.warning(grant));
         let postgres = workload.grants_of("wasmcloud", "postgres");
         let postgres = postgres.filter_map(|grant| self.postgres.warning(grant));
-        texts
-            .chain(postgres)
-            .map(|text| ("EmbeddedBackend".to_owned(), text))
-            .collect()
+        texts.chain(postgres).map(Warning::told).collect()
     }
 
     fn register_with(&self, registry: &mut Registry) {

@@ -32,7 +32,10 @@ use wasmtime::{
     },
 };
 
-use crate::{backends::Backends, slots::POSTGRES};
+use crate::{
+    backends::{Backends, Warning},
+    slots::POSTGRES,
+};
 use server::Server;
 use statement::Granted;
 
@@ -79,13 +82,9 @@ impl Postgres {
     }
 
     /// What a user must know of an entry, if it is not what the entry says.
-    pub(crate) fn warning(&self, grant: &CapabilityGrant) -> Option<String> {
+    pub(crate) fn warning(&self, grant: &CapabilityGrant) -> Option<Warning> {
         let (server, url) = (self.0.as_ref()?, grant.config.get("url")?);
-        (!server.is_at(url)).then(|| {
-            "`hostInterfaces[wasmcloud:postgres]` names a `url`; the server of --postgres is used \
-             instead, as for all workloads"
-                .to_owned()
-        })
+        (!server.is_at(url)).then(|| Warning::other_server(grant, "--postgres"))
     }
 }
 

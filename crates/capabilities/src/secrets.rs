@@ -6,8 +6,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Slot, views};
+use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
+use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, MEMBERS, PLACES, Slot, views};
 use wasmtime::component::{Accessor, HasData, LinkerInstance, Resource};
 
 use crate::slots::SECRETS;
@@ -22,7 +22,7 @@ mod bindings {
 }
 
 use bindings::wasmcloud::secrets::{
-    reveal,
+    reveal, secret,
     store::{self, SecretValue, SecretsError},
 };
 
@@ -34,8 +34,12 @@ pub struct Secrets;
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
 pub struct Secret(Arc<str>);
 
-/// The secrets of one guest, by name.
-type Values = BTreeMap<String, Arc<str>>;
+/// The secrets of one guest.
+struct Kept {
+    by_name: BTreeMap<String, Arc<str>>,
+    /// The one that is imported under its name.
+    named: Option<Arc<str>>,
+}
 
 /// The store as a host call sees it.
 struct View<'a>(&'a mut Ctx);
@@ -65,6 +69,9 @@ impl Capability for Secrets {
         let view = VIEWS[place];
         match interface.interface.as_deref() {
             Some("store") => store::add_to_linker_instance::<Ctx, Getter>(instance, view),
+            // Without a name it is nobody's.
+            Some("secret") if place < MEMBERS => Ok(()),
+            Some("secret") => secret::add_to_linker_instance::<Ctx, Getter>(instance, view),
             Some("reveal") => reveal::add_to_linker_instance::<Ctx, Getter>(instance, view),
             _ => Ok(()),
         }
@@ -72,10 +79,27 @@ impl Capability for Secrets {
 
     fn bind(&self, _: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let all = grants.iter().flat_map(|grant| &grant.config);
-        let values: Values = all
+        let by_name: BTreeMap<String, Arc<str>> = all
             .map(|(key, value)| (key.clone(), Arc::from(value.as_str())))
             .collect();
-        Ok(Arc::new(values))
+        let mut named = None;
+        for grant in grants {
+            let is_secret = grant.interfaces.iter().any(|name| name == "secret");
+            let (true, Some(name)) = (is_secret, &grant.name) else {
+                continue;
+            };
+            if !grant.config.contains_key(name) {
+                let text = format!(
+                    "`hostInterfaces[{}]` with the name `{name}` grants the secret of that name, and \
+                     has none: add the key `{name}` to what its `config`, `configFrom` or \
+                     `secretFrom` gives",
+                    grant.package
+                );
+                return Err(Failure::new(FailureReason::StartFailed, text));
+            }
+            named = by_name.get(name).cloned();
+        }
+        Ok(Arc::new(Kept { by_name, named }))
     }
 }
 
@@ -100,12 +124,27 @@ impl<T: Send> store::HostWithStore<T> for Getter {
         accessor.with(|mut access| {
             let ctx = access.get().0;
             // Linking refuses components whose import was not granted, so this is the host's mistake.
-            let values = ctx.slot::<Values>(SECRETS);
+            let kept = ctx.slot::<Kept>(SECRETS);
             let missing = || wasmtime::format_err!("wasmcloud:secrets was not granted");
-            let Some(value) = values.ok_or_else(missing)?.get(&key).cloned() else {
+            let Some(value) = kept.ok_or_else(missing)?.by_name.get(&key).cloned() else {
                 return Ok(Err(SecretsError::NotFound));
             };
             Ok(Ok(ctx.table().push(Secret(value))?))
+        })
+    }
+}
+
+impl secret::Host for View<'_> {}
+
+impl<T: Send> secret::HostWithStore<T> for Getter {
+    async fn get(accessor: &Accessor<T, Self>) -> wasmtime::Result<Resource<Secret>> {
+        accessor.with(|mut access| {
+            let ctx = access.get().0;
+            let value = ctx
+                .slot::<Kept>(SECRETS)
+                .and_then(|kept| kept.named.clone());
+            let missing = || wasmtime::format_err!("the entry lists no `secret`");
+            Ok(ctx.table().push(Secret(value.ok_or_else(missing)?))?)
         })
     }
 }

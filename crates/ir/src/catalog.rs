@@ -171,7 +171,8 @@ pub const PACKAGES: &[Package] = &[
         versions: &[of("0.2.0-rc.1", &["store"])],
         always: false,
         purpose: "configuration values: those of the entry, then `localResources.config`, then \
-                  `environment`; later wins",
+                  `environment`; later wins; `secret` is imported \
+                  under the name of a secret, which its entry has as well",
         backends: &[],
         keys: None,
     },
@@ -331,10 +332,11 @@ pub const PACKAGES: &[Package] = &[
     Package {
         namespace: "wasmcloud",
         name: "secrets",
-        versions: &[of("2.1.0", &["store", "reveal"])],
+        versions: &[of("2.1.0", &["store", "reveal", "secret"])],
         always: false,
         purpose: "secrets by name: those of the entry's `config`, `configFrom` and `secretFrom`; \
-                  later wins",
+                  later wins; `secret` is imported \
+                  under the name of a secret, which its entry has as well",
         backends: &[],
         keys: None,
     },

@@ -214,9 +214,15 @@ fn is_of(
 fn is_only_types(item: &ComponentItem, engine: &wasmtime::Engine) -> bool {
     match item {
         ComponentItem::Type(_) => true,
-        ComponentItem::ComponentInstance(instance) => instance
-            .exports(engine)
-            .all(|(_, export)| matches!(export.ty, ComponentItem::Type(_))),
+        // Without functions a resource is a type too: of it come no handles.
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).all(|(_, export)| {
+                matches!(
+                    export.ty,
+                    ComponentItem::Type(_) | ComponentItem::Resource(_)
+                )
+            })
+        }
         _ => false,
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     epoch::Ticker,
     files,
     guest::{Gift, Machine},
-    imports,
+    headers, imports,
     instance::Pre,
     members,
     outgoing::{Network, Outside},
@@ -465,6 +465,7 @@ fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Li
     environment::replace(&mut linker).context("environment")?;
     sockets::replace(&mut linker).context("sockets")?;
     files::replace(&mut linker).context("files")?;
+    headers::replace(&mut linker).context("headers")?;
     registry.link(&mut linker)?;
     members::link(&mut linker, registry).context("members of compositions")?;
     Ok(linker)

@@ -29,6 +29,7 @@ mod epoch;
 mod error;
 mod files;
 mod guest;
+mod headers;
 mod imports;
 mod instance;
 mod limits;

@@ -14,6 +14,8 @@ pub enum Refusal {
     OpenFiles,
     /// A header that is the host's own, as `host` or `transfer-encoding`.
     Header,
+    /// A header that is none: with CR or LF in its name or value, or a length that contradicts.
+    MalformedHeader,
     /// A subject that is none, or that is reserved.
     Subject,
     /// A message that is larger than the broker takes.
@@ -28,12 +30,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Path,
         Self::ReadOnly,
         Self::SpecialFile,
         Self::OpenFiles,
         Self::Header,
+        Self::MalformedHeader,
         Self::Subject,
         Self::MessageSize,
         Self::Bucket,
@@ -49,6 +52,7 @@ impl Refusal {
             Self::SpecialFile => "SpecialFile",
             Self::OpenFiles => "OpenFiles",
             Self::Header => "ForbiddenHeader",
+            Self::MalformedHeader => "MalformedHeader",
             Self::Subject => "SubjectNotPermitted",
             Self::MessageSize => "MessageTooLarge",
             Self::Bucket => "BucketNotGranted",

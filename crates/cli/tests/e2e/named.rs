@@ -14,6 +14,14 @@ const ENTRIES: [&str; 4] = [
     "{name: jobs, namespace: wasmcloud, package: messaging, interfaces: [consumer]}",
 ];
 
+/// The entry of a secret, with this key.
+fn secret(key: &str) -> String {
+    format!(
+        "{{name: api-key, namespace: wasmcloud, package: secrets, interfaces: [secret, reveal], \
+         config: {{{key}: swordfish}}}}"
+    )
+}
+
 /// A WorkloadDeployment of these guests with these entries.
 fn deployment(name: &str, entries: &[&str], guests: [&str; 2]) -> String {
     let image = |guest: &str| format!("file:{}", waft_guests::path(guest).display());
@@ -37,6 +45,8 @@ fn each_name_has_the_backend_of_its_entry() {
     let manifests = [
         deployment("named", &ENTRIES, ["named-p2", ""]),
         deployment("composed", &ENTRIES, ["greeted-p2", "namer-p2"]),
+        deployment("secret", &[&secret("api-key")], ["secret-p3", ""]),
+        deployment("keyless", &[&secret("other")], ["secret-p3", ""]),
         deployment("refused", &[&bare, ENTRIES[1]], ["named-p2", ""]),
     ];
     std::fs::write(&file, manifests.join("---\n")).unwrap();
@@ -61,6 +71,8 @@ fn each_name_has_the_backend_of_its_entry() {
     assert_eq!(get(&waft, "/publish?news.today&rain"), "done");
     // As a member of a composition it has its names too.
     assert_eq!(waft.get_ok("composed.localhost", "/Ada"), "Salut, Ada!\n");
+    assert_eq!(waft.get_ok("secret.localhost", "/"), "9");
+    waft.wait_for_line(&["keyless", "add the key `api-key`"]);
     waft.wait_for_line(&[
         "refused",
         "component `refused`",

@@ -62,6 +62,19 @@ impl Rig {
 }
 
 #[test]
+fn one_component_takes_messages_and_answers_requests() {
+    let rig = asking();
+    let mut both = worker("both", "both-p2", "both.news");
+    // One instance, so that what a message left is there for a request.
+    both.components[0].pool.size = 1;
+    let both = rig.run(both);
+    assert_eq!(rig.publish("both.news", "rain"), "published");
+    wait_until(|| rig.count("both", "Handled") == 1);
+    rig.route("test", &[&both]);
+    assert_eq!(rig.get("/").text(), "rain");
+}
+
+#[test]
 fn a_worker_without_http_answers_within_its_namespace() {
     let rig = asking();
     rig.run(worker("w", "worker", "plain.*"));

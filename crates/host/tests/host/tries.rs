@@ -200,9 +200,12 @@ fn what_would_break_the_framing_of_a_request_is_not_sent() {
             ("content-length&0", "200get"),
         ] {
             let path = format!("/header?{header}{to}");
-            let (told, _) = ask(&world, "framing", guest, &grant, &path);
+            let (told, counted) = ask(&world, "framing", guest, &grant, &path);
             assert!(plain(&told).contains(wanted), "{guest}, {header}: {told}");
             assert!(!told.contains("x-b"), "{guest}, {header}: {told}");
+            let malformed = format!("{} 1", series("framing", GUEST, "MalformedHeader"));
+            let expected = (wanted == "invalidsyntax").then_some(malformed);
+            assert_eq!(counted, Vec::from_iter(expected), "{guest}, {header}");
         }
     }
 }

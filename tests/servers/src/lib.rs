@@ -57,12 +57,24 @@ impl Server {
         Self::of(Kind::Postgres)
     }
 
+    /// The same, encrypted with a certificate and its key in PEM.
+    pub fn encrypted_postgres(certificate: &str, key: &str) -> Option<Self> {
+        Self::prepared(Kind::Postgres, |folder| {
+            postgres::encrypt(folder, certificate, key);
+        })
+    }
+
     /// Starts a server that speaks S3. `None`, and said so, where it is not installed.
     pub fn s3() -> Option<Self> {
         Self::of(Kind::S3)
     }
 
     fn of(kind: Kind) -> Option<Self> {
+        Self::prepared(kind, |_| {})
+    }
+
+    /// Starts one after something was done in its folder.
+    fn prepared(kind: Kind, prepare: impl FnOnce(&Path)) -> Option<Self> {
         let mut server = Self {
             kind,
             child: None,
@@ -76,8 +88,11 @@ impl Server {
                 .all(|name| std::fs::create_dir(server.folder.path().join(name)).is_ok()),
             Kind::Redis | Kind::Nats => true,
         };
-        if is_there && server.start() {
-            return Some(server);
+        if is_there {
+            prepare(server.folder.path());
+            if server.start() {
+                return Some(server);
+            }
         }
         waft_guests::skip(&format!(
             "no {kind:?}: run `tests/env/testenv install debian nats s3`"

@@ -51,6 +51,28 @@ pub(crate) fn prepare(folder: &Path) -> bool {
     true
 }
 
+/// Has it encrypt, with a certificate and its key in PEM.
+pub(crate) fn encrypt(folder: &Path, certificate: &str, key: &str) {
+    let data = folder.join("data");
+    for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+        let source = folder.join(name);
+        fs::write(&source, text).expect("our own folder");
+        // It takes a key that only its own user can read.
+        let mut install = Command::new("install");
+        install.args(["-m", "600"]);
+        if is_root() {
+            install.args(["-o", USER]);
+        }
+        let made = install.arg(&source).arg(&data).status();
+        assert!(made.is_ok_and(|status| status.success()), "{name}");
+    }
+    let mut settings = fs::OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))
+        .expect("initdb made it");
+    settings.write_all(b"ssl = on\n").expect("our own file");
+}
+
 /// A program of PostgreSQL, as a user that may run it.
 pub(crate) fn command(program: &str) -> Option<Command> {
     let path = newest()?.join(program);

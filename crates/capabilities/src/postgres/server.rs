@@ -75,7 +75,8 @@ impl Server {
             );
             Failure::new(FailureReason::StartFailed, text)
         };
-        let (url, pool) = take_pool_size(url);
+        let (url, pool) = take(url, "pool_size");
+        let (url, authority) = take(&url, "sslrootcert");
         let pool = match pool {
             None => POOL,
             Some(text) => match text.parse() {
@@ -83,9 +84,7 @@ impl Server {
                 _ => return Err(refused("`pool_size` is a number from 1 to 1000".into())),
             },
         };
-        let url = url
-            .replace("sslmode=verify-full", "sslmode=require")
-            .replace("sslmode=verify-ca", "sslmode=require");
+        let url = for_the_client(&url);
         // What it says of a value does not hold the value.
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let source = std::error::Error::source(&error);
@@ -102,7 +101,12 @@ impl Server {
         Ok(Self {
             config,
             encryption,
-            extra_ca: extra_ca.to_vec(),
+            extra_ca: extra_ca
+                .iter()
+                .cloned()
+                // The system's are trusted always.
+                .chain(authority.filter(|file| file != "system").map(PathBuf::from))
+                .collect(),
             tls: OnceCell::new(),
             pool,
         })
@@ -110,8 +114,7 @@ impl Server {
 
     /// Whether a URL names this server, whatever else it says.
     pub(super) fn is_at(&self, url: &str) -> bool {
-        let (url, _) = take_pool_size(url);
-        let Ok(other) = url.parse::<Config>() else {
+        let Ok(other) = for_the_client(url).parse::<Config>() else {
             return false;
         };
         let ports = |config: &Config| match config.get_ports() {
@@ -123,7 +126,7 @@ impl Server {
 
     /// The database that a URL names.
     pub(super) fn database_of(url: &str) -> Option<String> {
-        let config: Config = take_pool_size(url).0.parse().ok()?;
+        let config: Config = for_the_client(url).parse().ok()?;
         config.get_dbname().map(Into::into)
     }
 
@@ -211,26 +214,40 @@ impl Server {
         let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
         let encrypted = connector.connect(name, stream).await.map_err(|error| {
             format!(
-                "{error}; give its authority by --outbound-ca, or write sslmode=disable in --postgres"
+                "{error}; give its authority by --outbound-ca or sslrootcert=FILE, or write \
+                 sslmode=disable in --postgres"
             )
         })?;
         Ok(Box::new(encrypted))
     }
 }
 
-/// The URL without the parameter that is ours, and its value.
-fn take_pool_size(url: &str) -> (String, Option<String>) {
+/// The URL without a parameter, and its value.
+fn take(url: &str, name: &str) -> (String, Option<String>) {
     let Some((base, parameters)) = url.split_once('?') else {
         return (url.to_owned(), None);
     };
-    let mut pool = None;
+    let mut taken = None;
     let others = parameters.split('&').filter(|parameter| {
-        let ours = parameter.strip_prefix("pool_size=");
-        pool = ours.map(ToOwned::to_owned).or(pool.take());
-        ours.is_none()
+        let value = parameter
+            .split_once('=')
+            .filter(|(this, _)| *this == name)
+            .map(|(_, value)| value.to_owned());
+        let is_it = value.is_some();
+        taken = value.or(taken.take());
+        !is_it
     });
     let others: Vec<_> = others.collect();
-    (format!("{base}?{}", others.join("&")), pool)
+    (format!("{base}?{}", others.join("&")), taken)
+}
+
+/// The URL in the words that the client knows.
+fn for_the_client(url: &str) -> String {
+    let (url, _) = take(url, "pool_size");
+    let (url, _) = take(&url, "sslrootcert");
+    // Who encrypts checks, always.
+    url.replace("sslmode=verify-full", "sslmode=require")
+        .replace("sslmode=verify-ca", "sslmode=require")
 }
 
 /// An error with what it comes from.

@@ -37,6 +37,93 @@ fn code(error: Error) -> String {
     }
 }
 
+/// A certificate authority, and a certificate of `127.0.0.1` with its key, all in PEM.
+fn certificates() -> [String; 3] {
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let signing = rcgen::KeyPair::generate().unwrap();
+    let root = authority.self_signed(&signing).unwrap();
+    let issuer = rcgen::Issuer::new(authority, signing);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let leaf = rcgen::CertificateParams::new(names).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    [root.pem(), leaf.pem(), key.serialize_pem()]
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_as_the_url_says_and_never_unchecked() {
+    let [root, certificate, key] = certificates();
+    let Some(real) = Real::encrypted_postgres(&certificate, &key) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, root).unwrap();
+    let ask = async |parameters: &str, host: &str, extra_ca: &[std::path::PathBuf]| {
+        let backends = Backends {
+            postgres: Some(real.url().replace("127.0.0.1", host) + parameters),
+            extra_ca: extra_ca.to_vec(),
+            ..Backends::default()
+        };
+        let Postgres(server) = Postgres::new(&backends).unwrap();
+        let granted = Granted::new(server.unwrap(), "postgres");
+        let text = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        one(&granted, text, &[]).await
+    };
+    let trusting = std::slice::from_ref(&file);
+    let here = "127.0.0.1";
+    for (parameters, is_encrypted) in [
+        ("", true),
+        ("?sslmode=prefer", true),
+        ("?sslmode=require", true),
+        ("?sslmode=verify-ca&pool_size=2", true),
+        ("?sslmode=verify-full", true),
+        ("?sslmode=disable", false),
+    ] {
+        let found = ask(parameters, here, trusting).await.unwrap();
+        assert_eq!(found, V::Bool(is_encrypted), "{parameters}");
+    }
+    let named = format!("?sslmode=verify-full&sslrootcert={}", file.display());
+    assert_eq!(ask(&named, here, &[]).await.unwrap(), V::Bool(true));
+    // Nobody vouches for it, or not for that name: not even `prefer` goes on without encryption.
+    for (parameters, host, extra_ca) in [
+        ("?sslmode=require", here, &[][..]),
+        ("", here, &[]),
+        ("?sslrootcert=system", here, &[]),
+        ("?sslmode=require", "localhost", trusting),
+    ] {
+        let refused = format!("{:?}", ask(parameters, host, extra_ca).await.unwrap_err());
+        assert!(refused.contains("certificate"), "{parameters}: {refused}");
+        assert!(refused.contains("--outbound-ca"), "{parameters}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_encrypt_is_refused_where_it_must() {
+    let Some(real) = Real::postgres() else {
+        return;
+    };
+    for (parameters, works) in [("?sslmode=require", false), ("?sslmode=prefer", true)] {
+        let backends = Backends {
+            postgres: Some(real.url() + parameters),
+            ..Backends::default()
+        };
+        let Postgres(server) = Postgres::new(&backends).unwrap();
+        let granted = Granted::new(server.unwrap(), "postgres");
+        match one(&granted, "SELECT true", &[]).await {
+            Ok(_) => assert!(works, "{parameters}"),
+            Err(error) => {
+                assert!(!works, "{parameters}: {error:?}");
+                assert!(
+                    format!("{error:?}").contains("does not encrypt"),
+                    "{error:?}"
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn values_come_back_as_they_went() {
     let Some(real) = Real::postgres() else {

@@ -63,7 +63,8 @@ impl Rig {
             environment: None,
             log_dir: Some(folder.join("logs")),
             stop_grace: Duration::from_secs(10),
-            allow_host_loopback: false,
+            // What a component may reach there its workload says.
+            allow_host_loopback: true,
             volume_dir: None,
             host_path_roots: Vec::new(),
             tracer: None,

@@ -9,7 +9,7 @@ mod node;
 mod pod;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -24,9 +24,9 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use waft_api::{Host, Workload, names::MANAGER_PROJECTION};
-use waft_ir::{StateMap, States, WorkloadId};
+use waft_ir::{Phase, StateMap, States, WorkloadId};
 
 use crate::index::{Index, Known};
 
@@ -36,9 +36,23 @@ type Key = (String, String);
 /// Pods that are written at a time: they share the syncs of the disk.
 const TOGETHER: usize = 16;
 
+/// How long a Pod may wait for its workload to get further: most come as far as they do before it is
+/// over, and their Pods are then written once.
+const PATIENCE: Duration = Duration::from_millis(200);
+
 /// Pause after a write that failed, doubled each time up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is kept of a Workload.
+#[derive(Debug)]
+struct Followed {
+    uid: Option<String>,
+    terminating: bool,
+    /// The object, until its Pod shows that it has come as far as it does. It is many times as large
+    /// as the rest, and is read again if it is needed again.
+    object: Option<Box<Workload>>,
+}
 
 /// What is kept of a Pod.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,7 +77,7 @@ pub(crate) struct Projection {
     states: States,
     /// The state that the Pods show.
     shown: StateMap,
-    workloads: BTreeMap<Key, Workload>,
+    workloads: BTreeMap<Key, Followed>,
     /// Whether the workloads that there were at the start are known.
     listed: bool,
     /// The Pods that stand for workloads.
@@ -74,6 +88,9 @@ pub(crate) struct Projection {
     written: BTreeMap<Key, Written>,
     /// Workloads whose Pods may not be as they should.
     dirty: BTreeSet<Key>,
+    /// Those of them that wait for their workloads to get further, and until when, in that order.
+    waiting: BTreeSet<Key>,
+    due: VecDeque<(Instant, Key)>,
     hosts: BTreeMap<String, Host>,
     /// Hosts whose Nodes may not be as they should.
     dirty_hosts: BTreeSet<String>,
@@ -82,6 +99,16 @@ pub(crate) struct Projection {
     failed_hosts: BTreeSet<String>,
     /// When what failed is tried again, and the pause before that.
     retry: Option<(Instant, Duration)>,
+}
+
+impl Followed {
+    fn new(workload: Workload) -> Self {
+        Self {
+            uid: workload.uid(),
+            terminating: workload.metadata.deletion_timestamp.is_some(),
+            object: Some(Box::new(workload)),
+        }
+    }
 }
 
 impl Shown {
@@ -106,6 +133,8 @@ impl Projection {
             host_names: BTreeMap::new(),
             written: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            due: VecDeque::new(),
             hosts: BTreeMap::new(),
             dirty_hosts: BTreeSet::new(),
             failed: BTreeSet::new(),
@@ -126,13 +155,15 @@ impl Projection {
             self.write_what_changed().await;
             let retry = self.retry;
             let due = retry.map_or_else(Instant::now, |(due, _)| due);
+            let waits = self.due.front().map(|(until, _)| *until);
             tokio::select! {
                 Some(event) = workloads.next() => self.workload(event).await,
                 Some(event) = pods.next() => self.pod(event).await,
                 Some(event) = hosts.next() => self.host(event).await,
                 Ok(()) = self.states.changed() => self.state(),
                 () = &mut foreign => return,
-                () = tokio::time::sleep_until(due), if retry.is_some() => {
+                () = sleep_until(waits.unwrap_or(due)), if waits.is_some() => {}
+                () = sleep_until(due), if retry.is_some() => {
                     self.dirty_hosts.append(&mut self.failed_hosts);
                     self.dirty.append(&mut self.failed);
                 }
@@ -145,13 +176,13 @@ impl Projection {
             watcher::Event::Apply(workload) | watcher::Event::InitApply(workload) => {
                 let key = key_of(&workload);
                 self.index.insert(Known::of(&workload));
-                self.workloads.insert(key.clone(), workload);
+                self.workloads.insert(key.clone(), Followed::new(workload));
                 self.dirty.insert(key);
             }
             watcher::Event::Delete(workload) => {
                 let key = key_of(&workload);
                 // A new one of the same name may already be known.
-                let same = |known: &Workload| known.uid() == workload.uid();
+                let same = |known: &Followed| known.uid == workload.metadata.uid;
                 if self.workloads.get(&key).is_some_and(same) {
                     self.index.remove(&key.0, &key.1);
                     self.workloads.remove(&key);
@@ -220,7 +251,7 @@ impl Projection {
             return;
         };
         let workload = self.workloads.get(key);
-        if workload.and_then(|workload| workload.metadata.uid.as_ref()) != pod.workload.as_ref() {
+        if workload.and_then(|workload| workload.uid.as_ref()) != pod.workload.as_ref() {
             self.end(key, pod).await;
         }
     }
@@ -246,14 +277,14 @@ impl Projection {
         let Some(workload) = self.workloads.get(key) else {
             return;
         };
-        let ours = pod.workload == workload.metadata.uid;
-        if !ours || workload.metadata.deletion_timestamp.is_some() {
+        let ours = pod.workload == workload.uid;
+        if !ours || workload.terminating {
             return;
         }
         let api = Api::<Workload>::namespaced(self.client.clone(), &key.0);
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
-                uid: workload.uid(),
+                uid: workload.uid.clone(),
                 resource_version: None,
             }),
             ..DeleteParams::default()
@@ -346,8 +377,9 @@ impl Projection {
     }
 
     async fn write_pods(&mut self) {
-        let dirty: Vec<Key> = std::mem::take(&mut self.dirty).into_iter().collect();
-        for keys in dirty.chunks(TOGETHER) {
+        let ripe = self.ripe();
+        for keys in ripe.chunks(TOGETHER) {
+            self.read_again(keys).await;
             let pods = keys
                 .iter()
                 .filter_map(|key| Some((key, self.wanted_pod(key)?)));
@@ -357,16 +389,92 @@ impl Projection {
                 async move { (key, show(api, key, pod, written).await) }
             });
             for (key, written) in join_all(writes).await {
-                if !self.note(key, written) {
+                if self.note(key, written) {
+                    self.release(key);
+                } else {
                     self.failed.insert(key.clone());
                 }
             }
         }
     }
 
+    /// The workloads whose Pods are to be written now. The others wait.
+    fn ripe(&mut self) -> Vec<Key> {
+        let now = Instant::now();
+        let mut ripe = Vec::new();
+        for key in std::mem::take(&mut self.dirty) {
+            if self.is_settled(&key) {
+                self.waiting.remove(&key);
+                ripe.push(key);
+            } else if self.waiting.insert(key.clone()) {
+                self.due.push_back((now + PATIENCE, key));
+            }
+        }
+        while let Some((_, key)) = self.due.pop_front_if(|(until, _)| *until <= now) {
+            if self.waiting.remove(&key) {
+                ripe.push(key);
+            }
+        }
+        ripe
+    }
+
+    /// Whether a workload is as far as it comes, and its object says so too.
+    fn is_settled(&self, key: &Key) -> bool {
+        let Some(known) = self.workloads.get(key) else {
+            return true;
+        };
+        let id = known.uid.clone().map(WorkloadId);
+        let phase = id.and_then(|id| Some(&self.shown.get(&id)?.phase));
+        match phase {
+            None | Some(Phase::Pulling | Phase::Compiling) => known.terminating,
+            Some(Phase::Running) => {
+                let object = known.object.as_ref();
+                object.is_none_or(|workload| pod::ready_since(workload).is_some())
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// Reads the objects that are needed again.
+    async fn read_again(&mut self, keys: &[Key]) {
+        let is_needed = |key: &&Key| {
+            let known = self.workloads.get(*key);
+            known.is_some_and(|known| known.object.is_none())
+        };
+        let reads = keys.iter().filter(is_needed).map(|key| {
+            let api = Api::<Workload>::namespaced(self.client.clone(), &key.0);
+            async move { (key, api.get_opt(&key.1).await) }
+        });
+        for (key, read) in join_all(reads).await {
+            match (self.workloads.get_mut(key), read) {
+                (Some(known), Ok(Some(workload))) if known.uid == workload.metadata.uid => {
+                    *known = Followed::new(workload);
+                }
+                (_, Err(error)) => {
+                    tracing::debug!(%error, workload = key.1, "could not be read; tried again");
+                    self.failed.insert(key.clone());
+                }
+                // It is gone, or another one by now: an event says so soon.
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets go of an object whose Pod shows it, if nothing more is expected of it.
+    fn release(&mut self, key: &Key) {
+        let Some(known) = self.workloads.get_mut(key) else {
+            return;
+        };
+        let id = known.uid.clone().map(WorkloadId);
+        let state = id.and_then(|id| self.shown.get(&id));
+        if state.is_some_and(|state| !matches!(state.phase, Phase::Pulling | Phase::Compiling)) {
+            known.object = None;
+        }
+    }
+
     /// The Pod that there should be.
     fn wanted_pod(&self, key: &Key) -> Option<Pod> {
-        let workload = self.workloads.get(key)?;
+        let workload = self.workloads.get(key)?.object.as_ref()?;
         if workload.metadata.deletion_timestamp.is_some() && !self.pods.contains_key(key) {
             // It goes; a Pod made now would only go with it.
             return None;

@@ -192,7 +192,7 @@ fn waiting(workload: &Workload, state: Option<&WorkloadState>) -> (String, Optio
 }
 
 /// When the workload became ready, as far as its conditions tell.
-fn ready_since(workload: &Workload) -> Option<Time> {
+pub(super) fn ready_since(workload: &Workload) -> Option<Time> {
     let status = workload.status.as_ref()?;
     let ready = status
         .conditions

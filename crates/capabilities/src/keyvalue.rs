@@ -11,11 +11,14 @@ mod memory;
 mod nats;
 mod redis;
 mod store;
+mod watch;
 
 use std::sync::Arc;
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
-use waft_runtime::{Capability, CapabilityId, Ctx, GuestSpec, PLACES, Refusal, Slot, views};
+use waft_runtime::{
+    Capability, CapabilityId, Ctx, GuestSpec, HeldBucket, PLACES, Refusal, Slot, views,
+};
 use wasmtime::component::{HasData, LinkerInstance, Resource};
 
 use crate::{
@@ -30,13 +33,14 @@ use memory::Memory;
 use nats::NatsStore;
 use redis::Redis;
 use store::{Bucket, Store, StoreError};
+use watch::{Hub, Watched};
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: "wit/keyvalue",
+        path: "../runtime/wit/keyvalue",
         world: "wasi:keyvalue/imports",
         imports: { default: async | trappable },
-        with: { "wasi:keyvalue/store.bucket": super::Open },
+        with: { "wasi:keyvalue/store.bucket": waft_runtime::HeldBucket },
     });
 }
 
@@ -49,16 +53,13 @@ pub struct KeyValue(Arc<Stores>);
 /// The stores of a host.
 struct Stores {
     memory: Arc<dyn Store>,
+    hub: Arc<Hub>,
     /// Where the host keeps what is to outlive it.
     file: Option<OnNeed<dyn Store>>,
     redis: Option<Arc<Redis>>,
-    nats: Option<Arc<dyn Store>>,
+    nats: Option<Arc<NatsStore>>,
     backends: Backends,
 }
-
-/// A bucket that a guest has opened.
-#[expect(unreachable_pub, reason = "the bindings re-export it")]
-pub struct Open(Arc<dyn Bucket>);
 
 /// What one guest may open.
 type Granted = granted::Granted<Arc<dyn Store>>;
@@ -79,16 +80,26 @@ impl HasData for Getter {
 
 impl KeyValue {
     pub(crate) fn new(backends: &Backends, nats: Option<Arc<Nats>>) -> Result<Self, Failure> {
+        let hub = Arc::<Hub>::default();
         let file = backends.data_dir.as_ref().map(|folder| {
             let path = folder.join("keyvalue.db");
-            OnNeed::new(move || Ok(Arc::new(File::open(&path)?) as Arc<dyn Store>))
+            let hub = hub.clone();
+            OnNeed::new(move || {
+                let file = Watched::new("file", Arc::new(File::open(&path)?), hub.clone());
+                Ok(Arc::new(file) as Arc<dyn Store>)
+            })
         });
         let redis = backends.redis.as_deref().map(Redis::new).transpose()?;
         Ok(Self(Arc::new(Stores {
-            memory: Arc::new(Memory::default()),
+            memory: Arc::new(Watched::new(
+                "memory",
+                Arc::new(Memory::default()),
+                hub.clone(),
+            )),
+            hub,
             file,
             redis: redis.map(Arc::new),
-            nats: nats.map(|nats| Arc::new(NatsStore::new(nats)) as Arc<dyn Store>),
+            nats: nats.map(|nats| Arc::new(NatsStore::new(nats))),
             backends: backends.clone(),
         })))
     }
@@ -151,9 +162,22 @@ async fn open(granted: &Granted, identifier: &str) -> Result<Option<Arc<dyn Buck
     }
 }
 
+/// What a guest's handle is to.
+fn held(bucket: Arc<dyn Bucket>) -> HeldBucket {
+    HeldBucket(Arc::new(bucket))
+}
+
 impl View<'_> {
-    fn bucket(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Arc<dyn Bucket>> {
-        Ok(self.0.table().get(handle)?.0.clone())
+    fn bucket(&mut self, handle: &Resource<HeldBucket>) -> wasmtime::Result<Arc<dyn Bucket>> {
+        let bucket = self
+            .0
+            .table()
+            .get(handle)?
+            .0
+            .downcast_ref::<Arc<dyn Bucket>>();
+        // Nothing else makes handles.
+        let other = || wasmtime::format_err!("the handle is of no bucket");
+        bucket.cloned().ok_or_else(other)
     }
 
     /// The answer to a guest. What it was refused is counted.
@@ -170,12 +194,12 @@ impl View<'_> {
 }
 
 impl wit::Host for View<'_> {
-    async fn open(&mut self, identifier: String) -> Answer<Resource<Open>> {
+    async fn open(&mut self, identifier: String) -> Answer<Resource<HeldBucket>> {
         // Linking refuses components whose import was not granted, so this is the host's mistake.
         let granted = self.0.slot::<Arc<Granted>>(KEYVALUE).cloned();
         let missing = || wasmtime::format_err!("wasi:keyvalue was not granted");
         match open(&*granted.ok_or_else(missing)?, &identifier).await {
-            Ok(Some(bucket)) => Ok(Ok(self.0.table().push(Open(bucket))?)),
+            Ok(Some(bucket)) => Ok(Ok(self.0.table().push(held(bucket))?)),
             Ok(None) => {
                 self.0.count_refusal(Refusal::Bucket);
                 Ok(Err(wit::Error::NoSuchStore))
@@ -186,31 +210,36 @@ impl wit::Host for View<'_> {
 }
 
 impl wit::HostBucket for View<'_> {
-    async fn get(&mut self, bucket: Resource<Open>, key: String) -> Answer<Option<Vec<u8>>> {
+    async fn get(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<Option<Vec<u8>>> {
         let found = self.bucket(&bucket)?.get(&[key]).await;
         Ok(found
             .map(|mut values| values.pop().flatten())
             .map_err(Into::into))
     }
 
-    async fn set(&mut self, bucket: Resource<Open>, key: String, value: Vec<u8>) -> Answer<()> {
+    async fn set(
+        &mut self,
+        bucket: Resource<HeldBucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> Answer<()> {
         let set = self.bucket(&bucket)?.set(vec![(key, value)]).await;
         self.answer(set)
     }
 
-    async fn delete(&mut self, bucket: Resource<Open>, key: String) -> Answer<()> {
+    async fn delete(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<()> {
         let deleted = self.bucket(&bucket)?.delete(&[key]).await;
         Ok(deleted.map_err(Into::into))
     }
 
-    async fn exists(&mut self, bucket: Resource<Open>, key: String) -> Answer<bool> {
+    async fn exists(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<bool> {
         let exists = self.bucket(&bucket)?.exists(&key).await;
         Ok(exists.map_err(Into::into))
     }
 
     async fn list_keys(
         &mut self,
-        bucket: Resource<Open>,
+        bucket: Resource<HeldBucket>,
         cursor: Option<u64>,
     ) -> Answer<wit::KeyResponse> {
         let found = self.bucket(&bucket)?.keys(cursor).await;
@@ -219,14 +248,19 @@ impl wit::HostBucket for View<'_> {
             .map_err(Into::into))
     }
 
-    async fn drop(&mut self, bucket: Resource<Open>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, bucket: Resource<HeldBucket>) -> wasmtime::Result<()> {
         self.0.table().delete(bucket)?;
         Ok(())
     }
 }
 
 impl atomics::Host for View<'_> {
-    async fn increment(&mut self, bucket: Resource<Open>, key: String, delta: u64) -> Answer<u64> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<HeldBucket>,
+        key: String,
+        delta: u64,
+    ) -> Answer<u64> {
         let sum = self.bucket(&bucket)?.increment(&key, delta).await;
         self.answer(sum)
     }
@@ -235,7 +269,7 @@ impl atomics::Host for View<'_> {
 impl batch::Host for View<'_> {
     async fn get_many(
         &mut self,
-        bucket: Resource<Open>,
+        bucket: Resource<HeldBucket>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
         let found = self.bucket(&bucket)?.get(&keys).await;
@@ -256,14 +290,14 @@ impl batch::Host for View<'_> {
 
     async fn set_many(
         &mut self,
-        bucket: Resource<Open>,
+        bucket: Resource<HeldBucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Answer<()> {
         let set = self.bucket(&bucket)?.set(pairs).await;
         self.answer(set)
     }
 
-    async fn delete_many(&mut self, bucket: Resource<Open>, keys: Vec<String>) -> Answer<()> {
+    async fn delete_many(&mut self, bucket: Resource<HeldBucket>, keys: Vec<String>) -> Answer<()> {
         let deleted = self.bucket(&bucket)?.delete(&keys).await;
         Ok(deleted.map_err(Into::into))
     }

@@ -19,6 +19,7 @@ mod otel;
 mod postgres;
 mod secrets;
 mod slots;
+mod source;
 mod tls;
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use messaging::{Messaging, Subscribed, Subscriber, Subscription};
 pub use otel::{Otel, Signal, Telemetry, TelemetryReceiver, Told};
 pub use postgres::Postgres;
 pub use secrets::Secrets;
+pub use source::Source;
 pub use tls::Tls;
 
 /// What a host offers to guests, with the backends behind it. Clones are the same.
@@ -77,6 +79,11 @@ impl Capabilities {
     /// Where components take messages.
     pub fn messaging(&self) -> &Messaging {
         &self.messaging
+    }
+
+    /// Where components watch buckets.
+    pub fn keyvalue(&self) -> &KeyValue {
+        &self.keyvalue
     }
 
     /// How much of what guests say by `wasi:otel` was lost. `None`: nobody takes it.

@@ -11,13 +11,15 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
 use waft_runtime::{
-    Capability, CapabilityId, Ctx, GuestSpec, Message, PLACES, Refusal, Slot, views,
+    Capability, CapabilityId, Ctx, Delivery, GuestSpec, Message, PLACES, Refusal, Slot, views,
 };
 use wasmtime::component::{Accessor, HasData, LinkerInstance};
 
 use crate::{
+    Source,
     backends::{Backend, Backends},
     nats::Nats,
     slots::MESSAGING,
@@ -76,9 +78,23 @@ pub struct Subscriber<'a> {
 /// A subscription and how many of its messages are handled at a time.
 pub struct Subscribed {
     /// The messages.
-    pub messages: Box<dyn Subscription>,
+    pub messages: Box<dyn Source>,
     /// The manifest's `max_in_flight`.
     pub max_in_flight: Option<u32>,
+}
+
+/// The messages of a subscription.
+struct Messages(Box<dyn Subscription>);
+
+#[async_trait]
+impl Source for Messages {
+    async fn next(&mut self) -> Option<Delivery> {
+        self.0.next().await.map(Delivery::Message)
+    }
+
+    async fn drain(&mut self) {
+        self.0.drain().await;
+    }
 }
 
 /// What one guest may do.
@@ -107,7 +123,7 @@ impl Messaging {
 
     /// Begins to take messages for a component. A subscription for each entry of the manifest that
     /// names subjects.
-    pub async fn subscribe(&self, of: Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
+    pub async fn subscribe(&self, of: &Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
         let mut all = Vec::new();
         let entries = of.grants.iter().filter(|grant| {
             is_messaging(&grant.package) && grant.interfaces.iter().any(|name| name == "handler")
@@ -121,6 +137,7 @@ impl Messaging {
             };
             let broker = self.broker(entry);
             let messages = broker.subscribe(of.namespace, settings.wish).await;
+            let messages = messages.map(|messages| Box::new(Messages(messages)) as Box<dyn Source>);
             all.push(Subscribed {
                 messages: messages.map_err(|error| match error.reason {
                     Reason::Unavailable => {

@@ -337,9 +337,14 @@ fn is_http(name: &str) -> bool {
     name.starts_with("wasi:http/")
 }
 
-/// Whether an interface is that of a handler of messages.
-fn is_messaging(name: &str) -> bool {
-    name.starts_with("wasmcloud:messaging/")
+/// Whether an interface is that of a handler of messages or a watcher of buckets.
+fn is_for_deliveries(name: &str) -> bool {
+    name.starts_with("wasmcloud:messaging/") || name.starts_with("wasi:keyvalue/watcher")
+}
+
+/// Whether a component is called for messages, or for changes of buckets.
+fn takes_deliveries(compiled: &Compiled) -> bool {
+    compiled.messaging().is_some() || compiled.watches()
 }
 
 impl Roles {
@@ -362,8 +367,8 @@ impl Roles {
             .filter(|at| !composition.is_used(*at, is_http))
             .collect();
         let messages: Vec<usize> = (0..compiled.len())
-            .filter(|at| compiled[*at].messaging().is_some())
-            .filter(|at| !composition.is_used(*at, is_messaging))
+            .filter(|at| takes_deliveries(&compiled[*at]))
+            .filter(|at| !composition.is_used(*at, is_for_deliveries))
             .collect();
         let runs = service.filter(|at| compiled[*at].run().is_some());
         let names = |positions: &[usize]| {
@@ -375,7 +380,7 @@ impl Roles {
         if let Some(at) = service
             && runs.is_none()
             && compiled[at].http().is_none()
-            && compiled[at].messaging().is_none()
+            && !takes_deliveries(&compiled[at])
         {
             return refused(
                 FailureReason::MissingExport,

@@ -16,7 +16,7 @@ use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use waft_capabilities::{Capabilities, Subscribed, Subscriber};
 use waft_ir::{CapabilityGrant, Failure, LocalResources, Workload, WorkloadId};
-use waft_runtime::{CallError, CallInfo, Guest, Message};
+use waft_runtime::{CallError, CallInfo, Delivery, Guest};
 
 use crate::{http::fresh_id, running::News, states::StateBoard};
 pub(crate) use counters::Counters;
@@ -106,17 +106,27 @@ impl Worker {
         capabilities: &Capabilities,
     ) -> Result<Vec<Subscribed>, Failure> {
         let wish = &self.wish;
-        let subscribed = capabilities.messaging().subscribe(Subscriber {
+        let subscriber = Subscriber {
             namespace: &wish.namespace,
             owner: &wish.owner,
             config: &wish.resources.config,
             grants: &wish.grants,
             queue: wish.queue,
-        });
-        subscribed.await.map_err(|failure| {
+        };
+        let told = |failure: Failure| {
             let text = format!("component `{}`: {}", self.name, failure.message);
             Failure::new(failure.reason, text)
-        })
+        };
+        let mut all = Vec::new();
+        if self.guest.messaging().is_some() {
+            let subscribed = capabilities.messaging().subscribe(&subscriber).await;
+            all.extend(subscribed.map_err(told)?);
+        }
+        if self.guest.watches() {
+            let watched = capabilities.keyvalue().watch(&subscriber).await;
+            all.extend(watched.map_err(told)?);
+        }
+        Ok(all)
     }
 
     /// Hands messages to the component from now on.
@@ -160,7 +170,7 @@ impl Worker {
         while calls.join_next().await.is_some() {}
     }
 
-    async fn handle(self: Arc<Self>, message: Message) {
+    async fn handle(self: Arc<Self>, message: Delivery) {
         let limits = self.guest.limits();
         let tried_until = Instant::now() + limits.request_timeout.unwrap_or(TRIED_FOR);
         let info = CallInfo {

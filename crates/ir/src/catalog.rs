@@ -188,7 +188,7 @@ pub const PACKAGES: &[Package] = &[
     Package {
         namespace: "wasi",
         name: "keyvalue",
-        versions: &[of("0.2.0-draft", &["store", "atomics", "batch"])],
+        versions: &[of("0.2.0-draft", &["store", "atomics", "batch", "watcher"])],
         always: false,
         purpose: "buckets of keys and values, with counters",
         backends: &[

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    CallError, Origin, ResponseBody,
+    CallError, Change, Origin, ResponseBody, changes,
     epoch::{Meter, Metered},
     guest::GuestInner,
     instance::{Cell, HttpHandler, Instance},
@@ -32,6 +32,7 @@ pub(crate) type Answer = Result<(http::Response<WasiBody>, Option<oneshot::Sende
 pub(crate) enum Job {
     Http(http::Request<WasiBody>, oneshot::Sender<Answer>),
     Message(Message, oneshot::Sender<Handled>),
+    Change(Change, oneshot::Sender<Handled>),
 }
 
 /// How long a guest may go on after its response has been read to the end.
@@ -257,6 +258,13 @@ async fn run(guest: Arc<GuestInner>, seat: Seat, job: Job) -> Result<(), CallErr
         },
         Job::Message(message, handled) => match &handlers.messages {
             Some(handler) => handler.call(store, message, handled).await,
+            None => return Err(CallError::NotMessaging),
+        },
+        Job::Change(change, handled) => match &handlers.watcher {
+            Some(watcher) => changes::call(watcher, store, change).await.map(|()| {
+                // Nobody waits any more when the deadline has passed.
+                let _ = handled.send(Ok(()));
+            }),
             None => return Err(CallError::NotMessaging),
         },
     };

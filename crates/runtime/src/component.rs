@@ -50,6 +50,7 @@ pub(crate) struct CompiledInner {
     http: Option<HttpVersion>,
     run: Option<RunVersion>,
     messaging: Option<MessagingVersion>,
+    watches: bool,
     /// Made when the first workload links it; the same for all.
     pub(crate) pre: Mutex<Option<Pre>>,
 }
@@ -126,6 +127,10 @@ impl Compiled {
         let messaging = [MessagingVersion::P3, MessagingVersion::P2]
             .into_iter()
             .find(|version| exports.iter().any(|name| version.is_export(name)));
+        let watches = exports.iter().any(|name| {
+            let interface = name.interface.as_deref();
+            name.namespace == "wasi" && name.package == "keyvalue" && interface == Some("watcher")
+        });
         Self(Arc::new(CompiledInner {
             component,
             needs,
@@ -135,6 +140,7 @@ impl Compiled {
             http,
             run,
             messaging,
+            watches,
             pre: Mutex::new(None),
         }))
     }
@@ -157,6 +163,11 @@ impl Compiled {
     /// The generation of `wasi:cli/run` it exports, if any: then it can be a long-lived service.
     pub fn run(&self) -> Option<RunVersion> {
         self.0.run
+    }
+
+    /// Whether it exports `wasi:keyvalue/watcher`: then it is told what changes in buckets.
+    pub fn watches(&self) -> bool {
+        self.0.watches
     }
 
     /// The generation of `wasmcloud:messaging/handler` it exports, if any: then it takes messages.

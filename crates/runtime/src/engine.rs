@@ -394,7 +394,14 @@ impl Engine {
                 .instantiate_pre(compiled)
                 // One that exports no handler is never instantiated alone, but what it imports is
                 // checked all the same.
-                .and_then(|pre| Pre::new(pre, compiled.http(), compiled.messaging()))
+                .and_then(|pre| {
+                    Pre::new(
+                        pre,
+                        compiled.http(),
+                        compiled.messaging(),
+                        compiled.watches(),
+                    )
+                })
                 .map_err(|error| unlinked(&error))?;
             *known = pre;
         }

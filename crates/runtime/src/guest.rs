@@ -12,8 +12,8 @@ use waft_ir::{CapabilityGrant, Limits, LogSource, Pool};
 use wasmtime::PoolConcurrencyLimitError;
 
 use crate::{
-    Body, CallError, Compiled, Ctx, EgressPolicy, EgressStats, GuestStats, HttpVersion, LogSink,
-    MessagingVersion, Mount, Origin, ResponseBody, TrapReason,
+    Body, CallError, Compiled, Ctx, Delivery, EgressPolicy, EgressStats, GuestStats, HttpVersion,
+    LogSink, MessagingVersion, Mount, Origin, ResponseBody, TrapReason,
     admission::Admission,
     body::into_wasi,
     call::{Call, Job, Seat},
@@ -23,7 +23,6 @@ use crate::{
     files::OpenFiles,
     instance::{Cell, Instance, Pre},
     log::InstanceLog,
-    messages::Message,
     outgoing::Network,
     quota::Quota,
     room::{Neighbours, Reclaimed, Search},
@@ -165,6 +164,11 @@ impl Guest {
         self.0.compiled.messaging()
     }
 
+    /// Whether it exports `wasi:keyvalue/watcher`.
+    pub fn watches(&self) -> bool {
+        self.0.compiled.watches()
+    }
+
     /// Its limits.
     pub fn limits(&self) -> &Limits {
         self.0.limits()
@@ -227,19 +231,19 @@ impl Guest {
         call.respond(method, timeout, answer).await
     }
 
-    /// Has it handle a message. The inner error is the guest's own, in its words, which are written
+    /// Has it handle a message or a change. The inner error is the guest's own, in its words, which are written
     /// to its log as well.
     ///
     /// The guest runs inside this future: dropping it ends the call.
     pub async fn deliver(
         &self,
-        message: Message,
+        delivery: Delivery,
         info: CallInfo,
     ) -> Result<Result<(), String>, CallError> {
         let inner = &self.0;
         Counters::add(&inner.counters.requests);
         let id = info.origin.request_id.clone();
-        let result = self.try_deliver(message, info).await;
+        let result = self.try_deliver(delivery, info).await;
         match &result {
             Ok(Ok(())) => {}
             Ok(Err(text)) => {
@@ -254,17 +258,24 @@ impl Guest {
 
     async fn try_deliver(
         &self,
-        message: Message,
+        delivery: Delivery,
         info: CallInfo,
     ) -> Result<Result<(), String>, CallError> {
         let inner = &self.0;
-        if self.messaging().is_none() {
+        let takes = match &delivery {
+            Delivery::Message(_) => self.messaging().is_some(),
+            Delivery::Change(_) => self.watches(),
+        };
+        if !takes {
             return Err(CallError::NotMessaging);
         }
         let timeout = info.timeout.unwrap_or(inner.spec.limits.request_timeout);
         let place = inner.admission.enter(&inner.counters.queued).await?;
         let (sender, handled) = oneshot::channel();
-        let job = Job::Message(message, sender);
+        let job = match delivery {
+            Delivery::Message(message) => Job::Message(message, sender),
+            Delivery::Change(change) => Job::Change(change, sender),
+        };
         let call = Call::begin(inner.clone(), place, job, info.origin);
         call.deliver(timeout, handled).await
     }
@@ -495,7 +506,8 @@ impl GuestInner {
 /// handlers allow for it.
 fn concurrency(pool: &Pool, compiled: &Compiled) -> u32 {
     let is_one_by_one = compiled.http() == Some(HttpVersion::P2)
-        || compiled.messaging() == Some(MessagingVersion::P2);
+        || compiled.messaging() == Some(MessagingVersion::P2)
+        || compiled.watches();
     match pool.size {
         0 => 1,
         _ if is_one_by_one => 1,

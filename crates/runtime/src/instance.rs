@@ -6,7 +6,7 @@ use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::{
-    Ctx, HttpVersion, MessagingVersion, Origin,
+    Ctx, HttpVersion, MessagingVersion, Origin, changes,
     epoch::Meter,
     limits::{BYTES_PER_HOST_CALL, COMPONENT_HANDLES},
     messages::{self, MessageHandler},
@@ -19,6 +19,7 @@ pub(crate) struct Pre {
     instance: InstancePre<Ctx>,
     http: Option<HttpIndices>,
     messages: Option<messages::Indices>,
+    watcher: Option<changes::Indices>,
 }
 
 #[derive(Clone)]
@@ -31,6 +32,7 @@ enum HttpIndices {
 pub(crate) struct Handlers {
     pub(crate) http: Option<HttpHandler>,
     pub(crate) messages: Option<MessageHandler>,
+    pub(crate) watcher: Option<changes::Watcher>,
 }
 
 /// The exported HTTP handler of an instance.
@@ -61,8 +63,9 @@ impl Pre {
         instance: InstancePre<Ctx>,
         http: Option<HttpVersion>,
         messages: Option<MessagingVersion>,
+        watches: bool,
     ) -> wasmtime::Result<Option<Self>> {
-        if http.is_none() && messages.is_none() {
+        if http.is_none() && messages.is_none() && !watches {
             return Ok(None);
         }
         let http = match http {
@@ -78,6 +81,9 @@ impl Pre {
         Ok(Some(Self {
             http,
             messages: messages.transpose()?,
+            watcher: watches
+                .then(|| changes::Indices::new(&instance))
+                .transpose()?,
             instance,
         }))
     }
@@ -95,9 +101,17 @@ impl Pre {
         };
         let messages = match &self.messages {
             None => None,
+            Some(indices) => Some(indices.load(&mut *store, &instance)?),
+        };
+        let watcher = match &self.watcher {
+            None => None,
             Some(indices) => Some(indices.load(store, &instance)?),
         };
-        Ok(Handlers { http, messages })
+        Ok(Handlers {
+            http,
+            messages,
+            watcher,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ mod body;
 mod cache;
 mod call;
 mod capability;
+mod changes;
 mod classify;
 mod command;
 mod compile;
@@ -51,6 +52,7 @@ mod warm;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};
 pub use capability::{Capability, CapabilityId, Registry, Slot};
+pub use changes::{Change, Delivery, HeldBucket};
 pub use command::{Command, RunError};
 pub use component::{Compiled, HttpVersion, MessagingVersion, RunVersion};
 pub use compose::Want;

@@ -10,7 +10,7 @@
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
-wit_bindgen::generate!({ path: "../wit/keyvalue.wit" });
+wit_bindgen::generate!({ path: "../wit/keyvalue.wit", world: "imports" });
 wasip2::http::proxy::export!(Keeper);
 
 use wasi::keyvalue::{

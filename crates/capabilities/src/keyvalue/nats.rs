@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
@@ -16,13 +16,23 @@ use async_nats::jetstream::{
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::store::{Bucket, Store, StoreError, add, check_name};
-use crate::nats::{self, Nats, NatsError, OWNERS, Owners};
+use waft_runtime::{Change, Delivery};
+
+use super::{
+    held,
+    store::{Bucket, Store, StoreError, add, check_name},
+};
+use crate::{
+    Source,
+    nats::{self, Nats, NatsError, OWNERS, Owners},
+};
 
 /// Keys in one answer.
 const PAGE: usize = 1000;
 /// How often a counter is tried that others change at the same time.
 const TRIES: usize = 100;
+/// Between two tries to watch again.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Keys that are read or written at a time.
 const AT_A_TIME: usize = 16;
 
@@ -39,6 +49,16 @@ struct Kept {
     store: kv::Store,
 }
 
+/// Changes of a bucket.
+struct Watching {
+    kept: Arc<Kept>,
+    /// `None`: to be begun anew.
+    changes: Option<kv::Watch>,
+    /// The last revision that was told.
+    seen: u64,
+    is_over: bool,
+}
+
 impl NatsStore {
     pub(super) fn new(nats: Arc<Nats>) -> Self {
         Self {
@@ -51,6 +71,30 @@ impl NatsStore {
 #[async_trait]
 impl Store for NatsStore {
     async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
+        Ok(Arc::new(self.kept(namespace, name).await?))
+    }
+}
+
+impl NatsStore {
+    /// Begins to watch a bucket.
+    pub(super) async fn watch(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Box<dyn Source>, StoreError> {
+        let kept = self.kept(namespace, name).await?;
+        let status = kept.store.status().await.map_err(NatsError::failed)?;
+        let seen = status.info.state.last_sequence;
+        let from = kept.store.watch_all_from_revision(seen + 1).await;
+        Ok(Box::new(Watching {
+            changes: Some(from.map_err(NatsError::failed)?),
+            kept: Arc::new(kept),
+            seen,
+            is_over: false,
+        }))
+    }
+
+    async fn kept(&self, namespace: &str, name: &str) -> Result<Kept, StoreError> {
         check_name(name)?;
         nats::check_bucket(name)?;
         if name == OWNERS {
@@ -59,12 +103,44 @@ impl Store for NatsStore {
         let client = self.nats.client().await.map_err(NatsError::from)?;
         let context = jetstream::new(client.clone());
         self.owners.check(&context, namespace, name).await?;
-        Ok(Arc::new(Kept {
+        let store = nats::bucket(&context, name);
+        Ok(Kept {
             nats: self.nats.clone(),
-            store: nats::bucket(&context, name)
-                .await
-                .map_err(NatsError::failed)?,
-        }))
+            store: store.await.map_err(NatsError::failed)?,
+        })
+    }
+}
+
+#[async_trait]
+impl Source for Watching {
+    async fn next(&mut self) -> Option<Delivery> {
+        while !self.is_over {
+            let Some(changes) = &mut self.changes else {
+                tokio::time::sleep(PAUSE).await;
+                let from = self.kept.store.watch_all_from_revision(self.seen + 1);
+                self.changes = from.await.ok();
+                continue;
+            };
+            match changes.next().await {
+                // One that was told before the watch was begun anew.
+                Some(Ok(entry)) if entry.revision <= self.seen => {}
+                Some(Ok(entry)) => {
+                    self.seen = entry.revision;
+                    return Some(Delivery::Change(Change {
+                        bucket: held(self.kept.clone()),
+                        key: entry.key,
+                        value: (entry.operation == Operation::Put).then(|| entry.value.into()),
+                    }));
+                }
+                // From where it was, once the server answers again.
+                Some(Err(_)) | None => self.changes = None,
+            }
+        }
+        None
+    }
+
+    async fn drain(&mut self) {
+        self.is_over = true;
     }
 }
 

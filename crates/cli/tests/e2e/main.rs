@@ -28,3 +28,4 @@ mod support;
 mod traces;
 mod volumes;
 mod watch;
+mod watcher;

@@ -1,0 +1,283 @@
+//! Watching buckets: `wasi:keyvalue/watcher`, which a component exports.
+//!
+//! In the host's own stores (memory and file) all changes go through here, so that those who watch
+//! are told after a change was made; in NATS the server tells. Each replica is told of each change.
+//! Redis can't say which field of a hash was changed.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use waft_ir::{CapabilityGrant, Failure, FailureReason};
+use waft_runtime::{Change, Delivery};
+
+use super::{
+    Backend, KeyValue, held,
+    store::{Bucket, Store, StoreError},
+};
+use crate::{Source, Subscribed, Subscriber, backends};
+
+/// Who watches which buckets of this host's stores.
+#[derive(Default)]
+pub(super) struct Hub {
+    watchers: Mutex<HashMap<Place, Vec<mpsc::Sender<Change>>>>,
+    /// How many there are, so that nobody is slower where nobody watches.
+    count: AtomicUsize,
+}
+
+/// One bucket.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Place {
+    store: &'static str,
+    namespace: String,
+    bucket: String,
+}
+
+/// A store whose changes are told.
+pub(super) struct Watched {
+    name: &'static str,
+    store: Arc<dyn Store>,
+    hub: Arc<Hub>,
+}
+
+struct WatchedBucket {
+    bucket: Arc<dyn Bucket>,
+    place: Place,
+    hub: Arc<Hub>,
+}
+
+/// Changes of one bucket, as they come.
+struct Watch {
+    changes: mpsc::Receiver<Change>,
+    hub: Arc<Hub>,
+}
+
+impl KeyValue {
+    /// Begins to watch for a component: the buckets of the entries that grant `watcher`.
+    pub async fn watch(&self, of: &Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
+        let refuse = |text: String| Failure::new(FailureReason::StartFailed, text);
+        let mut all = Vec::new();
+        let entries = of.grants.iter().filter(|grant| {
+            let package = (
+                grant.package.namespace.as_str(),
+                grant.package.package.as_str(),
+            );
+            package == ("wasi", "keyvalue") && grant.interfaces.iter().any(|i| i == "watcher")
+        });
+        for entry in entries {
+            for bucket in buckets(entry) {
+                let messages = self.watch_one(entry, of.namespace, &bucket, of.queue);
+                all.push(Subscribed {
+                    messages: messages.await?,
+                    max_in_flight: None,
+                });
+            }
+        }
+        if all.is_empty() {
+            let text = "it exports a watcher of buckets and watches none: grant {namespace: wasi, \
+                        package: keyvalue, interfaces: [watcher]} in spec.hostInterfaces, with the \
+                        names of buckets in `config.buckets`";
+            return Err(refuse(text.to_owned()));
+        }
+        Ok(all)
+    }
+
+    async fn watch_one(
+        &self,
+        entry: &CapabilityGrant,
+        namespace: &str,
+        bucket: &str,
+        queue: u32,
+    ) -> Result<Box<dyn Source>, Failure> {
+        let stores = &self.0;
+        let unavailable = |error: StoreError| {
+            let text = format!("the bucket `{bucket}` can't be watched: {error}");
+            Failure::new(FailureReason::BackendUnavailable, text)
+        };
+        let backend = stores.backends.choose(entry);
+        let name = match (backend, &stores.nats) {
+            (Backend::Nats, Some(nats)) => {
+                let watch = nats.watch(namespace, bucket).await;
+                return watch.map_err(unavailable);
+            }
+            (Backend::Redis, _) => {
+                let text = format!(
+                    "the bucket `{bucket}` is in Redis, which does not say which key of a bucket was \
+                     changed: watch one of another `backend`"
+                );
+                return Err(Failure::new(FailureReason::StartFailed, text));
+            }
+            (Backend::Memory, _) => "memory",
+            _ if stores.file.is_some() => "file",
+            _ => "memory",
+        };
+        let place = Place {
+            store: name,
+            namespace: namespace.to_owned(),
+            bucket: bucket.to_owned(),
+        };
+        Ok(Box::new(stores.hub.watch(place, queue)))
+    }
+}
+
+/// The names of the buckets that an entry grants, as far as it names them.
+fn buckets(entry: &CapabilityGrant) -> Vec<String> {
+    let one = entry.config.get("bucket").or(entry.name.as_ref()).cloned();
+    let mut all = match entry.name {
+        Some(_) => Vec::new(),
+        None => backends::list(entry.config.get("buckets")),
+    };
+    all.extend(one);
+    all.sort();
+    all.dedup();
+    all
+}
+
+impl Hub {
+    fn watch(self: &Arc<Self>, place: Place, queue: u32) -> Watch {
+        let (sender, changes) = mpsc::channel(queue.max(1) as usize);
+        self.watchers.lock().entry(place).or_default().push(sender);
+        self.count.fetch_add(1, Relaxed);
+        Watch {
+            changes,
+            hub: self.clone(),
+        }
+    }
+
+    /// Whether somebody watches a bucket.
+    fn is_watched(&self, place: &Place) -> bool {
+        self.count.load(Relaxed) > 0 && self.watchers.lock().contains_key(place)
+    }
+
+    fn tell(&self, place: &Place, change: &Change) {
+        let watchers = self.watchers.lock();
+        for watcher in watchers.get(place).into_iter().flatten() {
+            if let Err(mpsc::error::TrySendError::Full(_)) = watcher.try_send(change.clone()) {
+                tracing::warn!(
+                    namespace = place.namespace,
+                    bucket = place.bucket,
+                    "a watcher is too slow: it is not told of a change"
+                );
+            }
+        }
+    }
+
+    /// Forgets who has left.
+    fn clear(&self) {
+        self.watchers.lock().retain(|_, watchers| {
+            watchers.retain(|watcher| !watcher.is_closed());
+            !watchers.is_empty()
+        });
+    }
+}
+
+impl Watched {
+    pub(super) fn new(name: &'static str, store: Arc<dyn Store>, hub: Arc<Hub>) -> Self {
+        Self { name, store, hub }
+    }
+}
+
+#[async_trait]
+impl Store for Watched {
+    async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
+        let bucket = self.store.open(namespace, name).await?;
+        Ok(Arc::new(WatchedBucket {
+            bucket,
+            place: Place {
+                store: self.name,
+                namespace: namespace.to_owned(),
+                bucket: name.to_owned(),
+            },
+            hub: self.hub.clone(),
+        }))
+    }
+}
+
+impl WatchedBucket {
+    fn tell(&self, key: String, value: Option<Vec<u8>>) {
+        let change = Change {
+            bucket: held(Arc::new(Self {
+                bucket: self.bucket.clone(),
+                place: self.place.clone(),
+                hub: self.hub.clone(),
+            })),
+            key,
+            value,
+        };
+        self.hub.tell(&self.place, &change);
+    }
+}
+
+#[async_trait]
+impl Bucket for WatchedBucket {
+    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.bucket.get(keys).await
+    }
+
+    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        self.bucket.exists(key).await
+    }
+
+    async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        if !self.hub.is_watched(&self.place) {
+            return self.bucket.set(pairs).await;
+        }
+        self.bucket.set(pairs.clone()).await?;
+        for (key, value) in pairs {
+            self.tell(key, Some(value));
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        if !self.hub.is_watched(&self.place) {
+            return self.bucket.delete(keys).await;
+        }
+        let there = self.bucket.get(keys).await?;
+        self.bucket.delete(keys).await?;
+        for (key, value) in keys.iter().zip(there) {
+            if value.is_some() {
+                self.tell(key.clone(), None);
+            }
+        }
+        Ok(())
+    }
+
+    async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
+        let sum = self.bucket.increment(key, delta).await?;
+        if self.hub.is_watched(&self.place) {
+            self.tell(key.to_owned(), Some(sum.to_string().into_bytes()));
+        }
+        Ok(sum)
+    }
+
+    async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
+        self.bucket.keys(cursor).await
+    }
+}
+
+#[async_trait]
+impl Source for Watch {
+    async fn next(&mut self) -> Option<Delivery> {
+        self.changes.recv().await.map(Delivery::Change)
+    }
+
+    async fn drain(&mut self) {
+        self.changes.close();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.changes.close();
+        self.hub.clear();
+        self.hub.count.fetch_sub(1, Relaxed);
+    }
+}

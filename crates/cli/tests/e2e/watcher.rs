@@ -1,0 +1,133 @@
+//! Components that watch buckets of `wasi:keyvalue`.
+
+use waft_servers::Server;
+
+use crate::support::{
+    eventually, manifest,
+    waft::{Up, Waft},
+};
+
+/// A workload that keeps values and one that watches the bucket `numbers`, in one backend.
+fn pair(backend: &str) -> String {
+    let image = |guest: &str| format!("file:{}", waft_guests::path(guest).display());
+    let with = |name: &str, guest: &str, entries: &[String]| {
+        let entries: Vec<_> = entries.iter().map(|e| format!("        - {e}\n")).collect();
+        let components = format!("{}      components:", entries.concat());
+        manifest::deployment(name, &image(guest)).replace("      components:", &components)
+    };
+    let entry = |name: &str, interfaces: &str, more: &str| {
+        format!(
+            "{{{name}namespace: wasi, package: keyvalue, interfaces: [{interfaces}], config: \
+             {{{backend}{more}}}}}"
+        )
+    };
+    let keeper = with(
+        "keeper",
+        "keyvalue-p2",
+        &[entry("", "store, atomics, batch", "")],
+    );
+    let watcher = with(
+        "watcher",
+        "watcher-p2",
+        &[
+            entry("", "store, watcher", "buckets: numbers"),
+            entry("name: seen, ", "store", ""),
+        ],
+    );
+    format!("{keeper}---\n{watcher}")
+}
+
+/// `waft up` of a pair.
+fn up(backend: &str, options: Up) -> Waft {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.yaml");
+    std::fs::write(&file, pair(backend)).unwrap();
+    let guests = waft_guests::path("watcher-p2");
+    let up = options.arg(&file).arg("--file-root");
+    let waft = up.arg(guests.parent().unwrap()).start();
+    waft.get_ok("keeper.localhost", "/keys?numbers");
+    waft
+}
+
+fn get(waft: &Waft, target: &str) -> String {
+    waft.get_ok("keeper.localhost", target)
+}
+
+/// Changes a key until the watcher has seen it: it may not watch yet.
+fn set_until_seen(waft: &Waft, value: &str) {
+    eventually("the watcher is told", || {
+        get(waft, &format!("/set?numbers&first&{value}"));
+        match get(waft, "/get?seen&first") {
+            seen if seen == value => Ok(()),
+            other => Err(other),
+        }
+    });
+}
+
+fn sees(waft: &Waft, key: &str, value: &str) {
+    eventually("the watcher has seen it", || {
+        match get(waft, &format!("/get?seen&{key}")) {
+            seen if seen == value => Ok(()),
+            other => Err(other),
+        }
+    });
+}
+
+fn all_changes_are_told(waft: &Waft) {
+    set_until_seen(waft, "one");
+    assert_eq!(get(waft, "/add?numbers&count"), "1");
+    sees(waft, "count", "1");
+    get(waft, "/set?numbers&color&green");
+    sees(waft, "color", "green");
+    get(waft, "/delete?numbers&color");
+    sees(waft, "color", "deleted");
+    // Other buckets are not watched.
+    get(waft, "/set?others&elsewhere&x");
+    get(waft, "/set?numbers&last&x");
+    sees(waft, "last", "x");
+    assert_eq!(get(waft, "/get?seen&elsewhere"), "none, exists: false");
+}
+
+#[test]
+fn the_example_sees_what_is_set() {
+    let waft = Waft::up(["examples/watch"]);
+    eventually("the watcher is told", || {
+        waft.get_ok("watched.localhost", "/set?numbers&color&green");
+        match waft.get_ok("watched.localhost", "/get?seen&color").as_str() {
+            "green" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+}
+
+#[test]
+fn changes_are_told_within_the_host() {
+    for backend in ["", "backend: in-memory, "] {
+        all_changes_are_told(&up(backend, Up::default()));
+    }
+}
+
+#[test]
+fn changes_in_nats_are_told_and_again_after_the_server_was_away() {
+    let Some(mut nats) = Server::nats() else {
+        return;
+    };
+    let options = Up::default().arg("--nats").arg(nats.url());
+    let waft = up("backend: nats, ", options);
+    all_changes_are_told(&waft);
+    nats.kill();
+    nats.restart();
+    set_until_seen(&waft, "two");
+    get(&waft, "/delete?numbers&first");
+    sees(&waft, "first", "deleted");
+}
+
+#[test]
+fn a_bucket_in_redis_is_not_watched_and_it_is_said() {
+    let Some(redis) = Server::redis() else {
+        return;
+    };
+    let options = Up::default().arg("--redis").arg(redis.url());
+    let waft = up("backend: redis, ", options);
+    waft.wait_for_line(&["watcher", "does not say which key"]);
+}

@@ -171,8 +171,7 @@ pub const PACKAGES: &[Package] = &[
         versions: &[of("0.2.0-rc.1", &["store"])],
         always: false,
         purpose: "configuration values: those of the entry, then `localResources.config`, then \
-                  `environment`; later wins; `secret` is imported \
-                  under the name of a secret, which its entry has as well",
+                  `environment`; later wins",
         backends: &[],
         keys: None,
     },

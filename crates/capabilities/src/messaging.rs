@@ -204,6 +204,14 @@ impl Capability for Messaging {
         }
     }
 
+    fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+        let is_0_3 = |name: &InterfaceName| {
+            let version = name.version.as_ref();
+            version.is_some_and(|version| version.minor == 3)
+        };
+        self.interfaces().into_iter().filter(is_0_3).collect()
+    }
+
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let unnamed = grants.iter().find(|grant| grant.name.is_none());
         let broker: Arc<dyn Broker> = match unnamed.or(grants.first()) {

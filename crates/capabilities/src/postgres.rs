@@ -115,6 +115,14 @@ impl Capability for Postgres {
         }
     }
 
+    fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+        let is_release = |name: &InterfaceName| {
+            let version = name.version.as_ref();
+            version.is_some_and(|version| version.pre.is_empty())
+        };
+        self.interfaces().into_iter().filter(is_release).collect()
+    }
+
     fn bind(&self, _: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let Some(server) = &self.0 else {
             let text = "`hostInterfaces[wasmcloud:postgres]` needs a PostgreSQL server: start \

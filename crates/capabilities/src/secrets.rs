@@ -77,6 +77,10 @@ impl Capability for Secrets {
         }
     }
 
+    fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+        self.interfaces()
+    }
+
     fn bind(&self, _: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
         let all = grants.iter().flat_map(|grant| &grant.config);
         let by_name: BTreeMap<String, Arc<str>> = all

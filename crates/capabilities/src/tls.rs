@@ -34,7 +34,18 @@ impl Capability for Tls {
         Err(wasmtime::format_err!("{interface} has one name only"))
     }
 
-    fn link_all(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+    fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+        self.interfaces()
+    }
+
+    fn link_all(
+        &self,
+        linker: &mut Linker<Ctx>,
+        interfaces: &[InterfaceName],
+    ) -> wasmtime::Result<()> {
+        if interfaces.is_empty() {
+            return Ok(());
+        }
         link_tls(linker)
     }
 

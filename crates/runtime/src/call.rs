@@ -36,7 +36,7 @@ pub(crate) enum Job {
 }
 
 /// How long a guest may go on after its response has been read to the end.
-const AFTER_RESPONSE: Duration = Duration::from_secs(15);
+pub(crate) const AFTER_RESPONSE: Duration = Duration::from_secs(15);
 
 /// A running call.
 pub(crate) struct Call {
@@ -195,6 +195,13 @@ impl Call {
     pub(crate) fn finish_later(mut self) {
         self.counted = true;
         if self.done {
+            return;
+        }
+        if let Work::Shared(call) = &mut self.work {
+            if let Some(instance) = call.leave_to_instance() {
+                // Taken back, it ends here: the instance is gone.
+                let _ = instance.send(Box::new(self));
+            }
             return;
         }
         // Without a runtime (it is shutting down) the guest ends here.

@@ -34,11 +34,15 @@ pub trait Capability: Send + Sync {
         place: usize,
     ) -> wasmtime::Result<()>;
 
-    /// Adds all its interfaces to the linker under their own names.
-    fn link_all(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        for name in self.interfaces() {
+    /// Adds these of its interfaces to a linker under their own names.
+    fn link_all(
+        &self,
+        linker: &mut Linker<Ctx>,
+        interfaces: &[InterfaceName],
+    ) -> wasmtime::Result<()> {
+        for name in interfaces {
             let mut instance = linker.instance(&name.to_string())?;
-            self.link(&mut instance, &name, 0)?;
+            self.link(&mut instance, name, 0)?;
         }
         Ok(())
     }
@@ -46,6 +50,12 @@ pub trait Capability: Send + Sync {
     /// Whether components may import its interfaces under names of their own as well.
     fn takes_names(&self) -> bool {
         true
+    }
+
+    /// Those of its interfaces that have asynchronous functions. A component that names one is run
+    /// by the engine that has these.
+    fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+        Vec::new()
     }
 
     /// Those of its interfaces that each member of a composition has for itself, because what they
@@ -106,9 +116,27 @@ impl Registry {
         own.collect()
     }
 
-    /// Links all interfaces under their names.
-    pub(crate) fn link(&self, linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
-        self.0.iter().try_for_each(|c| c.link_all(linker))
+    /// The interfaces that only the engine with asynchronous functions links.
+    pub(crate) fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+        let all = self.0.iter();
+        all.flat_map(|c| c.concurrent_interfaces()).collect()
+    }
+
+    /// Links the interfaces under their names: all, or those without asynchronous functions.
+    pub(crate) fn link(
+        &self,
+        linker: &mut Linker<Ctx>,
+        is_concurrent: bool,
+    ) -> wasmtime::Result<()> {
+        for capability in &self.0 {
+            let mut interfaces = capability.interfaces();
+            if !is_concurrent {
+                let concurrent = capability.concurrent_interfaces();
+                interfaces.retain(|name| !concurrent.contains(name));
+            }
+            capability.link_all(linker, &interfaces)?;
+        }
+        Ok(())
     }
 
     /// The interfaces that components may import under names of their own.

@@ -25,30 +25,32 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// Stack of a guest's host calls and its own frames.
 const STACK: usize = 2 << 20;
 
-/// An engine with room for `instances` (0 = the default). Where the machine does not allow the
+/// An engine with room for `instances` (0 = the default), for components with asynchronous
+/// functions or for those without. Where the machine does not allow the
 /// address space for a pool, memory is allocated on demand: slower, and without that bound.
-pub(crate) fn engine(instances: u32) -> Result<Engine> {
+pub(crate) fn engine(instances: u32, is_concurrent: bool) -> Result<Engine> {
     let instances = match instances {
         0 => DEFAULT_INSTANCES,
         some => some,
     };
-    let mut config = settings();
+    let mut config = settings(is_concurrent);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
     Engine::new(&config).or_else(|error| {
         warn!(
             error = format!("{error:#}"),
             "no pool of instances on this machine"
         );
-        let mut config = settings();
+        let mut config = settings(is_concurrent);
         config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
         Engine::new(&config)
     })
 }
 
-fn settings() -> Config {
+fn settings(is_concurrent: bool) -> Config {
     let mut config = Config::new();
     config.wasm_component_model(true);
-    config.wasm_component_model_async(true);
+    config.wasm_component_model_async(is_concurrent);
+    config.concurrency_support(is_concurrent);
     // Imports under names of their own.
     config.wasm_component_model_implements(true);
     config.epoch_interruption(true);

@@ -10,8 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use waft_ir::{Failure, FailureReason, InterfaceName};
-use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::error::Context as _;
+use wasmtime::component::{Component, InstancePre};
 
 use crate::{
     CallError, Command, Compiled, Ctx, Guest, GuestSpec, LocalRoutes, Registry, Resolve, Want,
@@ -20,18 +19,14 @@ use crate::{
     compile::Workers,
     component::{CompiledInner, NamedImport},
     compose::{self, Part},
-    config,
     ctx::Named,
-    environment,
     epoch::Ticker,
-    files,
     guest::{Gift, Machine},
-    headers, imports,
+    imports,
     instance::Pre,
     members,
     outgoing::{Network, Outside},
-    room::Neighbours,
-    sockets,
+    side::{self, Side, Sides},
 };
 
 /// Compiled code kept on disk unless told otherwise.
@@ -46,7 +41,8 @@ pub struct EngineConfig {
     pub cache_bytes: u64,
     /// Threads that compile; 0 = one per processor.
     pub compile_workers: usize,
-    /// Instances there is room for, over all guests; 0 = 1000.
+    /// Instances there is room for, over all guests with asynchronous functions, and as many over all
+    /// those without; 0 = 1000.
     pub max_instances: u32,
     /// Files in PEM with certificate authorities that outgoing TLS trusts beside the system's.
     pub extra_ca: Vec<PathBuf>,
@@ -64,14 +60,11 @@ pub struct EngineBuilder {
 pub struct Engine(Arc<EngineInner>);
 
 struct EngineInner {
-    engine: wasmtime::Engine,
-    linker: Linker<Ctx>,
+    sides: Sides,
     registry: Registry,
     ticker: Arc<Ticker>,
     workers: Workers,
-    cache: Option<Cache>,
     loaded: Mutex<HashMap<WasmHash, Loaded>>,
-    guests: Arc<Neighbours>,
     outside: Arc<Outside>,
 }
 
@@ -102,40 +95,43 @@ impl EngineBuilder {
     /// Sets up wasmtime and its threads.
     pub fn build(self) -> Result<Engine, Failure> {
         let internal = |text: String| Failure::new(FailureReason::Internal, text);
-        let engine = config::engine(self.config.max_instances)
-            .map_err(|error| internal(format!("can't set up wasmtime: {error:#}")))?;
-        let linker = linker(&engine, &self.registry)
-            .map_err(|error| internal(format!("can't link host interfaces: {error:#}")))?;
-        let ticker = Ticker::start(&engine)
+        let plain = self.side(false)?;
+        let concurrent = self.side(true)?;
+        let ticker = Ticker::start(&[&plain.engine, &concurrent.engine])
             .map_err(|error| internal(format!("can't start the epoch thread: {error}")))?;
+        let outside = Outside::new(self.resolver, self.config.extra_ca);
+        outside.check()?;
+        Ok(Engine(Arc::new(EngineInner {
+            sides: Sides {
+                plain: Arc::new(plain),
+                concurrent: Arc::new(concurrent),
+            },
+            registry: self.registry,
+            ticker: Arc::new(ticker),
+            workers: Workers::new(self.config.compile_workers)?,
+            loaded: Mutex::default(),
+            outside: Arc::new(outside),
+        })))
+    }
+
+    fn side(&self, is_concurrent: bool) -> Result<Side, Failure> {
+        let internal = |text: String| Failure::new(FailureReason::Internal, text);
+        let mut side = Side::new(self.config.max_instances, &self.registry, is_concurrent)
+            .map_err(|error| internal(format!("{error:#}")))?;
         let bound = match self.config.cache_bytes {
             0 => CACHE_BYTES,
             some => some,
         };
-        let cache = match self.config.cache_dir {
-            None => None,
-            Some(folder) => Some(
-                Cache::open(folder.clone(), bound, &engine).map_err(|error| {
-                    internal(format!(
-                        "can't use {} as cache of compiled code: {error}",
-                        folder.display()
-                    ))
-                })?,
-            ),
-        };
-        let outside = Outside::new(self.resolver, self.config.extra_ca);
-        outside.check()?;
-        Ok(Engine(Arc::new(EngineInner {
-            engine,
-            linker,
-            registry: self.registry,
-            ticker: Arc::new(ticker),
-            workers: Workers::new(self.config.compile_workers)?,
-            cache,
-            loaded: Mutex::default(),
-            guests: Arc::default(),
-            outside: Arc::new(outside),
-        })))
+        if let Some(folder) = &self.config.cache_dir {
+            let cache = Cache::open(folder.clone(), bound, &side.engine).map_err(|error| {
+                internal(format!(
+                    "can't use {} as cache of compiled code: {error}",
+                    folder.display()
+                ))
+            })?;
+            side.cache = Some(cache);
+        }
+        Ok(side)
     }
 }
 
@@ -191,22 +187,28 @@ impl Engine {
         held: T,
     ) -> Result<Component, Failure> {
         let inner = &self.0;
-        if let Some(cache) = inner.cache.clone() {
-            let engine = inner.engine.clone();
-            let cached = inner.workers.load(move || Ok(cache.load(&engine, &hash)));
-            if let Some(component) = cached.await? {
-                return Ok(component);
-            }
+        let (engine, bytes) = (self.clone(), wasm.clone());
+        let find = move || {
+            let is_concurrent = side::names_concurrent(&bytes, &engine.0.registry);
+            let sides = engine.0.sides.of(is_concurrent);
+            let cached = sides.iter().find_map(|side| side.cached(&hash));
+            Ok((sides, cached))
+        };
+        let (sides, cached) = inner.workers.load(find).await?;
+        if let Some(component) = cached {
+            return Ok(component);
         }
         drop(held);
-        let (engine, cache, name) = (inner.engine.clone(), inner.cache.clone(), name.to_owned());
+        let name = name.to_owned();
         let compile = move || {
-            let component = Component::from_binary(&engine, &wasm)
-                .map_err(|error| classify::truncated(&name, &format!("{error:#}")))?;
-            if let Some(cache) = cache {
-                cache.store(&component, &hash);
+            let mut compiled = Err(wasmtime::Error::msg("no engine takes it"));
+            for side in sides {
+                compiled = side.compile(&wasm, &hash);
+                if compiled.is_ok() {
+                    break;
+                }
             }
-            Ok(component)
+            compiled.map_err(|error| classify::truncated(&name, &format!("{error:#}")))
         };
         inner.workers.compile(compile).await
     }
@@ -299,10 +301,11 @@ impl Engine {
                 spec,
             })
         });
+        let side = inner.sides.that_has(&compiled.0.component);
         let machine = Machine {
-            engine: inner.engine.clone(),
+            engine: side.engine.clone(),
             ticker: inner.ticker.clone(),
-            neighbours: inner.guests.clone(),
+            neighbours: side.neighbours.clone(),
         };
         Ok(Guest::new(
             machine,
@@ -414,6 +417,12 @@ impl Engine {
         self.0.outside.set_routes(routes);
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_concurrent(&self, compiled: &Compiled) -> bool {
+        let side = self.0.sides.that_has(&compiled.0.component);
+        std::ptr::eq(side, &*self.0.sides.concurrent)
+    }
+
     /// The interfaces that capabilities offer, without those that are always linked.
     pub fn capabilities(&self) -> Vec<InterfaceName> {
         self.0.registry.interfaces()
@@ -425,10 +434,11 @@ impl EngineInner {
     /// own, functions that say by which name they are called.
     fn instantiate_pre(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<Ctx>> {
         let (component, names) = (&compiled.0.component, &compiled.0.names);
+        let side = self.sides.that_has(component);
         if names.is_empty() {
-            return self.linker.instantiate_pre(component);
+            return side.linker.instantiate_pre(component);
         }
-        let mut linker = self.linker.clone();
+        let mut linker = side.linker.clone();
         for (at, import) in names.iter().enumerate() {
             if let Some((capability, offered)) = self.registry.find(&import.interface) {
                 let mut instance = linker.instance(&import.import)?;
@@ -460,20 +470,4 @@ fn unlinked(error: &wasmtime::Error) -> Failure {
         FailureReason::LinkFailed,
         format!("the component does not fit the host's interfaces: {error:#}"),
     )
-}
-
-/// Everything a guest may import. Whether it was granted is checked before linking.
-fn linker(engine: &wasmtime::Engine, registry: &Registry) -> wasmtime::Result<Linker<Ctx>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).context("WASI 0.2")?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).context("HTTP 0.2")?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker).context("WASI 0.3")?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker).context("HTTP 0.3")?;
-    environment::replace(&mut linker).context("environment")?;
-    sockets::replace(&mut linker).context("sockets")?;
-    files::replace(&mut linker).context("files")?;
-    headers::replace(&mut linker).context("headers")?;
-    registry.link(&mut linker)?;
-    members::link(&mut linker, registry).context("members of compositions")?;
-    Ok(linker)
 }

@@ -18,10 +18,12 @@ impl HasData for Getter {
 }
 
 /// Puts these functions in the place of wasmtime's.
-pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
     linker.allow_shadowing(true);
     p2::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
-    p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+    if with_p3 {
+        p3::add_to_linker::<Ctx, Getter>(linker, |ctx| View(ctx))?;
+    }
     linker.allow_shadowing(false);
     Ok(())
 }

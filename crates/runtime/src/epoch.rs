@@ -1,4 +1,4 @@
-//! Processor time: a ticker that advances the engine's epoch while guests run, and a meter of how
+//! Processor time: a ticker that advances the engines' epochs while guests run, and a meter of how
 //! long one call's guest code has run.
 //!
 //! Time is what passes while a call is being polled. Time spent waiting (for a body, a timer, its
@@ -74,12 +74,13 @@ pub(crate) struct Metered<T> {
 }
 
 impl Ticker {
-    pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engines: &[&Engine]) -> std::io::Result<Self> {
         let state = Arc::new(TickerState::default());
-        let (engine, shared) = (engine.weak(), state.clone());
+        let engines: Vec<_> = engines.iter().map(|engine| engine.weak()).collect();
+        let shared = state.clone();
         let handle = thread::Builder::new()
             .name("waft-epoch".into())
-            .spawn(move || shared.run(&engine))?;
+            .spawn(move || shared.run(&engines))?;
         let _ = state.thread.set(handle.thread().clone());
         // The thread may have parked before its handle was known; a token makes it look again.
         handle.thread().unpark();
@@ -117,15 +118,16 @@ impl TickerState {
         }
     }
 
-    fn run(&self, engine: &EngineWeak) {
+    fn run(&self, engines: &[EngineWeak]) {
         let mut idle = 0;
         while !self.stop.load(SeqCst) {
             thread::sleep(TICK);
-            let Some(engine) = engine.upgrade() else {
-                return;
-            };
-            engine.increment_epoch();
-            drop(engine);
+            for engine in engines {
+                let Some(engine) = engine.upgrade() else {
+                    return;
+                };
+                engine.increment_epoch();
+            }
             idle = match self.running.load(SeqCst) {
                 0 => idle + 1,
                 _ => 0,
@@ -299,7 +301,7 @@ mod tests {
     #[test]
     fn sleeps_while_no_guest_runs_and_wakes_when_one_does() {
         let engine = Engine::default();
-        let ticker = Ticker::start(&engine).unwrap();
+        let ticker = Ticker::start(&[&engine]).unwrap();
         wait_until(|| ticker.is_asleep());
         ticker.enter();
         wait_until(|| !ticker.is_asleep());

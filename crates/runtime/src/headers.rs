@@ -58,10 +58,12 @@ macro_rules! replace {
 type Store<'a> = StoreContextMut<'a, Ctx>;
 
 /// Puts the counting functions in the place of wasmtime's.
-pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
     linker.allow_shadowing(true);
     replace!(linker, "wasi:http/types@0.2.12", types_p2);
-    replace!(linker, "wasi:http/types@0.3.0", types_p3);
+    if with_p3 {
+        replace!(linker, "wasi:http/types@0.3.0", types_p3);
+    }
     linker.allow_shadowing(false);
     Ok(())
 }

@@ -45,6 +45,7 @@ mod quota;
 mod refusal;
 mod room;
 mod shared;
+mod side;
 mod sockets;
 mod stats;
 mod tls;

@@ -41,8 +41,9 @@ macro_rules! views {
     };
 }
 
-/// What the names of members' imports begin with that have names of their own.
-const LABEL: &str = "waft-member-m";
+/// What names begin with that stand for the places of members: namespaces of interfaces, and names
+/// that imports have of their own.
+const MEMBER: &str = "waft-member-m";
 
 /// Interfaces of WASI that say who is asking.
 const OF_WASI: &[(&str, &[&str])] = &[
@@ -66,19 +67,23 @@ const OF_WASI: &[(&str, &[&str])] = &[
 /// Whether each member has an interface for itself.
 pub(crate) fn is_own(name: &InterfaceName) -> bool {
     let interface = name.interface.as_deref().unwrap_or_default();
-    let is_sockets_0_3 = name.package == "sockets"
-        && interface == "types"
-        && name.version.as_ref().is_some_and(|v| v.minor == 3);
+    let is_sockets_0_3 = name.package == "sockets" && interface == "types" && is_0_3(name);
     let listed = OF_WASI
         .iter()
         .any(|(package, own)| name.package == *package && own.contains(&interface));
     name.namespace == "wasi" && (listed || is_sockets_0_3)
 }
 
+/// Whether it is of a release of WASI 0.3, if it is of WASI.
+pub(crate) fn is_0_3(name: &InterfaceName) -> bool {
+    let version = name.version.as_ref();
+    version.is_some_and(|v| v.major == 0 && v.minor == 3)
+}
+
 /// The name of an interface that the member in this place has for itself.
 pub(crate) fn own_name(name: &InterfaceName, member: usize) -> InterfaceName {
     InterfaceName {
-        namespace: format!("waft-member-m{member}"),
+        namespace: format!("{MEMBER}{member}"),
         package: format!("{}-{}", name.namespace, name.package),
         ..name.clone()
     }
@@ -87,31 +92,47 @@ pub(crate) fn own_name(name: &InterfaceName, member: usize) -> InterfaceName {
 /// The name under which a composition imports what the member in this place imports under a name of
 /// its own.
 pub(crate) fn own_label(label: &str, member: usize) -> String {
-    format!("{LABEL}{member}-{label}")
+    format!("{MEMBER}{member}-{label}")
 }
 
 /// The member's place and its name for it, of a name that [`own_label`] made.
 pub(crate) fn of_label(name: &str) -> Option<(usize, &str)> {
-    let (member, label) = name.strip_prefix(LABEL)?.split_once('-')?;
+    let (member, label) = name.strip_prefix(MEMBER)?.split_once('-')?;
     Some((member.parse().ok()?, label))
 }
 
-/// Links the own interfaces of all places.
-pub(crate) fn link(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmtime::Result<()> {
-    place::<0>(linker, registry)?;
-    place::<1>(linker, registry)?;
-    place::<2>(linker, registry)?;
-    place::<3>(linker, registry)?;
-    place::<4>(linker, registry)?;
-    place::<5>(linker, registry)?;
-    place::<6>(linker, registry)?;
-    place::<7>(linker, registry)
+/// Whether a name is such a one.
+pub(crate) fn is_own_name(name: &InterfaceName) -> bool {
+    name.namespace.starts_with(MEMBER)
 }
 
-fn place<const N: usize>(linker: &mut Linker<Ctx>, registry: &Registry) -> wasmtime::Result<()> {
+/// Links the own interfaces of all places; those of WASI 0.3 if asked to.
+pub(crate) fn link(
+    linker: &mut Linker<Ctx>,
+    registry: &Registry,
+    with_p3: bool,
+) -> wasmtime::Result<()> {
+    place::<0>(linker, registry, with_p3)?;
+    place::<1>(linker, registry, with_p3)?;
+    place::<2>(linker, registry, with_p3)?;
+    place::<3>(linker, registry, with_p3)?;
+    place::<4>(linker, registry, with_p3)?;
+    place::<5>(linker, registry, with_p3)?;
+    place::<6>(linker, registry, with_p3)?;
+    place::<7>(linker, registry, with_p3)
+}
+
+fn place<const N: usize>(
+    linker: &mut Linker<Ctx>,
+    registry: &Registry,
+    with_p3: bool,
+) -> wasmtime::Result<()> {
     let mut own =
         |name: &str, link: &dyn Fn(&mut LinkerInstance<'_, Ctx>) -> wasmtime::Result<()>| {
             let name: InterfaceName = name.parse().map_err(wasmtime::Error::from)?;
+            if is_0_3(&name) && !with_p3 {
+                return Ok(());
+            }
             link(&mut linker.instance(&own_name(&name, N).to_string())?)
         };
     let environment: fn(&mut Ctx) -> environment::View<'_> =

@@ -3,7 +3,8 @@
 //!
 //! Each runs in a task of its own, because its event loop drives all its calls at once. A call
 //! whose client leaves can't be taken out of the guest: its instance takes no more calls and ends
-//! with those it has; if it was the only one, the instance ends at once. A trap or a deadline ends the instance, and its other calls are lost.
+//! with those it has; if it was the only one, the instance ends at once. A trap or a deadline ends the
+//! instance, and its other calls are lost.
 //!
 //! Processor time is charged to the calls of an instance in equal parts, and a stretch in which the
 //! guest does not come back to its event loop counts as one call's.
@@ -24,12 +25,18 @@ use std::{
 
 use futures::stream::{FuturesUnordered, Stream};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{
+        Notify, mpsc,
+        oneshot::{self, error::TryRecvError},
+    },
+    time::Sleep,
+};
 use wasmtime::component::Accessor;
 
 use crate::{
     CallError, Ctx, Origin,
-    call::{Job, Seat},
+    call::{AFTER_RESPONSE, Call, Job, Seat},
     epoch::{Meter, Metered},
     error::CpuTimeExceeded,
     guest::GuestInner,
@@ -46,8 +53,8 @@ pub(crate) struct SharedCall {
     outcome: oneshot::Receiver<Outcome>,
     done: bool,
     load: Arc<Load>,
-    /// Dropped when nobody wants the answer any more.
-    _wanted: oneshot::Sender<()>,
+    /// Dropped when nobody wants the answer any more. It takes the call when all of it was read.
+    wanted: Option<oneshot::Sender<Box<Call>>>,
 }
 
 type Outcome = Result<(), CallError>;
@@ -76,13 +83,15 @@ struct Order {
     job: Job,
     origin: Origin,
     outcome: oneshot::Sender<Outcome>,
-    unwanted: oneshot::Receiver<()>,
+    left: oneshot::Receiver<Box<Call>>,
 }
 
 /// One call within an instance.
 struct Running<'a> {
     future: Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>,
-    unwanted: oneshot::Receiver<()>,
+    left: oneshot::Receiver<Box<Call>>,
+    /// Its answer was read to the end: what is left to do has so much time, and goes with this.
+    answered: Option<(Pin<Box<Sleep>>, Box<Call>)>,
     origin: Origin,
     number: u64,
     cpu: u64,
@@ -91,7 +100,7 @@ struct Running<'a> {
 /// How a call within an instance ended.
 enum End {
     Done(wasmtime::Result<()>),
-    /// Its client left.
+    /// Its client left, or it went on for too long after its answer.
     Left,
 }
 
@@ -116,12 +125,12 @@ impl SharedInstances {
     /// and all are busy.
     pub(crate) fn give(&self, guest: &Arc<GuestInner>, job: Job, origin: Origin) -> SharedCall {
         let (outcome, outcome_is_known) = oneshot::channel();
-        let (wanted, unwanted) = oneshot::channel();
+        let (wanted, left) = oneshot::channel();
         let mut order = Box::new(Order {
             job,
             origin,
             outcome,
-            unwanted,
+            left,
         });
         let (size, most) = (guest.pool().size as usize, guest.pool().max_invocations);
         let mut workers = self.0.lock();
@@ -153,7 +162,7 @@ impl SharedInstances {
             outcome: outcome_is_known,
             done: false,
             load,
-            _wanted: wanted,
+            wanted: Some(wanted),
         }
     }
 }
@@ -187,6 +196,13 @@ impl SharedInstances {
 }
 
 impl SharedCall {
+    /// Nobody waits for it any more, and it is no client's leaving: the instance gets the call, to drop
+    /// it when the guest is done.
+    pub(crate) fn leave_to_instance(&mut self) -> Option<oneshot::Sender<Box<Call>>> {
+        self.done = true;
+        self.wanted.take()
+    }
+
     /// Ends the instance, with all its calls.
     pub(crate) fn end_instance(&self) {
         self.load.retired.store(true, SeqCst);
@@ -270,8 +286,18 @@ impl Future for Running<'_> {
         if let Poll::Ready(result) = self.future.as_mut().poll(cx) {
             return Poll::Ready((End::Done(result), number));
         }
-        let left = Pin::new(&mut self.unwanted).poll(cx);
-        left.map(|_| (End::Left, number))
+        if self.answered.is_none() {
+            let Ok(call) = ready!(Pin::new(&mut self.left).poll(cx)) else {
+                return Poll::Ready((End::Left, number));
+            };
+            let time = Box::pin(tokio::time::sleep(AFTER_RESPONSE));
+            self.answered = Some((time, call));
+        }
+        let time = self.answered.as_mut().map(|(time, _)| time.as_mut());
+        if let Some(time) = time {
+            ready!(time.poll(cx));
+        }
+        Poll::Ready((End::Left, number))
     }
 }
 
@@ -376,7 +402,7 @@ impl Inside {
                 match self.jobs.poll_recv(cx) {
                     Poll::Ready(Some(mut order)) => {
                         idle = None;
-                        if order.unwanted.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+                        if !matches!(order.left.try_recv(), Err(TryRecvError::Empty)) {
                             // Its client left while it was on its way.
                             self.call_ended();
                             continue;
@@ -385,7 +411,8 @@ impl Inside {
                         self.outcomes.lock().push((number, order.outcome));
                         running.push(Running {
                             future: Box::pin(handlers.handle(accessor, order.job)),
-                            unwanted: order.unwanted,
+                            left: order.left,
+                            answered: None,
                             origin: order.origin,
                             number,
                             cpu: 0,
@@ -416,11 +443,7 @@ impl Inside {
     }
 
     /// Waits until an instance without a call has to go, and retires it then: its channel closes.
-    fn poll_idle(
-        &self,
-        idle: &mut Option<Pin<Box<tokio::time::Sleep>>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    fn poll_idle(&self, idle: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> Poll<()> {
         if self.window.is_zero() {
             return Poll::Pending;
         }

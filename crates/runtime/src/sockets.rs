@@ -57,10 +57,12 @@ pub(crate) fn link_own(
 }
 
 /// Puts these functions in the place of wasmtime's.
-pub(crate) fn replace(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
+pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     p2::link(linker)?;
-    p3::link(linker)?;
+    if with_p3 {
+        p3::link(linker)?;
+    }
     linker.allow_shadowing(false);
     Ok(())
 }

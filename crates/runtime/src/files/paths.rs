@@ -90,9 +90,12 @@ pub(super) enum Call {
 }
 
 /// Puts these functions in the place of wasmtime's.
-pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+pub(super) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
     p2::replace(linker)?;
-    p3::replace(linker)
+    if with_p3 {
+        p3::replace(linker)?;
+    }
+    Ok(())
 }
 
 /// Counts a call that was not permitted.

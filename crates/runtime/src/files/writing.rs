@@ -117,12 +117,12 @@ pub(crate) fn link_preopens(instance: &mut LinkerInstance<'_, Ctx>, place: usize
 }
 
 /// Puts these functions in the place of wasmtime's.
-pub(crate) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
     linker.allow_shadowing(true);
     for name in PREOPENS {
         link_preopens(&mut linker.instance(name)?, 0)?;
     }
-    paths::replace(linker)?;
+    paths::replace(linker, with_p3)?;
     let mut types = linker.instance(TYPES)?;
     types.func_wrap_async(
         "[method]descriptor.open-at",

@@ -34,7 +34,8 @@ pub(crate) fn engine(instances: u32, is_concurrent: bool) -> Result<Engine> {
         some => some,
     };
     let mut config = settings(is_concurrent);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
+    let pool = pool(instances, is_concurrent);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).or_else(|error| {
         warn!(
             error = format!("{error:#}"),
@@ -63,14 +64,16 @@ fn settings(is_concurrent: bool) -> Config {
     config
 }
 
-fn pool(instances: u32) -> PoolingAllocationConfig {
+fn pool(instances: u32, is_concurrent: bool) -> PoolingAllocationConfig {
     let parts = instances.saturating_mul(MEMORIES_PER_INSTANCE);
+    // A stack costs a system call when the pool is made. One call at a time needs one.
+    let stacks = if is_concurrent { parts } else { instances };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(parts.saturating_mul(4))
         .total_memories(parts)
         .total_tables(parts.saturating_mul(2))
-        .total_stacks(parts)
+        .total_stacks(stacks)
         .max_component_instance_size(usize::MAX / 2)
         .max_core_instance_size(usize::MAX / 2)
         .max_memory_size(MEMORY_RESERVATION as usize)

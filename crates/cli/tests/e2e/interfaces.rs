@@ -210,7 +210,8 @@ fn the_volumes_example_reads_and_writes() {
     let get = |target: &str| waft.get_ok("volumes.localhost", target);
     assert_eq!(get("/read?/settings/greeting"), "hello from a ConfigMap");
     assert_eq!(get("/write?/scratch/a&1000"), "done");
-    assert!(get("/size?/scratch/a&9000000").starts_with("error StorageFull"));
+    let grown = get("/size?/scratch/a&9000000");
+    assert!(grown.starts_with("error StorageFull"), "{grown}");
 }
 
 #[test]

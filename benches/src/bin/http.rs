@@ -216,7 +216,8 @@ fn subjects(case: &Case, with_wasmtime: bool) -> Vec<Subject> {
     };
     let mut subjects = vec![pool(0, 1), pool(256, 1)];
     if case.is_p3 {
-        subjects.push(pool(2, 128));
+        // As many calls an instance as `wasmtime serve` gives one.
+        subjects.push(pool(16, 16));
     }
     if with_wasmtime {
         let counts: &[u32] = if case.is_p3 {

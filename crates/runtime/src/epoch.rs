@@ -26,11 +26,11 @@ use crate::{Ctx, error::CpuTimeExceeded, quota::Quota};
 
 /// How often a running guest is interrupted: to let others on the same thread have their turn, and
 /// to compare its time with its budget.
-pub(crate) const TICK: Duration = Duration::from_millis(2);
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks without a running guest after which the ticker goes to sleep. Waking it costs a system
 /// call, which requests that follow each other closely should not pay.
-const TICKS_BEFORE_SLEEP: u32 = 25;
+const TICKS_BEFORE_SLEEP: u32 = 50;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 

@@ -231,8 +231,8 @@ impl Guest {
         call.respond(method, timeout, answer).await
     }
 
-    /// Has it handle a message or a change. The inner error is the guest's own, in its words, which are written
-    /// to its log as well.
+    /// Has it handle a message or a change. The inner error is the guest's own, in its words, which
+    /// are written to its log as well.
     ///
     /// The guest runs inside this future: dropping it ends the call.
     pub async fn deliver(

@@ -23,7 +23,7 @@ use waft_api::{
 };
 use waft_ir::WorkloadId;
 
-pub(crate) use build::{Identity, Inputs, build, credentials, placement};
+pub(crate) use build::{Identity, Inputs, build, check_inputs, credentials, placement};
 use decide::Content;
 pub(crate) use memories::Memories;
 pub(crate) use references::References;

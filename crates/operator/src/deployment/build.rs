@@ -14,11 +14,11 @@ use waft_api::{
 
 use crate::{
     artifacts::{self, Known},
-    config_layers::{Layers, Source},
+    config_layers::Source,
     names::{self, Hasher},
     object::owner_reference,
     problem::Problem,
-    workload::Inputs,
+    workload::{self, Inputs},
 };
 
 /// Annotations that describe the deployment and are not for its sets.
@@ -66,7 +66,10 @@ pub(crate) fn wanted(
     inputs: &Inputs,
 ) -> Result<WorkloadReplicaSet, Hindrance> {
     let Resolved { template, digests } = resolved;
-    check_layers(&template.spec, inputs).map_err(Hindrance::Spec)?;
+    // What the template names must be there: otherwise the set would not become ready, with Recreate
+    // the old one would be gone, and what comes a moment later in the same file would be a change
+    // that rolls.
+    workload::check_inputs(&template.spec, inputs).map_err(Hindrance::Spec)?;
     let mut hasher = Hasher::default();
     hasher.value(&template).value(&digests);
     for (name, source) in &inputs.sources.config_maps {
@@ -97,29 +100,12 @@ pub(crate) fn wanted(
     })
 }
 
-/// Everything that the template names must be there and be text: otherwise the set would not
-/// become ready, and with Recreate the old one would be gone.
-fn check_layers(spec: &WorkloadSpec, inputs: &Inputs) -> Result<(), Problem> {
-    let environments = spec
-        .components
-        .iter()
-        .filter_map(|c| c.local_resources.as_ref()?.environment.as_ref())
-        .map(Layers::of_layer);
-    let interfaces = spec.host_interfaces.iter().map(Layers::of_interface);
-    for layers in environments.chain(interfaces) {
-        layers.resolve(&inputs.sources)?;
-    }
-    for component in &spec.components {
-        crate::workload::credentials(component.image_pull_secret.as_ref(), inputs)?;
-    }
-    Ok(())
-}
-
 fn hash_source(hasher: &mut Hasher, kind: &str, name: &str, source: &Source) {
     hasher
         .bytes(kind.as_bytes())
         .bytes(name.as_bytes())
-        .value(&source.values);
+        .value(&source.values)
+        .value(&source.binary);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use waft_ir::{
     Workload, WorkloadId,
 };
 
-use super::validate::{Checked, CheckedComponent, CheckedService};
+use super::validate::{Checked, CheckedComponent, CheckedService, check};
 use super::volumes;
 use crate::{
     config_layers::{Layers, Sources, missing_secret},
@@ -97,6 +97,11 @@ pub(crate) fn build(
         grants,
         volumes: volumes::build(&checked.volumes, &inputs.sources)?,
     })
+}
+
+/// Whether what a spec names is there and of use to a workload, in the words of [`build`].
+pub(crate) fn check_inputs(spec: &WorkloadSpec, inputs: &Inputs) -> Result<(), Problem> {
+    build(&Identity::default(), &check(spec)?, inputs).map(drop)
 }
 
 fn build_component(

@@ -69,6 +69,45 @@ async fn what_is_missing_is_named_and_heals_and_what_changes_rolls() {
     assert_eq!(world.link.states_now().len(), 1);
 }
 
+/// What comes later in the same file is no change that rolls: the replica that serves first is the
+/// one that stays, with what it wrote into its volumes.
+#[tokio::test]
+async fn a_deployment_waits_for_its_volumes_and_rolls_with_each_of_their_files() {
+    let world = World::new().await;
+    let mounted = deployment("one", "").replace(
+        "      components:",
+        "      volumes:
+      - {name: settings, configMap: {name: settings}}
+      - {name: scratch, ephemeral: {}}
+      service: {name: worker, image: one, localResources: {environment: {secretFrom: [{name: token}]}}}
+      components:",
+    );
+    world.apply::<WorkloadDeployment>(&mounted).await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "SecretNotFound")
+        .await;
+    world.apply::<Secret>(SECRET).await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ConfigMapNotFound")
+        .await;
+    assert!(message(&hello, "Ready").contains("`settings`"));
+    assert!(world.list::<WorkloadReplicaSet>().await.is_empty());
+    let icon = |bytes: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: settings}}, \
+             binaryData: {{icon: {bytes}}}}}"
+        )
+    };
+    world.apply::<ConfigMap>(&icon("gIGC")).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.link.started().len(), 1);
+
+    let before = world.only_set().await.name_any();
+    world.apply::<ConfigMap>(&icon("gIGD")).await;
+    world.gone::<WorkloadReplicaSet>(&before).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+}
+
 #[tokio::test]
 async fn secrets_stand_nowhere_but_in_secrets() {
     let world = World::new().await;

@@ -28,7 +28,14 @@ const IMAGE_LENGTH: usize = 96;
 
 /// Guests that the toolchain's linker leaves as core modules, because it is older than what their
 /// components need.
-const CORE_MODULES: &[&str] = &["named-p2", "namer-p2", "secret-p3"];
+const CORE_MODULES: &[&str] = &[
+    "labels-p2",
+    "labels-p3",
+    "named-p2",
+    "namer-p2",
+    "secret-p3",
+    "seer-p2",
+];
 
 /// Path of a guest's component, for example `path("hello-p2")`.
 ///

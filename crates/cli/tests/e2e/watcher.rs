@@ -7,19 +7,26 @@ use crate::support::{
     waft::{Up, Waft},
 };
 
+/// A workload of a guest with these entries.
+fn with(name: &str, guest: &str, entries: &[String]) -> String {
+    let image = format!("file:{}", waft_guests::path(guest).display());
+    let entries: Vec<_> = entries.iter().map(|e| format!("        - {e}\n")).collect();
+    let components = format!("{}      components:", entries.concat());
+    manifest::deployment(name, &image).replace("      components:", &components)
+}
+
+/// An entry, with a name if there is one (`name: NAME, `), and the keys of its config.
+fn entry(name: &str, interfaces: &str, config: &str) -> String {
+    format!(
+        "{{{name}namespace: wasi, package: keyvalue, interfaces: [{interfaces}], config: \
+         {{{config}}}}}"
+    )
+}
+
 /// A workload that keeps values and one that watches the bucket `numbers`, in one backend.
 fn pair(backend: &str) -> String {
-    let image = |guest: &str| format!("file:{}", waft_guests::path(guest).display());
-    let with = |name: &str, guest: &str, entries: &[String]| {
-        let entries: Vec<_> = entries.iter().map(|e| format!("        - {e}\n")).collect();
-        let components = format!("{}      components:", entries.concat());
-        manifest::deployment(name, &image(guest)).replace("      components:", &components)
-    };
     let entry = |name: &str, interfaces: &str, more: &str| {
-        format!(
-            "{{{name}namespace: wasi, package: keyvalue, interfaces: [{interfaces}], config: \
-             {{{backend}{more}}}}}"
-        )
+        entry(name, interfaces, &format!("{backend}{more}"))
     };
     let keeper = with(
         "keeper",
@@ -39,13 +46,17 @@ fn pair(backend: &str) -> String {
 
 /// `waft up` of a pair.
 fn up(backend: &str, options: Up) -> Waft {
+    up_of(&pair(backend), options)
+}
+
+fn up_of(manifests: &str, options: Up) -> Waft {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("all.yaml");
-    std::fs::write(&file, pair(backend)).unwrap();
+    std::fs::write(&file, manifests).unwrap();
     let guests = waft_guests::path("watcher-p2");
     let up = options.arg(&file).arg("--file-root");
     let waft = up.arg(guests.parent().unwrap()).start();
-    waft.get_ok("keeper.localhost", "/keys?numbers");
+    waft.get_ok("keeper.localhost", "/keys?seen");
     waft
 }
 
@@ -105,6 +116,35 @@ fn changes_are_told_within_the_host() {
     for backend in ["", "backend: in-memory, "] {
         all_changes_are_told(&up(backend, Up::default()));
     }
+}
+
+#[test]
+fn buckets_of_several_backends_are_watched_and_kept_by_the_name_of_an_import() {
+    let places = |interfaces: &str| {
+        let near = "backend: in-memory, bucket: numbers";
+        [
+            entry("name: near, ", interfaces, near),
+            entry("name: far, ", interfaces, "bucket: numbers"),
+            entry("name: seen, ", "store", ""),
+        ]
+    };
+    let keeper = with("keeper", "keyvalue-p2", &places("store, atomics, batch"));
+    let seer = with("seer", "seer-p2", &places("store, watcher"));
+    let folder = tempfile::tempdir().unwrap();
+    let options = Up::default().data(&folder.path().join("data"));
+    let waft = up_of(&format!("{keeper}---\n{seer}"), options);
+    for (place, key) in [("near", "moon"), ("far", "star")] {
+        eventually("the watcher is told", || {
+            get(&waft, &format!("/set?{place}&{key}&{place}"));
+            match get(&waft, &format!("/get?seen&{key}")) {
+                seen if seen == place => Ok(()),
+                other => Err(other),
+            }
+        });
+    }
+    get(&waft, "/delete?far&star");
+    sees(&waft, "star", "deleted");
+    assert_eq!(get(&waft, "/get?seen&moon"), "near");
 }
 
 #[test]

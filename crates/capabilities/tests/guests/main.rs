@@ -1,11 +1,14 @@
 //! Capabilities as guests see them.
 #![allow(clippy::unwrap_used, reason = "in tests, helpers included")]
 
+mod labels;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
+use waft_capabilities::{Backends, Capabilities};
 use waft_ir::{CapabilityGrant, FailureReason, InterfaceName, Limits, LogSource, Pool};
 use waft_runtime::{
     CallInfo, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, LogSink, Refusal, request_body,
@@ -22,14 +25,20 @@ impl LogSink for Lines {
 }
 
 fn engine() -> Engine {
+    engine_with(Backends::default())
+}
+
+fn engine_with(backends: Backends) -> Engine {
     let mut builder = EngineBuilder::new(EngineConfig {
         max_instances: 10,
         ..EngineConfig::default()
     });
-    waft_capabilities::Capabilities::new(waft_capabilities::Backends::default())
-        .unwrap()
-        .register(&mut builder);
+    capabilities(backends).register(&mut builder);
     builder.build().unwrap()
+}
+
+fn capabilities(backends: Backends) -> Capabilities {
+    Capabilities::new(backends).unwrap()
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -411,9 +420,7 @@ async fn a_guest_speaks_tls_to_whom_it_may_connect() {
             extra_ca,
             ..EngineConfig::default()
         });
-        waft_capabilities::Capabilities::new(waft_capabilities::Backends::default())
-            .unwrap()
-            .register(&mut builder);
+        capabilities(Backends::default()).register(&mut builder);
         builder.build().unwrap()
     };
     let wasm = waft_guests::bytes("tls-p3");

@@ -48,16 +48,25 @@ pub(crate) async fn reconcile(
     let known = dereference::artifacts(&context.caches, namespace, &names);
     let checked = validate::check(&deployment);
     let resolved = build::resolve(&deployment, &known);
-    let wanted = match (&checked, resolved) {
-        (Ok(_), Ok(resolved)) => {
-            let inputs = dereference::inputs(&context.caches, namespace, &resolved.template.spec);
-            build::wanted(&deployment, resolved, &inputs)
-        }
+    let template = resolved.as_ref().map(|resolved| &resolved.template.spec);
+    let template = template.unwrap_or(&spec.template.spec);
+    let inputs = dereference::inputs(&context.caches, namespace, template);
+    let wanted = match (&checked, &resolved) {
+        (Ok(_), Ok(resolved)) => build::wanted(&deployment, resolved, &inputs),
         (Err(problem), _) => Err(build::Hindrance::Spec(problem.clone())),
-        (_, Err(problem)) => Err(build::Hindrance::Artifact(problem)),
+        (_, Err(problem)) => Err(build::Hindrance::Artifact(problem.clone())),
     };
 
     let sets = context.caches.replica_sets.owned_by(&uid);
+    let desired = wanted.as_ref().ok().map(|set| set.name_any());
+    let is_made = sets.iter().any(|set| Some(set.name_any()) == desired);
+    if checked.is_ok()
+        && !is_made
+        && !dereference::are_newest(context, namespace, template, &inputs, &known).await?
+    {
+        return Ok(Next::Await);
+    }
+
     let views: Vec<plan::Set> = sets
         .iter()
         .map(|set| {
@@ -72,7 +81,6 @@ pub(crate) async fn reconcile(
             }
         })
         .collect();
-    let desired = wanted.as_ref().ok().map(|set| set.name_any());
     let planned = plan::plan(&plan::Situation {
         policy: checked
             .as_ref()

@@ -1,6 +1,8 @@
 //! The objects that a workload's spec names, read from what is known of them.
 //!
-//! Everything comes out of the shared caches; nothing here asks the API server.
+//! Everything comes out of the shared caches; only [`are_newest`] asks the API server.
+
+mod newest;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +16,8 @@ use crate::{
     schedule::Candidate,
     workload::{Inputs, References},
 };
+
+pub(crate) use newest::are_newest;
 
 /// Key of the credentials in a pull secret.
 const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";

@@ -100,16 +100,7 @@ impl Wakes for Artifact {
             return;
         }
         let (namespace, name) = name_of(artifact.as_ref());
-        let name = name.as_str();
-        for deployment in context.caches.deployments.of_namespace(&namespace) {
-            let spec = &deployment.spec;
-            if artifacts::names(&spec.template.spec, &spec.artifacts).contains(name) {
-                context.wake(Kind::Deployment, &namespace, &deployment.name_any());
-            }
-        }
-        wake_users(context, &namespace, |spec| {
-            artifacts::names(spec, &[]).contains(name)
-        });
+        wake_users_of_artifact(context, &namespace, &name);
     }
 }
 
@@ -147,7 +138,10 @@ impl Wakes for Secret {
         for artifact in context.caches.artifacts.of_namespace(&namespace) {
             let secret = artifact.spec.image_pull_secret.as_ref();
             if secret.is_some_and(|secret| secret.name == name) {
-                context.wake(Kind::Artifact, &namespace, &artifact.name_any());
+                let artifact = artifact.name_any();
+                context.wake(Kind::Artifact, &namespace, &artifact);
+                // They pull with it, though they don't name it.
+                wake_users_of_artifact(context, &namespace, &artifact);
             }
         }
     }
@@ -274,6 +268,18 @@ fn wake_users(context: &Context, namespace: &str, uses: impl Fn(&WorkloadSpec) -
             context.wake(Kind::Workload, namespace, &workload.name_any());
         }
     }
+}
+
+fn wake_users_of_artifact(context: &Context, namespace: &str, name: &str) {
+    for deployment in context.caches.deployments.of_namespace(namespace) {
+        let spec = &deployment.spec;
+        if artifacts::names(&spec.template.spec, &spec.artifacts).contains(name) {
+            context.wake(Kind::Deployment, namespace, &deployment.name_any());
+        }
+    }
+    wake_users(context, namespace, |spec| {
+        artifacts::names(spec, &[]).contains(name)
+    });
 }
 
 /// Wakes the workloads that a change of hosts may help, or harm.

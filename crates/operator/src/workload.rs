@@ -24,7 +24,7 @@ use waft_api::{
 use waft_ir::WorkloadId;
 
 pub(crate) use build::{Identity, Inputs, build, check_inputs, credentials, placement};
-use decide::Content;
+use decide::{Action, Content};
 pub(crate) use memories::Memories;
 pub(crate) use references::References;
 pub(crate) use validate::{Checked, check, replicas};
@@ -91,15 +91,24 @@ pub(crate) async fn reconcile(
         None => dereference::candidates(context),
     };
     let memory = context.memory.lock().get(&id);
+    let is_buildable = wanted.is_ok();
+    let restarts_in_place = !is_rolled(context, &workload);
     let decision = decide::decide(&decide::Situation {
         wanted,
         placement: placement.as_ref(),
         hosts: &hosts,
         state: state.as_deref(),
         memory: &memory,
-        restarts_in_place: !is_rolled(context, &workload),
+        restarts_in_place,
         now: Instant::now(),
     });
+    // Below a deployment, this was asked before its set was made.
+    if restarts_in_place
+        && (!is_buildable || decision.action != Action::None)
+        && !dereference::are_newest(context, namespace, &spec, &inputs, &known).await?
+    {
+        return Ok(Next::Await);
+    }
     apply::tell(context, &id, &decision);
     status::write(context, &workload, waited, &decision).await
 }

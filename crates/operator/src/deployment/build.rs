@@ -62,7 +62,7 @@ pub(crate) fn resolve(deployment: &WorkloadDeployment, known: &Known) -> Result<
 /// The wanted set.
 pub(crate) fn wanted(
     deployment: &WorkloadDeployment,
-    resolved: Resolved,
+    resolved: &Resolved,
     inputs: &Inputs,
 ) -> Result<WorkloadReplicaSet, Hindrance> {
     let Resolved { template, digests } = resolved;
@@ -71,7 +71,7 @@ pub(crate) fn wanted(
     // that rolls.
     workload::check_inputs(&template.spec, inputs).map_err(Hindrance::Spec)?;
     let mut hasher = Hasher::default();
-    hasher.value(&template).value(&digests);
+    hasher.value(template).value(digests);
     for (name, source) in &inputs.sources.config_maps {
         hash_source(&mut hasher, "ConfigMap", name, source);
     }
@@ -94,7 +94,7 @@ pub(crate) fn wanted(
         },
         spec: WorkloadReplicaSetSpec {
             replicas: Some(deployment.spec.replicas.unwrap_or(1)),
-            template,
+            template: template.clone(),
         },
         status: None,
     })

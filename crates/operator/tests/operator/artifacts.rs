@@ -5,10 +5,10 @@ use waft_ir::FailureReason;
 
 use crate::world::{World, deployment};
 
-const TAG: &str = "r.test/hello:latest";
-const HTTP: &str = "wasi:http/incoming-handler@0.2.0";
+pub(crate) const TAG: &str = "r.test/hello:latest";
+pub(crate) const HTTP: &str = "wasi:http/incoming-handler@0.2.0";
 
-const ARTIFACT: &str = "
+pub(crate) const ARTIFACT: &str = "
 apiVersion: runtime.wasmcloud.dev/v1alpha1
 kind: Artifact
 metadata: {name: art}

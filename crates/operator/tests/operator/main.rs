@@ -11,6 +11,8 @@ mod chain;
 mod configuration;
 mod fakes;
 mod hosts;
+mod lag;
+mod order;
 mod rollout;
 mod triggers;
 mod world;

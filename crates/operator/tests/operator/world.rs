@@ -21,7 +21,10 @@ use waft_apiserver::{ApiServer, Config};
 use waft_ir::{HostInfo, Routes};
 use waft_operator::{Operator, OperatorConfig};
 
-use crate::fakes::{FakeArtifacts, FakeLink, host};
+use crate::{
+    fakes::{FakeArtifacts, FakeLink, host},
+    lag::Lag,
+};
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -94,6 +97,13 @@ impl World {
         world
     }
 
+    /// One host, one operator whose watch of a resource lags.
+    pub(crate) async fn lagging(resource: &str) -> (Self, Lag) {
+        let mut world = Self::without_operator([host("a")]).await;
+        let lag = world.start_lagging(resource);
+        (world, lag)
+    }
+
     pub(crate) async fn without_operator(hosts: impl IntoIterator<Item = HostInfo>) -> Self {
         let server = ApiServer::open(Config::default()).await.unwrap();
         let crds = waft_api::crds();
@@ -120,8 +130,19 @@ impl World {
 
     /// Starts an operator that knows nothing yet.
     pub(crate) fn start_operator(&mut self) {
+        self.start_operator_with(self.client.clone());
+    }
+
+    /// Starts one whose watch of a resource lags.
+    pub(crate) fn start_lagging(&mut self, resource: &str) -> Lag {
+        let (lag, client) = Lag::of(resource, &self.server);
+        self.start_operator_with(client);
+        lag
+    }
+
+    fn start_operator_with(&mut self, client: Client) {
         let operator = Operator::new(
-            self.client.clone(),
+            client,
             self.link.clone(),
             self.artifacts.clone(),
             OperatorConfig::default(),

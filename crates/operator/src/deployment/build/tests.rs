@@ -56,7 +56,7 @@ fn build(case: Case) -> Result<WorkloadReplicaSet, Hindrance> {
         pull_secrets: [("pull".to_owned(), Some("{}".to_owned()))].into(),
     };
     let resolved = resolve(&deployment, &known).map_err(Hindrance::Artifact)?;
-    wanted(&deployment, resolved, &inputs)
+    wanted(&deployment, &resolved, &inputs)
 }
 
 fn translate(case: Case) -> Value {

@@ -1,0 +1,172 @@
+//! What was applied earlier is seen later: nothing is started, or said, that the next moment would
+//! take back.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::ResourceExt as _;
+use waft_api::{Artifact, Workload, WorkloadDeployment, WorkloadReplicaSet};
+
+use crate::{
+    artifacts::{ARTIFACT, HTTP, TAG},
+    world::{World, deployment},
+};
+
+fn config_map(level: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: settings}}, data: {{level: {level}}}}}"
+    )
+}
+
+/// A deployment whose volume may be empty.
+fn mounting(more: &str) -> String {
+    deployment("one", more).replace(
+        "      components:",
+        "      volumes: [{name: settings, configMap: {name: settings, optional: true}}]
+      components:",
+    )
+}
+
+/// Files of the volume of the workload that was started last.
+fn files(world: &World) -> String {
+    let started = world.link.started();
+    match &started.last().unwrap().1.volumes[0].source {
+        waft_ir::VolumeSource::Files(files) => {
+            let files = files.iter();
+            let files =
+                files.map(|(name, text)| format!("{name}={}", String::from_utf8_lossy(text)));
+            files.collect::<Vec<_>>().join(" ")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_may_be_empty_has_what_was_applied_before_it() {
+    let (world, lag) = World::lagging("configmaps").await;
+    world.apply::<ConfigMap>(&config_map("one")).await;
+    world.apply::<WorkloadDeployment>(&mounting("")).await;
+    lag.asked("settings").await;
+    lag.catch_up();
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.link.started().len(), 1);
+    assert_eq!(files(&world), "level=one");
+}
+
+#[tokio::test]
+async fn a_configuration_and_a_template_that_change_together_roll_once() {
+    let mut world = World::new().await;
+    world.apply::<ConfigMap>(&config_map("one")).await;
+    let policy = "deployPolicy: Recreate";
+    world.apply::<WorkloadDeployment>(&mounting(policy)).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let before = world.only_set().await.name_any();
+
+    world.stop_operator().await;
+    let lag = world.start_lagging("configmaps");
+    world.apply::<ConfigMap>(&config_map("two")).await;
+    let other_template = mounting(policy).replace("{app: hello}", "{app: changed}");
+    world.apply::<WorkloadDeployment>(&other_template).await;
+    lag.asked("settings").await;
+    assert_eq!(world.only_set().await.name_any(), before);
+    lag.catch_up();
+    world.gone::<WorkloadReplicaSet>(&before).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.link.started().len(), 2);
+    assert_eq!(files(&world), "level=two");
+}
+
+#[tokio::test]
+async fn what_is_only_seen_late_is_not_called_missing() {
+    let (world, lag) = World::lagging("secrets").await;
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: token}, stringData: {A: b}}";
+    world.apply::<Secret>(secret).await;
+    let yaml = deployment("one", "").replace(
+        "image: one\n",
+        "image: one\n        localResources: {environment: {secretFrom: [{name: token}]}}\n",
+    );
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    lag.asked("token").await;
+    lag.catch_up();
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert!(world.events("hello").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_workload_of_its_own_starts_once_with_what_was_applied_before_it() {
+    let (world, lag) = World::lagging("configmaps").await;
+    world.apply::<ConfigMap>(&config_map("one")).await;
+    let yaml = "
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: Workload
+metadata: {name: alone}
+spec:
+  components: [{name: http, image: one}]
+  volumes: [{name: settings, configMap: {name: settings, optional: true}}]
+  hostInterfaces:
+  - {namespace: wasi, package: http, interfaces: [incoming-handler]}
+";
+    world.apply::<Workload>(yaml).await;
+    lag.asked("settings").await;
+    lag.catch_up();
+    world.ready::<Workload>("alone").await;
+    assert_eq!(world.link.started().len(), 1);
+    assert_eq!(files(&world), "level=one");
+}
+
+#[tokio::test]
+async fn an_artifact_and_a_template_that_change_together_roll_once() {
+    let mut world = World::new().await;
+    world.artifacts.answer(TAG, "sha256:1", HTTP);
+    world.apply::<Artifact>(ARTIFACT).await;
+    let yaml = deployment("'artifact://art'", "");
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let before = world.only_set().await.name_any();
+
+    world.stop_operator().await;
+    let lag = world.start_lagging("artifacts");
+    world
+        .artifacts
+        .answer("r.test/hello:next", "sha256:2", HTTP);
+    world
+        .apply::<Artifact>(&ARTIFACT.replace("latest", "next"))
+        .await;
+    let other_template = yaml.replace("{app: hello}", "{app: changed}");
+    world.apply::<WorkloadDeployment>(&other_template).await;
+    lag.asked("art").await;
+    assert_eq!(world.only_set().await.name_any(), before);
+    lag.catch_up();
+    world.gone::<WorkloadReplicaSet>(&before).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    let images: Vec<_> = world
+        .link
+        .started()
+        .iter()
+        .map(|(_, started)| started.components[0].image.reference.clone())
+        .collect();
+    assert_eq!(
+        images,
+        ["r.test/hello:latest@sha256:1", "r.test/hello:next@sha256:2"]
+    );
+}
+
+#[tokio::test]
+async fn a_pull_secret_that_only_an_artifact_names_may_go_and_come_back() {
+    let world = World::new().await;
+    world.artifacts.answer(TAG, "sha256:1", HTTP);
+    let secret = "{apiVersion: v1, kind: Secret, metadata: {name: pull}, \
+                  stringData: {.dockerconfigjson: '{}'}}";
+    world.apply::<Secret>(secret).await;
+    let artifact = ARTIFACT.replace("spec: {", "spec: {imagePullSecret: {name: pull}, ");
+    world.apply::<Artifact>(&artifact).await;
+    let yaml = deployment("'artifact://art'", "");
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+
+    world.delete::<Secret>("pull").await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "SecretNotFound")
+        .await;
+    world.apply::<Secret>(secret).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.link.started().len(), 1);
+}

@@ -12,6 +12,7 @@ mod validate;
 
 use kube::ResourceExt as _;
 
+use dereference::Found;
 pub(crate) use dereference::Handlers;
 
 use crate::{
@@ -40,17 +41,22 @@ pub(crate) async fn reconcile(
         .is_some_and(|deployment| is_in_the_way(deployment.as_ref(), trigger.as_ref()));
     let owned = deployment.filter(|deployment| is_owned_by(deployment.as_ref(), trigger.as_ref()));
     let mut applied = apply::Applied::default();
+    let mut hindrance = None;
     if checked.is_ok() && !taken {
         // Only a changed template needs another look at the images.
-        let handler = match owned
-            .as_ref()
-            .and_then(|owned| build::handler_of(&trigger, owned))
-        {
-            Some(handler) => handler,
-            None => dereference::handler(context, &trigger).await,
+        let of_owned = || build::handler_of(&trigger, owned.as_ref()?);
+        let found = match build::declared_handler(&trigger).or_else(of_owned) {
+            Some(handler) => Found::Handler(handler),
+            None => dereference::handler(context, &trigger).await?,
         };
-        let wanted = build::deployment(&trigger, &handler);
-        applied = apply::apply(context, &wanted, owned.as_deref()).await?;
+        match found {
+            Found::Handler(handler) => {
+                let wanted = build::deployment(&trigger, &handler);
+                applied = apply::apply(context, &wanted, owned.as_deref()).await?;
+            }
+            Found::Hindered(problem) => hindrance = Some(problem),
+            Found::Unseen => return Ok(Next::Await),
+        }
     }
     status::write(
         context,
@@ -58,6 +64,7 @@ pub(crate) async fn reconcile(
         &status::Observed {
             checked: checked.as_ref().err(),
             taken,
+            hindrance: hindrance.as_ref(),
             // What was just changed does not count as ready.
             deployment: owned.as_deref().filter(|_| !applied.changed),
             refused: applied.refused,

@@ -70,13 +70,16 @@ pub(crate) fn handler_of(trigger: &HttpTrigger, owned: &WorkloadDeployment) -> O
     if template != template_hash(trigger) {
         return None;
     }
-    let entry = owned
-        .spec
-        .template
-        .spec
-        .host_interfaces
-        .iter()
-        .find(|entry| is_http(entry))?;
+    handler_in(&owned.spec.template.spec)
+}
+
+/// The handler that the template itself declares.
+pub(crate) fn declared_handler(trigger: &HttpTrigger) -> Option<String> {
+    handler_in(&trigger.spec.template.spec)
+}
+
+fn handler_in(spec: &WorkloadSpec) -> Option<String> {
+    let entry = spec.host_interfaces.iter().find(|entry| is_http(entry))?;
     let has = |name: &str| entry.interfaces.iter().any(|interface| interface == name);
     [HANDLER, INCOMING_HANDLER]
         .into_iter()
@@ -100,6 +103,9 @@ fn is_http(entry: &HostInterface) -> bool {
 
 /// Adds the inbound interface, unless the template declares one already.
 fn add_inbound(spec: &mut WorkloadSpec, handler: &str) {
+    if handler_in(spec).is_some() {
+        return;
+    }
     let Some(entry) = spec.host_interfaces.iter_mut().find(|entry| is_http(entry)) else {
         spec.host_interfaces.push(HostInterface {
             namespace: names::WASI_HTTP.0.into(),
@@ -110,13 +116,7 @@ fn add_inbound(spec: &mut WorkloadSpec, handler: &str) {
         });
         return;
     };
-    let declared = entry
-        .interfaces
-        .iter()
-        .any(|interface| interface == INCOMING_HANDLER || interface == HANDLER);
-    if !declared {
-        entry.interfaces.push(handler.into());
-    }
+    entry.interfaces.push(handler.into());
 }
 
 #[cfg(test)]

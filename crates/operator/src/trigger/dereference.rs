@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use kube::ResourceExt as _;
 use parking_lot::Mutex;
-use waft_api::HttpTrigger;
+use waft_api::{HttpTrigger, WorkloadSpec};
 use waft_ir::{Image, InterfaceName};
 
 use super::build::{HANDLER, INCOMING_HANDLER, template_hash};
@@ -12,67 +12,84 @@ use crate::{
     artifacts,
     context::Context,
     dereference,
-    workload::{check, credentials},
+    problem::Problem,
+    workload::{CheckedComponent, Inputs, check, credentials},
+    write::WriteError,
 };
 
 /// Longest wait for a registry. The handler is a detail that may be guessed; the workload itself
 /// waits for the image and says so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The handlers that were found, by the uid of the trigger and the hash of its template: the
-/// deployment that tells them may not be seen yet when the trigger is looked at again.
+/// The hash of a trigger's template and the handler that was found for it, by the uid of the trigger:
+/// the deployment that tells it may not be seen yet when the trigger is looked at again.
 pub(crate) type Handlers = Mutex<HashMap<String, (String, String)>>;
 
-/// The inbound interface that a component of the template exports; if that can't be known, that of
-/// `wasi:http@0.2`. Whatever is wrong with the image is told by the workload, which needs it.
-pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> String {
+/// What could be found out.
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    /// The inbound interface.
+    Handler(String),
+    /// An Artifact or a pull secret is not there: a deployment that is made now might name another
+    /// interface than one that is made when it is.
+    Hindered(Problem),
+    /// The caches are behind the API server; what they lack wakes the trigger.
+    Unseen,
+}
+
+/// The inbound interface that a component of the template exports; where an image can't be had, that
+/// of `wasi:http@0.2`. Whatever is wrong with the image is told by the workload, which needs it.
+pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<Found, WriteError> {
     let uid = trigger.uid().unwrap_or_default();
     let template = template_hash(trigger);
     let known = context.handlers.lock().get(&uid).cloned();
     if let Some((_, handler)) = known.filter(|(of, _)| *of == template) {
-        return handler;
+        return Ok(Found::Handler(handler));
     }
-    let found = look_up(context, trigger).await;
+    let namespace = trigger.namespace().unwrap_or_default();
+    let mut spec = trigger.spec.template.spec.clone();
+    let known = dereference::artifacts(&context.caches, &namespace, &artifacts::names(&spec, &[]));
+    let replaced = artifacts::replace(&mut spec, &[], &known);
+    let inputs = dereference::inputs(&context.caches, &namespace, &spec);
+    if !dereference::are_newest(context, &namespace, &spec, &inputs, &known).await? {
+        return Ok(Found::Unseen);
+    }
+    let images = replaced.and_then(|_| images(&spec, &inputs));
+    let found = match images {
+        Ok(images) => look_up(context, &images).await,
+        Err(problem) => return Ok(Found::Hindered(problem)),
+    };
+    let found = found.unwrap_or(INCOMING_HANDLER).to_owned();
     context
         .handlers
         .lock()
         .insert(uid, (template, found.clone()));
-    found
+    Ok(Found::Handler(found))
 }
 
-async fn look_up(context: &Context, trigger: &HttpTrigger) -> String {
-    let namespace = trigger.namespace().unwrap_or_default();
-    let mut spec = trigger.spec.template.spec.clone();
-    let known = dereference::artifacts(
-        &context.caches,
-        &namespace,
-        &artifacts::names(&trigger.spec.template.spec, &[]),
-    );
-    let fallback = || INCOMING_HANDLER.to_owned();
-    if artifacts::replace(&mut spec, &[], &known).is_err() {
-        return fallback();
-    }
-    let inputs = dereference::inputs(&context.caches, &namespace, &spec);
-    let Ok(checked) = check(&spec) else {
-        return fallback();
-    };
-    for component in &checked.components {
-        let raw = component.raw;
-        let Ok(credentials) = credentials(raw.image_pull_secret.as_ref(), &inputs) else {
-            continue;
-        };
-        let image = Image {
-            reference: raw.image.clone(),
+/// The images of a template, with what is needed to pull them.
+fn images(spec: &WorkloadSpec, inputs: &Inputs) -> Result<Vec<Image>, Problem> {
+    let checked = check(spec)?;
+    let image = |component: &CheckedComponent<'_>| {
+        Ok(Image {
+            reference: component.raw.image.clone(),
             policy: component.policy,
-            credentials,
-        };
-        let resolved = tokio::time::timeout(PATIENCE, context.artifacts.resolve(&image)).await;
+            credentials: credentials(component.raw.image_pull_secret.as_ref(), inputs)?,
+        })
+    };
+    checked.components.iter().map(image).collect()
+}
+
+/// What the first image exports that can be had and serves HTTP.
+async fn look_up(context: &Context, images: &[Image]) -> Option<&'static str> {
+    for image in images {
+        let resolved = tokio::time::timeout(PATIENCE, context.artifacts.resolve(image)).await;
         let Ok(Ok(artifact)) = resolved else { continue };
         if let Some(found) = exported(&artifact.exports) {
-            return found.into();
+            return Some(found);
         }
     }
-    fallback()
+    None
 }
 
 fn exported(exports: &[InterfaceName]) -> Option<&'static str> {

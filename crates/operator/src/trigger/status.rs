@@ -25,6 +25,8 @@ pub(crate) struct Observed<'a> {
     pub checked: Option<&'a Problem>,
     /// Whether the name of its deployment belongs to someone else.
     pub taken: bool,
+    /// What its deployment waits for before it is written.
+    pub hindrance: Option<&'a Problem>,
     /// Its deployment, if it is as the trigger wants it.
     pub deployment: Option<&'a WorkloadDeployment>,
     /// What the API server said when it refused the deployment.
@@ -118,13 +120,14 @@ fn judge(observed: &Observed<'_>, routes: &Outcome) -> Verdicts {
     } else {
         Verdict::no(Reason::Waiting, "none of its routes is accepted")
     };
-    let serving = observed.deployment.map_or_else(
-        || Verdict::unknown(Reason::Reconciling, "its deployment is being written"),
-        |deployment| {
+    let serving = match (observed.hindrance, observed.deployment) {
+        (Some(problem), _) => problem.verdict(),
+        (None, Some(deployment)) => {
             let generation = deployment.metadata.generation;
             Verdict::of_child(deployment.conditions(), types::READY, generation)
-        },
-    );
+        }
+        (None, None) => Verdict::unknown(Reason::Reconciling, "its deployment is being written"),
+    };
     // Routes that are refused don't keep the others from serving.
     let partly = !accepted.is_good() && !routes.accepted.is_empty() && !blocks(observed);
     let ready = if partly {

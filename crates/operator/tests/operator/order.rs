@@ -3,11 +3,12 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt as _;
-use waft_api::{Artifact, Workload, WorkloadDeployment, WorkloadReplicaSet};
+use waft_api::{Artifact, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet};
 
 use crate::{
     artifacts::{ARTIFACT, HTTP, TAG},
-    world::{World, deployment},
+    triggers::trigger,
+    world::{World, deployment, message},
 };
 
 fn config_map(level: &str) -> String {
@@ -169,4 +170,40 @@ async fn a_pull_secret_that_only_an_artifact_names_may_go_and_come_back() {
     world.apply::<Secret>(secret).await;
     world.ready::<WorkloadDeployment>("hello").await;
     assert_eq!(world.link.started().len(), 1);
+}
+
+#[tokio::test]
+async fn a_trigger_waits_for_its_artifact_to_learn_what_it_exports() {
+    let world = World::new().await;
+    let yaml = trigger("hello", "hello.test", "").replace("image: one", "image: 'artifact://art'");
+    world.apply::<HttpTrigger>(&yaml).await;
+    let hello = world
+        .says::<HttpTrigger>("hello", "Ready", "False", "ArtifactNotFound")
+        .await;
+    assert!(message(&hello, "Ready").contains("`art`"));
+    assert!(world.list::<WorkloadDeployment>().await.is_empty());
+
+    let pinned = "r.test/hello:latest@sha256:1";
+    let exports = "wasi:http/handler@0.3.0";
+    world.artifacts.answer(TAG, "sha256:1", exports);
+    world.artifacts.answer(pinned, "sha256:1", exports);
+    world.apply::<Artifact>(ARTIFACT).await;
+    world.ready::<HttpTrigger>("hello").await;
+    let owned = world.ready::<WorkloadDeployment>("hello").await;
+    let entry = &owned.spec.template.spec.host_interfaces[0];
+    assert_eq!(entry.interfaces, ["handler"]);
+    assert_eq!(world.link.started().len(), 1);
+}
+
+#[tokio::test]
+async fn a_template_that_declares_its_handler_needs_no_look_at_the_image() {
+    let world = World::new().await;
+    let yaml = trigger("hello", "hello.test", "").replace(
+        "      components:",
+        "      hostInterfaces: [{namespace: wasi, package: http, interfaces: [handler]}]
+      components:",
+    );
+    world.apply::<HttpTrigger>(&yaml).await;
+    world.ready::<HttpTrigger>("hello").await;
+    assert_eq!(world.artifacts.asked("one"), 0);
 }

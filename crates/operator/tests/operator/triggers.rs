@@ -5,7 +5,7 @@ use waft_api::{HttpTrigger, Workload, WorkloadDeployment};
 
 use crate::world::{World, backends, is, message};
 
-fn trigger(name: &str, host: &str, more: &str) -> String {
+pub(crate) fn trigger(name: &str, host: &str, more: &str) -> String {
     format!(
         "
 apiVersion: control.cosmonic.io/v1alpha1

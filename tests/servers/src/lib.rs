@@ -7,8 +7,8 @@
 mod postgres;
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -78,7 +78,7 @@ impl Server {
         let mut server = Self {
             kind,
             child: None,
-            port: free_port(),
+            port: free_address().port(),
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
         let is_there = match kind {
@@ -266,7 +266,40 @@ impl Kind {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it listens").port()
+/// A loopback address that nobody listens on, kept for whoever asked: a connection has just ended
+/// there, and for a minute the kernel gives the port of such a one only to those who name it, not to
+/// those who ask for any. A port that was merely free is soon given to another test's listener.
+///
+/// # Panics
+/// If the loopback can't be used.
+pub fn free_address() -> SocketAddr {
+    let kept = || {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let mut client = TcpStream::connect(address)?;
+        // It is the side that ends first whose port is kept.
+        drop(listener.accept()?);
+        let ended = client.read(&mut [0])?;
+        assert_eq!(ended, 0, "nobody sends anything");
+        Ok::<_, std::io::Error>(address)
+    };
+    kept().expect("the loopback")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_given_once_and_can_be_listened_on() {
+        let addresses: Vec<_> = (0..8).map(|_| free_address()).collect();
+        // As many as make it likely that one of eight is given again if nothing keeps it.
+        for _ in 0..20_000 {
+            let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            assert!(!addresses.contains(&other.local_addr().unwrap()));
+        }
+        for address in addresses {
+            drop(TcpListener::bind(address).unwrap());
+        }
+    }
 }

@@ -25,7 +25,7 @@ use crate::{
     log::InstanceLog,
     outgoing::Network,
     quota::Quota,
-    room::{Neighbours, Reclaimed, Search},
+    room::{Neighbours, Search},
     shared::{SharedCall, SharedInstances},
     sockets::{Loopback, Net},
     stats::Counters,
@@ -478,21 +478,16 @@ impl GuestInner {
 
     /// Its idle instances.
     pub(crate) fn idle(&self) -> u64 {
-        self.counters.warm.load(Relaxed) + self.shared.idle()
+        self.counters.warm.load(Relaxed)
     }
 
-    /// Ends one idle instance, for somebody who needs its room.
-    pub(crate) fn reclaim_idle(&self) -> Reclaimed {
-        if let Some(instance) = self.warm.take_oldest() {
+    /// Ends one idle instance, for somebody who needs its room. Returns whether there was one.
+    pub(crate) fn reclaim_idle(&self) -> bool {
+        let instance = self.warm.take_oldest();
+        if instance.is_some() {
             self.count_reclaimed(1);
-            drop(instance);
-            return Reclaimed::Now;
         }
-        if self.shared.retire_idle() {
-            Counters::add(&self.counters.instances_reclaimed);
-            return Reclaimed::Soon;
-        }
-        Reclaimed::Nothing
+        instance.is_some()
     }
 
     /// Counts idle instances that were ended.

@@ -47,17 +47,6 @@ struct Waiting<'a> {
     until: Instant,
 }
 
-/// What became of an idle instance.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Reclaimed {
-    /// There was none.
-    Nothing,
-    /// Its task ends it within a moment.
-    Soon,
-    /// It is gone.
-    Now,
-}
-
 impl Neighbours {
     pub(crate) fn add(&self, guest: &Arc<GuestInner>) {
         let mut guests = self.guests.lock();
@@ -78,17 +67,15 @@ impl Neighbours {
         self.room.changed();
     }
 
-    /// Ends one idle instance, of the guest that keeps the most.
-    fn reclaim_idle(&self) -> Reclaimed {
+    /// Ends one idle instance, of the guest that keeps the most. Returns whether there was one.
+    fn reclaim_idle(&self) -> bool {
         let guests: Vec<_> = {
             let guests = self.guests.lock();
             guests.iter().filter_map(Weak::upgrade).collect()
         };
         let idle = guests.iter().map(|guest| (guest.idle(), guest));
-        match idle.max_by_key(|(idle, _)| *idle) {
-            Some((1.., guest)) => guest.reclaim_idle(),
-            _ => Reclaimed::Nothing,
-        }
+        let most = idle.max_by_key(|(idle, _)| *idle);
+        most.is_some_and(|(idle, guest)| idle > 0 && guest.reclaim_idle())
     }
 }
 
@@ -128,7 +115,7 @@ impl<'a> Search<'a> {
             return true;
         };
         let neighbours = self.guest.neighbours();
-        if neighbours.reclaim_idle() == Reclaimed::Now {
+        if neighbours.reclaim_idle() {
             return true;
         }
         let change = neighbours.room.change.notified();

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use waft_runtime::{CallError, CallInfo, EngineBuilder, EngineConfig, TrapReason};
+use bytes::Bytes;
+use http_body_util::Channel;
+use waft_runtime::{
+    BodyError, CallError, CallInfo, EngineBuilder, EngineConfig, TrapReason, request_body,
+};
 
-use crate::support::{full, get, guest, info, request, spec, wait_until};
+use crate::support::{full, get, guest, info, request, spec, text, wait_until};
 
 #[tokio::test]
 async fn warm_instances_are_reused_and_replaced() {
@@ -117,22 +121,61 @@ async fn a_deadline_ends_a_shared_instance_and_its_other_calls() {
 
 #[tokio::test]
 async fn a_client_that_leaves_a_shared_instance_frees_its_place() {
-    let (guest, _) = guest("hello-p3", |spec| {
+    for leaves_first in [false, true] {
+        let (guest, _) = guest("hello-p3", |spec| {
+            spec.pool.size = 1;
+            spec.pool.max_concurrency = 2;
+        })
+        .await;
+        let start = |path: &'static str| {
+            let guest = guest.clone();
+            tokio::spawn(async move { get(&guest, path).await })
+        };
+        let mut calls = Vec::new();
+        for leaves in [leaves_first, !leaves_first] {
+            let path = if leaves { "/sleep?60000" } else { "/sleep?300" };
+            calls.push((leaves, start(path)));
+            let running = calls.len() as u64;
+            wait_until("it runs", || guest.stats().in_flight == running).await;
+        }
+        for (leaves, call) in &calls {
+            if *leaves {
+                call.abort();
+            }
+        }
+        for (leaves, call) in calls {
+            match call.await {
+                Ok(answer) => assert!(!leaves && answer.is_ok(), "{answer:?}"),
+                Err(error) => assert!(leaves && error.is_cancelled()),
+            }
+        }
+        assert_eq!(get(&guest, "/count").await.unwrap().trim(), "1");
+        assert_eq!(guest.stats().clients_gone, 1);
+    }
+}
+
+/// The call that an instance began with runs it, until another depends on it too.
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_no_other_call_of_its_instance() {
+    let (guest, _) = guest("echo-p3", |spec| {
         spec.pool.size = 1;
         spec.pool.max_concurrency = 2;
     })
     .await;
-    let staying = guest.clone();
-    let staying = tokio::spawn(async move { get(&staying, "/sleep?300").await });
-    let leaving = guest.clone();
-    let leaving = tokio::spawn(async move { get(&leaving, "/sleep?60000").await });
-    wait_until("both run", || guest.stats().in_flight == 2).await;
-    leaving.abort();
-    assert!(leaving.await.unwrap_err().is_cancelled());
-    assert_eq!(guest.stats().in_flight, 1);
-    staying.await.unwrap().unwrap();
-    assert_eq!(get(&guest, "/count").await.unwrap().trim(), "1");
-    assert_eq!(guest.stats().clients_gone, 1);
+    let (mut sender, body) = Channel::<Bytes, BodyError>::new(1);
+    let answer = guest.handle(request("/", request_body(body)), info("r1"));
+    let unread = answer.await.unwrap();
+    for _ in 0..3 {
+        let other = tokio::time::timeout(Duration::from_secs(10), get(&guest, "/"));
+        assert_eq!(other.await.unwrap().unwrap(), "");
+    }
+    sender.send_data(Bytes::from("late")).await.unwrap();
+    drop(sender);
+    assert_eq!(text(unread).await.unwrap(), "late");
+    wait_until("all calls end", || guest.stats().in_flight == 0).await;
+    let stats = guest.stats();
+    assert_eq!((stats.instances_created, stats.instances_lost), (1, 0));
+    wait_until("it is kept", || guest.stats().warm == 1).await;
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 //! A container belongs to a namespace: its workloads share it, and no other namespace can name it.
 //! An entry of the manifest with a name grants the container of that name, one without a name grants
 //! any; either may say that it is only to be read. A value is staged while a guest writes it and
-//! stored when the guest says that it is whole. Which store a container is in says its entry; the
-//! stores themselves are the backends' business.
+//! stored when the guest says that it is whole. Which store a container is in says its entry, and by
+//! which interfaces it may be used; the stores themselves are the backends' business.
 
 mod body;
 mod calls;
@@ -78,20 +78,22 @@ struct Stores {
 
 /// What one guest may do.
 struct Bound {
-    granted: granted::Granted<Entry>,
+    granted: granted::Granted<Kept>,
     staging: Arc<Staging>,
     values: Arc<Semaphore>,
 }
 
-/// What an entry of the manifest grants.
-struct Entry {
+type Entry = granted::Entry<Kept>;
+
+/// Where the containers of an entry are, and whether they are only to be read.
+struct Kept {
     store: Arc<dyn Store>,
     read_only: bool,
 }
 
 /// A container that a guest may name: not looked for yet.
 struct Place<'a> {
-    entry: &'a Entry,
+    entry: &'a Arc<Entry>,
     namespace: &'a str,
     /// As the guest says it.
     identifier: &'a str,
@@ -178,14 +180,14 @@ impl Capability for Blobstore {
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
-        let entry = |grant: &CapabilityGrant| {
-            Ok(Entry {
+        let kept = |grant: &CapabilityGrant| {
+            Ok(Kept {
                 store: self.0.of(grant)?,
                 read_only: read_only(grant)?,
             })
         };
         Ok(Arc::new(Arc::new(Bound {
-            granted: granted::Granted::new(guest, grants, entry)?,
+            granted: granted::Granted::new(guest, grants, kept)?,
             staging: self.0.staging.clone(),
             values: Arc::new(Semaphore::new(VALUES)),
         })))
@@ -195,7 +197,7 @@ impl Capability for Blobstore {
 impl Bound {
     /// What a guest means by an identifier.
     fn place<'a>(&'a self, identifier: &'a str) -> Result<Place<'a>, StoreError> {
-        let Some((entry, container)) = self.granted.find(identifier) else {
+        let Some((entry, container)) = self.granted.find(identifier, "blobstore") else {
             let name = identifier.escape_debug().to_string();
             return Err(StoreError::NotGranted(name));
         };
@@ -217,7 +219,7 @@ impl Bound {
 impl Place<'_> {
     /// The container, if it is there.
     async fn look(&self) -> Result<Option<Arc<dyn Container>>, StoreError> {
-        let (store, container) = (&self.entry.store, self.container);
+        let (store, container) = (&self.entry.of.store, self.container);
         store.find(self.namespace, container).await
     }
 
@@ -232,11 +234,18 @@ impl Place<'_> {
     }
 
     fn check_writable(&self) -> Result<(), StoreError> {
-        check_writable(self.identifier, self.entry.read_only)
+        check_writable(self.identifier, self.entry.of.read_only)
     }
 
     fn is(&self, other: &Place<'_>) -> bool {
-        Arc::ptr_eq(&self.entry.store, &other.entry.store) && self.container == other.container
+        self.entry.of == other.entry.of && self.container == other.container
+    }
+}
+
+impl PartialEq for Kept {
+    /// Whether containers of one name are the same.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.store, &other.store)
     }
 }
 

@@ -1,24 +1,33 @@
-//! Which buckets of an interface a guest may name, and where each is: what the entries of its
-//! manifest say.
+//! What the entries of a manifest grant: which buckets of an interface a guest may name, where each is,
+//! and which interfaces it may be used by. An entry grants the interfaces that it lists and no others.
 //!
 //! An entry with a name grants one bucket under that name, which is its `config.bucket` or the name
 //! itself. One without a name grants those of `config.bucket` and `config.buckets`, or any.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use waft_ir::{CapabilityGrant, Failure};
-use waft_runtime::GuestSpec;
+use waft_ir::{CapabilityGrant, Failure, InterfaceName};
+use waft_runtime::{GuestSpec, grants_it};
 
 use crate::backends;
 
-/// What one guest may name; `S` is what an interface keeps for an entry.
+/// What one guest may name; `S` is what an interface keeps for an entry: where its buckets are.
 pub(crate) struct Granted<S> {
     /// The guest's.
     pub(crate) namespace: String,
-    /// By the identifier that the guest says, with the name of the bucket.
-    named: BTreeMap<String, (S, String)>,
+    /// By the identifier that the guest says.
+    named: BTreeMap<String, Arc<Entry<S>>>,
     /// Any other identifier, or those listed if any are.
-    any: Option<(S, Vec<String>)>,
+    any: Option<Arc<Entry<S>>>,
+}
+
+/// One entry.
+pub(crate) struct Entry<S> {
+    /// Where its buckets are.
+    pub(crate) of: S,
+    interfaces: Vec<String>,
+    /// Its buckets. None: any.
+    buckets: Vec<String>,
 }
 
 impl<S> Granted<S> {
@@ -35,30 +44,90 @@ impl<S> Granted<S> {
             any: None,
         };
         for grant in grants {
-            let of = of(grant)?;
-            let bucket = grant.config.get("bucket");
+            let entry = Arc::new(Entry::new(grant, of(grant)?));
             match &grant.name {
-                Some(name) => {
-                    let bucket = bucket.unwrap_or(name).clone();
-                    granted.named.insert(name.clone(), (of, bucket));
-                }
-                None => {
-                    let mut buckets = backends::list(grant.config.get("buckets"));
-                    buckets.extend(bucket.cloned());
-                    granted.any = Some((of, buckets));
-                }
+                Some(name) => _ = granted.named.insert(name.clone(), entry),
+                None => granted.any = Some(entry),
             }
         }
         Ok(granted)
     }
 
-    /// The entry that grants an identifier, and the name of the bucket behind it.
-    pub(crate) fn find<'a>(&'a self, identifier: &'a str) -> Option<(&'a S, &'a str)> {
-        if let Some((of, bucket)) = self.named.get(identifier) {
-            return Some((of, bucket));
+    /// The entry that grants an identifier to an interface, and the name of the bucket behind it.
+    pub(crate) fn find<'a>(
+        &'a self,
+        identifier: &'a str,
+        interface: &str,
+    ) -> Option<(&'a Arc<Entry<S>>, &'a str)> {
+        let named = self.named.get(identifier);
+        if let Some(entry) = named.filter(|entry| entry.lists(interface)) {
+            return Some((entry, entry.buckets.first()?));
         }
-        let (of, buckets) = self.any.as_ref()?;
-        let is_granted = buckets.is_empty() || buckets.iter().any(|name| name == identifier);
-        is_granted.then_some((of, identifier))
+        let any = self.any.as_ref();
+        let entry = any.filter(|entry| entry.lists(interface) && entry.has(identifier))?;
+        Some((entry, identifier))
     }
+}
+
+impl<S: PartialEq> Granted<S> {
+    /// Whether an interface may be used on a bucket that an entry granted: by that entry or by another
+    /// that grants the same bucket.
+    pub(crate) fn permits(&self, entry: &Entry<S>, bucket: &str, interface: &str) -> bool {
+        let covers =
+            |other: &Entry<S>| other.lists(interface) && other.of == entry.of && other.has(bucket);
+        let mut others = self.named.values().chain(&self.any);
+        entry.lists(interface) || others.any(|other| covers(other))
+    }
+}
+
+impl<S> Entry<S> {
+    /// What an entry grants.
+    pub(crate) fn new(grant: &CapabilityGrant, of: S) -> Self {
+        let bucket = grant.config.get("bucket");
+        let mut buckets = match grant.name {
+            Some(_) => Vec::new(),
+            None => backends::list(grant.config.get("buckets")),
+        };
+        buckets.extend(bucket.or(grant.name.as_ref()).cloned());
+        buckets.sort();
+        buckets.dedup();
+        Self {
+            of,
+            interfaces: grant.interfaces.clone(),
+            buckets,
+        }
+    }
+
+    /// The buckets that it names.
+    pub(crate) fn buckets(&self) -> &[String] {
+        &self.buckets
+    }
+
+    fn lists(&self, interface: &str) -> bool {
+        is_listed(&self.interfaces, interface)
+    }
+
+    fn has(&self, bucket: &str) -> bool {
+        self.buckets.is_empty() || self.buckets.iter().any(|name| name == bucket)
+    }
+}
+
+/// Whether an entry lists an interface of its package.
+pub(crate) fn lists(grant: &CapabilityGrant, interface: &str) -> bool {
+    is_listed(&grant.interfaces, interface)
+}
+
+fn is_listed(interfaces: &[String], interface: &str) -> bool {
+    interfaces.is_empty() || interfaces.iter().any(|name| name == interface)
+}
+
+/// The entry that says what is behind an interface that has one backend for a guest: the one without a
+/// name, else the first, of those that list it.
+pub(crate) fn entry_of<'a>(
+    grants: &[&'a CapabilityGrant],
+    interface: &InterfaceName,
+) -> Option<&'a CapabilityGrant> {
+    let listing = || grants.iter().filter(|grant| grants_it(grant, interface));
+    let unnamed = listing().find(|grant| grant.name.is_none());
+    unnamed.or_else(|| listing().next()).copied()
 }

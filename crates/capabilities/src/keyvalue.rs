@@ -2,7 +2,8 @@
 //!
 //! A bucket belongs to a namespace: its workloads share it, and no other namespace can name it. An
 //! entry of the manifest with a name grants the bucket of that name, one without a name grants any.
-//! Which store a bucket is in says its entry; the stores themselves are the backends' business.
+//! Which store a bucket is in says its entry, and by which interfaces it may be used; the stores
+//! themselves are the backends' business.
 
 #[cfg(test)]
 mod contract;
@@ -62,12 +63,34 @@ struct Stores {
 }
 
 /// What one guest may open.
-type Granted = granted::Granted<Arc<dyn Store>>;
+type Granted = granted::Granted<Kept>;
+
+type Entry = granted::Entry<Kept>;
+
+/// Where the buckets of an entry are.
+struct Kept {
+    store: Arc<dyn Store>,
+    backend: Backend,
+    prefix: String,
+}
+
+/// What a guest's handle is to.
+struct Held {
+    bucket: Arc<dyn Bucket>,
+    /// The entry that granted it.
+    entry: Arc<Entry>,
+    name: String,
+}
 
 /// The store as a host call sees it.
 struct View<'a>(&'a mut Ctx);
 
 struct Getter;
+
+/// The interfaces that act on a bucket.
+const STORE: &str = "store";
+const ATOMICS: &str = "atomics";
+const BATCH: &str = "batch";
 
 /// Bytes in one answer.
 const ANSWER: usize = 8 << 20;
@@ -106,21 +129,26 @@ impl KeyValue {
 }
 
 impl Stores {
-    fn of(&self, grant: &CapabilityGrant) -> Result<Arc<dyn Store>, Failure> {
-        Ok(
-            match (self.backends.choose(grant), &self.redis, &self.nats) {
-                (Backend::Redis, Some(redis), _) => {
-                    let prefix = grant.config.get("prefix").map_or("", String::as_str);
-                    Arc::new(redis.with_prefix(prefix))
-                }
-                (Backend::Nats, _, Some(nats)) => nats.clone(),
-                (Backend::Memory, ..) => self.memory.clone(),
-                _ => match &self.file {
-                    Some(file) => file.get()?,
-                    None => self.memory.clone(),
-                },
+    fn of(&self, grant: &CapabilityGrant) -> Result<Kept, Failure> {
+        let backend = self.backends.choose(grant);
+        let mut prefix = "";
+        let store: Arc<dyn Store> = match (backend, &self.redis, &self.nats) {
+            (Backend::Redis, Some(redis), _) => {
+                prefix = grant.config.get("prefix").map_or("", String::as_str);
+                Arc::new(redis.with_prefix(prefix))
+            }
+            (Backend::Nats, _, Some(nats)) => nats.clone(),
+            (Backend::Memory, ..) => self.memory.clone(),
+            _ => match &self.file {
+                Some(file) => file.get()?,
+                None => self.memory.clone(),
             },
-        )
+        };
+        Ok(Kept {
+            store,
+            backend,
+            prefix: prefix.to_owned(),
+        })
     }
 }
 
@@ -155,36 +183,64 @@ impl Capability for KeyValue {
     }
 }
 
-async fn open(granted: &Granted, identifier: &str) -> Result<Option<Arc<dyn Bucket>>, StoreError> {
-    match granted.find(identifier) {
-        Some((store, bucket)) => store.open(&granted.namespace, bucket).await.map(Some),
-        None => Ok(None),
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        (self.backend, &self.prefix) == (other.backend, &other.prefix)
     }
 }
 
-/// What a guest's handle is to.
-fn held(bucket: Arc<dyn Bucket>) -> HeldBucket {
-    HeldBucket(Arc::new(bucket))
+async fn open(granted: &Granted, identifier: &str) -> Result<Option<HeldBucket>, StoreError> {
+    let Some((entry, name)) = granted.find(identifier, STORE) else {
+        return Ok(None);
+    };
+    let bucket = entry.of.store.open(&granted.namespace, name).await?;
+    Ok(Some(held(bucket, entry, name)))
+}
+
+/// A handle to a bucket that an entry granted.
+fn held(bucket: Arc<dyn Bucket>, entry: &Arc<Entry>, name: &str) -> HeldBucket {
+    HeldBucket(Arc::new(Held {
+        bucket,
+        entry: entry.clone(),
+        name: name.to_owned(),
+    }))
 }
 
 impl View<'_> {
-    fn bucket(&mut self, handle: &Resource<HeldBucket>) -> wasmtime::Result<Arc<dyn Bucket>> {
-        let bucket = self
-            .0
-            .table()
-            .get(handle)?
-            .0
-            .downcast_ref::<Arc<dyn Bucket>>();
+    fn granted(&self) -> wasmtime::Result<Arc<Granted>> {
+        // Linking refuses components whose import was not granted, so this is the host's mistake.
+        let granted = self.0.slot::<Arc<Granted>>(KEYVALUE).cloned();
+        granted.ok_or_else(|| wasmtime::format_err!("wasi:keyvalue was not granted"))
+    }
+
+    /// Does something with the bucket of a handle, if an interface may be used on it.
+    async fn with<T, F>(
+        &mut self,
+        handle: &Resource<HeldBucket>,
+        interface: &str,
+        act: impl FnOnce(Arc<dyn Bucket>) -> F,
+    ) -> Answer<T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let granted = self.granted()?;
+        let held = self.0.table().get(handle)?.0.downcast_ref::<Held>();
         // Nothing else makes handles.
-        let other = || wasmtime::format_err!("the handle is of no bucket");
-        bucket.cloned().ok_or_else(other)
+        let held = held.ok_or_else(|| wasmtime::format_err!("the handle is of no bucket"))?;
+        if !granted.permits(&held.entry, &held.name, interface) {
+            return self.answer(Err(StoreError::NotGranted));
+        }
+        let done = act(held.bucket.clone()).await;
+        self.answer(done)
     }
 
     /// The answer to a guest. What it was refused is counted.
     fn answer<T>(&self, result: Result<T, StoreError>) -> Answer<T> {
         Ok(result.map_err(|error| {
             match &error {
-                StoreError::NotOwned => self.0.count_refusal(Refusal::Bucket),
+                StoreError::NotOwned | StoreError::NotGranted => {
+                    self.0.count_refusal(Refusal::Bucket);
+                }
                 StoreError::Full(_) => self.0.count_refusal(Refusal::StoreFull),
                 _ => {}
             }
@@ -195,11 +251,9 @@ impl View<'_> {
 
 impl wit::Host for View<'_> {
     async fn open(&mut self, identifier: String) -> Answer<Resource<HeldBucket>> {
-        // Linking refuses components whose import was not granted, so this is the host's mistake.
-        let granted = self.0.slot::<Arc<Granted>>(KEYVALUE).cloned();
-        let missing = || wasmtime::format_err!("wasi:keyvalue was not granted");
-        match open(&*granted.ok_or_else(missing)?, &identifier).await {
-            Ok(Some(bucket)) => Ok(Ok(self.0.table().push(held(bucket))?)),
+        let granted = self.granted()?;
+        match open(&granted, &identifier).await {
+            Ok(Some(bucket)) => Ok(Ok(self.0.table().push(bucket)?)),
             Ok(None) => {
                 self.0.count_refusal(Refusal::Bucket);
                 Ok(Err(wit::Error::NoSuchStore))
@@ -211,10 +265,9 @@ impl wit::Host for View<'_> {
 
 impl wit::HostBucket for View<'_> {
     async fn get(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        let found = self.bucket(&bucket)?.get(&[key]).await;
-        Ok(found
-            .map(|mut values| values.pop().flatten())
-            .map_err(Into::into))
+        let get = |bucket: Arc<dyn Bucket>| async move { bucket.get(&[key]).await };
+        let found = self.with(&bucket, STORE, get).await?;
+        Ok(found.map(|mut values| values.pop().flatten()))
     }
 
     async fn set(
@@ -223,18 +276,18 @@ impl wit::HostBucket for View<'_> {
         key: String,
         value: Vec<u8>,
     ) -> Answer<()> {
-        let set = self.bucket(&bucket)?.set(vec![(key, value)]).await;
-        self.answer(set)
+        let set = |bucket: Arc<dyn Bucket>| async move { bucket.set(vec![(key, value)]).await };
+        self.with(&bucket, STORE, set).await
     }
 
     async fn delete(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<()> {
-        let deleted = self.bucket(&bucket)?.delete(&[key]).await;
-        Ok(deleted.map_err(Into::into))
+        let delete = |bucket: Arc<dyn Bucket>| async move { bucket.delete(&[key]).await };
+        self.with(&bucket, STORE, delete).await
     }
 
     async fn exists(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<bool> {
-        let exists = self.bucket(&bucket)?.exists(&key).await;
-        Ok(exists.map_err(Into::into))
+        let exists = |bucket: Arc<dyn Bucket>| async move { bucket.exists(&key).await };
+        self.with(&bucket, STORE, exists).await
     }
 
     async fn list_keys(
@@ -242,10 +295,9 @@ impl wit::HostBucket for View<'_> {
         bucket: Resource<HeldBucket>,
         cursor: Option<u64>,
     ) -> Answer<wit::KeyResponse> {
-        let found = self.bucket(&bucket)?.keys(cursor).await;
-        Ok(found
-            .map(|(keys, cursor)| wit::KeyResponse { keys, cursor })
-            .map_err(Into::into))
+        let keys = |bucket: Arc<dyn Bucket>| async move { bucket.keys(cursor).await };
+        let found = self.with(&bucket, STORE, keys).await?;
+        Ok(found.map(|(keys, cursor)| wit::KeyResponse { keys, cursor }))
     }
 
     async fn drop(&mut self, bucket: Resource<HeldBucket>) -> wasmtime::Result<()> {
@@ -261,8 +313,8 @@ impl atomics::Host for View<'_> {
         key: String,
         delta: u64,
     ) -> Answer<u64> {
-        let sum = self.bucket(&bucket)?.increment(&key, delta).await;
-        self.answer(sum)
+        let add = |bucket: Arc<dyn Bucket>| async move { bucket.increment(&key, delta).await };
+        self.with(&bucket, ATOMICS, add).await
     }
 }
 
@@ -272,10 +324,11 @@ impl batch::Host for View<'_> {
         bucket: Resource<HeldBucket>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
-        let found = self.bucket(&bucket)?.get(&keys).await;
-        let values = match found {
+        let wanted = keys.clone();
+        let get = |bucket: Arc<dyn Bucket>| async move { bucket.get(&wanted).await };
+        let values = match self.with(&bucket, BATCH, get).await? {
             Ok(values) => values,
-            Err(error) => return Ok(Err(error.into())),
+            Err(error) => return Ok(Err(error)),
         };
         let size: usize = values.iter().flatten().map(Vec::len).sum();
         if size > ANSWER {
@@ -293,20 +346,20 @@ impl batch::Host for View<'_> {
         bucket: Resource<HeldBucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Answer<()> {
-        let set = self.bucket(&bucket)?.set(pairs).await;
-        self.answer(set)
+        let set = |bucket: Arc<dyn Bucket>| async move { bucket.set(pairs).await };
+        self.with(&bucket, BATCH, set).await
     }
 
     async fn delete_many(&mut self, bucket: Resource<HeldBucket>, keys: Vec<String>) -> Answer<()> {
-        let deleted = self.bucket(&bucket)?.delete(&keys).await;
-        Ok(deleted.map_err(Into::into))
+        let delete = |bucket: Arc<dyn Bucket>| async move { bucket.delete(&keys).await };
+        self.with(&bucket, BATCH, delete).await
     }
 }
 
 impl From<StoreError> for wit::Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NotOwned => Self::AccessDenied,
+            StoreError::NotOwned | StoreError::NotGranted => Self::AccessDenied,
             error => Self::Other(error.to_string()),
         }
     }

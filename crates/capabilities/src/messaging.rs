@@ -21,6 +21,7 @@ use wasmtime::component::{Accessor, HasData, LinkerInstance};
 use crate::{
     Source,
     backends::{Backend, Backends},
+    granted,
     nats::Nats,
     slots::MESSAGING,
 };
@@ -97,7 +98,13 @@ impl Source for Messages {
     }
 }
 
-/// What one guest may do.
+/// What one guest may do, by the version that it speaks.
+struct Bound {
+    p2: Option<Arc<Granted>>,
+    p3: Option<Arc<Granted>>,
+}
+
+/// What it may do by one version.
 struct Granted {
     broker: Arc<dyn Broker>,
     namespace: String,
@@ -125,9 +132,10 @@ impl Messaging {
     /// names subjects.
     pub async fn subscribe(&self, of: &Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
         let mut all = Vec::new();
-        let entries = of.grants.iter().filter(|grant| {
-            is_messaging(&grant.package) && grant.interfaces.iter().any(|name| name == "handler")
-        });
+        let entries = of
+            .grants
+            .iter()
+            .filter(|grant| is_messaging(&grant.package) && granted::lists(grant, "handler"));
         let refuse = |text: String| Failure::new(FailureReason::StartFailed, text);
         for entry in entries {
             let settings = Settings::read(of.config, &entry.config, of.owner, of.queue)
@@ -165,6 +173,11 @@ impl Messaging {
     }
 }
 
+/// Whether it is of 0.2; the other is 0.3.
+fn is_p2(interface: &InterfaceName) -> bool {
+    interface.version.as_ref().is_some_and(|v| v.minor == 2)
+}
+
 fn is_messaging(package: &InterfaceName) -> bool {
     package.namespace == "wasmcloud" && package.package == "messaging"
 }
@@ -186,8 +199,7 @@ impl Capability for Messaging {
     ) -> wasmtime::Result<()> {
         const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
         let view = VIEWS[place];
-        let is_p2 = interface.version.as_ref().is_some_and(|v| v.minor == 2);
-        match (interface.interface.as_deref(), is_p2) {
+        match (interface.interface.as_deref(), is_p2(interface)) {
             (Some("types"), true) => {
                 types_p2::add_to_linker_instance::<Ctx, Getter>(instance, view)
             }
@@ -205,24 +217,27 @@ impl Capability for Messaging {
     }
 
     fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
-        let is_0_3 = |name: &InterfaceName| {
-            let version = name.version.as_ref();
-            version.is_some_and(|version| version.minor == 3)
-        };
-        self.interfaces().into_iter().filter(is_0_3).collect()
+        let mut interfaces = self.interfaces();
+        interfaces.retain(|name| !is_p2(name));
+        interfaces
     }
 
     fn bind(&self, guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
-        let unnamed = grants.iter().find(|grant| grant.name.is_none());
-        let broker: Arc<dyn Broker> = match unnamed.or(grants.first()) {
-            Some(grant) => self.broker(grant),
-            None => self.memory.clone(),
-        };
         let namespace = guest.workload.split('/').next().unwrap_or_default();
-        Ok(Arc::new(Arc::new(Granted {
-            broker,
-            namespace: namespace.into(),
-        })))
+        let of = |is_p2: fn(&InterfaceName) -> bool| {
+            let mut interfaces = self.interfaces().into_iter();
+            let consumer = interfaces
+                .find(|name| name.interface.as_deref() == Some("consumer") && is_p2(name))?;
+            let grant = granted::entry_of(grants, &consumer)?;
+            Some(Arc::new(Granted {
+                broker: self.broker(grant),
+                namespace: namespace.into(),
+            }))
+        };
+        Ok(Arc::new(Bound {
+            p2: of(is_p2),
+            p3: of(|name| !is_p2(name)),
+        }))
     }
 }
 
@@ -255,11 +270,11 @@ impl Granted {
 }
 
 impl View<'_> {
-    fn granted(&self) -> wasmtime::Result<Arc<Granted>> {
+    fn granted(&self, by: fn(&Bound) -> &Option<Arc<Granted>>) -> wasmtime::Result<Arc<Granted>> {
         // Linking refuses components whose import was not granted, so this is the host's mistake.
-        let granted = self.0.slot::<Arc<Granted>>(MESSAGING);
+        let granted = self.0.slot::<Bound>(MESSAGING).map(by);
         let missing = || wasmtime::format_err!("wasmcloud:messaging was not granted");
-        granted.cloned().ok_or_else(missing)
+        granted.cloned().flatten().ok_or_else(missing)
     }
 
     /// Counts what the guest was refused.
@@ -290,7 +305,7 @@ impl consumer_p2::Host for View<'_> {
         body: Vec<u8>,
         timeout_ms: u32,
     ) -> wasmtime::Result<Result<types_p2::BrokerMessage, String>> {
-        let granted = self.granted()?;
+        let granted = self.granted(|b| &b.p2)?;
         let answer = granted.request(subject, body, timeout_ms).await;
         let answer = self.counted(answer);
         Ok(answer
@@ -311,7 +326,7 @@ impl consumer_p2::Host for View<'_> {
             body: message.body,
             reply_to: message.reply_to,
         };
-        let granted = self.granted()?;
+        let granted = self.granted(|b| &b.p2)?;
         let published = granted.publish(message).await;
         let published = self.counted(published);
         Ok(published.map_err(|error| error.to_string()))
@@ -329,7 +344,7 @@ impl<T: Send> consumer_p3::HostWithStore<T> for Getter {
         body: Vec<u8>,
         timeout_ms: u32,
     ) -> wasmtime::Result<Result<types_p3::BrokerMessage, types_p3::Error>> {
-        let granted = accessor.with(|mut access| access.get().granted())?;
+        let granted = accessor.with(|mut access| access.get().granted(|b| &b.p3))?;
         let answer = granted.request(subject, body, timeout_ms).await;
         let answer = accessor.with(|mut access| access.get().counted(answer));
         Ok(answer
@@ -345,7 +360,7 @@ impl<T: Send> consumer_p3::HostWithStore<T> for Getter {
         accessor: &Accessor<T, Self>,
         message: types_p3::BrokerMessage,
     ) -> wasmtime::Result<Result<(), types_p3::Error>> {
-        let granted = accessor.with(|mut access| access.get().granted())?;
+        let granted = accessor.with(|mut access| access.get().granted(|b| &b.p3))?;
         let message = Message {
             subject: message.subject,
             body: message.body,

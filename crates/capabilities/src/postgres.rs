@@ -16,6 +16,7 @@ mod value;
 mod wire;
 
 use std::{
+    collections::BTreeMap,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -34,6 +35,7 @@ use wasmtime::{
 
 use crate::{
     backends::{Backends, Warning},
+    granted,
     slots::POSTGRES,
 };
 use server::Server;
@@ -59,6 +61,18 @@ pub struct Postgres(Option<Arc<Server>>);
 
 type Row = Vec<PgValue>;
 
+/// What one guest may do, by the interface that it uses.
+struct Bound([Option<Arc<Granted>>; Use::ALL.len()]);
+
+/// Interfaces that have a database.
+#[derive(Clone, Copy)]
+enum Use {
+    Query,
+    Prepared,
+    DraftQuery,
+    DraftPrepared,
+}
+
 /// The store as a host call sees it.
 struct View<'a>(&'a mut Ctx);
 
@@ -72,6 +86,25 @@ const ROWS: usize = 64;
 
 impl HasData for Getter {
     type Data<'a> = View<'a>;
+}
+
+impl Use {
+    const ALL: [Self; 4] = [
+        Self::Query,
+        Self::Prepared,
+        Self::DraftQuery,
+        Self::DraftPrepared,
+    ];
+
+    fn is(self, interface: &InterfaceName) -> bool {
+        let (name, draft) = match self {
+            Self::Query => ("query", false),
+            Self::Prepared => ("prepared", false),
+            Self::DraftQuery => ("query", true),
+            Self::DraftPrepared => ("prepared", true),
+        };
+        interface.interface.as_deref() == Some(name) && is_draft(interface) == draft
+    }
 }
 
 impl Postgres {
@@ -105,9 +138,8 @@ impl Capability for Postgres {
     ) -> wasmtime::Result<()> {
         const VIEWS: [fn(&mut Ctx) -> View<'_>; PLACES] = views!(ctx => View(ctx));
         let view = VIEWS[place];
-        let is_draft = interface.version.as_ref().is_some_and(|v| v.minor == 1);
         match interface.interface.as_deref() {
-            name if is_draft => draft::link(instance, name, view),
+            name if is_draft(interface) => draft::link(instance, name, view),
             Some("types") => types::add_to_linker_instance::<Ctx, Getter>(instance, view),
             Some("query") => query::add_to_linker_instance::<Ctx, Getter>(instance, view),
             Some("prepared") => prepared::add_to_linker_instance::<Ctx, Getter>(instance, view),
@@ -116,11 +148,9 @@ impl Capability for Postgres {
     }
 
     fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
-        let is_release = |name: &InterfaceName| {
-            let version = name.version.as_ref();
-            version.is_some_and(|version| version.pre.is_empty())
-        };
-        self.interfaces().into_iter().filter(is_release).collect()
+        let mut interfaces = self.interfaces();
+        interfaces.retain(|name| !is_draft(name));
+        interfaces
     }
 
     fn bind(&self, _: &GuestSpec, grants: &[&CapabilityGrant]) -> Result<Slot, Failure> {
@@ -129,27 +159,47 @@ impl Capability for Postgres {
                         `waft up` with --postgres postgres://USER:PASSWORD@HOST:PORT/DATABASE";
             return Err(Failure::new(FailureReason::BackendUnavailable, text));
         };
-        let unnamed = grants.iter().find(|grant| grant.name.is_none());
-        let config = unnamed.or(grants.first()).map(|grant| &grant.config);
-        let database = config.and_then(|config| {
-            let of_url = || config.get("url").and_then(|url| Server::database_of(url));
-            config.get("database").cloned().or_else(of_url)
-        });
-        let Some(database) = database.filter(|name| !name.is_empty()) else {
-            let text = "`hostInterfaces[wasmcloud:postgres].config` names no `database`; add the \
-                        one that the workload may use";
-            return Err(Failure::new(FailureReason::StartFailed, text));
-        };
-        Ok(Arc::new(Arc::new(Granted::new(server.clone(), &database))))
+        let interfaces = self.interfaces();
+        // Interfaces of one database share its sessions.
+        let mut granted = BTreeMap::<String, Arc<Granted>>::new();
+        let mut bound = Bound(Default::default());
+        for (to, place) in Use::ALL.into_iter().zip(&mut bound.0) {
+            let interface = interfaces.iter().find(|interface| to.is(interface));
+            let grant = interface.and_then(|interface| granted::entry_of(grants, interface));
+            if let Some(grant) = grant {
+                let database = database(grant)?;
+                let new = || Arc::new(Granted::new(server.clone(), &database));
+                *place = Some(granted.entry(database.clone()).or_insert_with(new).clone());
+            }
+        }
+        Ok(Arc::new(bound))
     }
 }
 
+/// Whether it is of the draft.
+fn is_draft(interface: &InterfaceName) -> bool {
+    interface.version.as_ref().is_some_and(|v| v.minor == 1)
+}
+
+/// The database that an entry names.
+fn database(grant: &CapabilityGrant) -> Result<String, Failure> {
+    let config = &grant.config;
+    let of_url = || config.get("url").and_then(|url| Server::database_of(url));
+    let database = config.get("database").cloned().or_else(of_url);
+    database.filter(|name| !name.is_empty()).ok_or_else(|| {
+        let text = "`hostInterfaces[wasmcloud:postgres].config` names no `database`; add the one that \
+                    the workload may use";
+        Failure::new(FailureReason::StartFailed, text)
+    })
+}
+
 impl View<'_> {
-    fn granted(&self) -> wasmtime::Result<Arc<Granted>> {
+    fn granted(&self, to: Use) -> wasmtime::Result<Arc<Granted>> {
         // Linking refuses components whose import was not granted, so this is the host's mistake.
-        let granted = self.0.slot::<Arc<Granted>>(POSTGRES);
+        let bound = self.0.slot::<Bound>(POSTGRES);
         let missing = || wasmtime::format_err!("wasmcloud:postgres was not granted");
-        granted.cloned().ok_or_else(missing)
+        let granted = bound.and_then(|bound| bound.0[to as usize].clone());
+        granted.ok_or_else(missing)
     }
 }
 
@@ -171,7 +221,7 @@ impl<T: Send + 'static> query::HostWithStore<T> for Getter {
         StreamReader<Row>,
         FutureReader<Result<(), Error>>,
     )> {
-        let granted = accessor.with(|mut access| access.get().granted())?;
+        let granted = accessor.with(|mut access| access.get().granted(Use::Query))?;
         let answer = match granted.query(query, &params).await {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error)),
@@ -190,14 +240,14 @@ impl<T: Send + 'static> query::HostWithStore<T> for Getter {
     }
 
     async fn query_batch(accessor: &Accessor<T, Self>, query: String) -> Answer<()> {
-        let granted = accessor.with(|mut access| access.get().granted())?;
+        let granted = accessor.with(|mut access| access.get().granted(Use::Query))?;
         Ok(granted.batch(&query).await)
     }
 }
 
 impl<T: Send> prepared::HostWithStore<T> for Getter {
     async fn prepare(accessor: &Accessor<T, Self>, statement: String) -> Answer<String> {
-        let granted = accessor.with(|mut access| access.get().granted())?;
+        let granted = accessor.with(|mut access| access.get().granted(Use::Prepared))?;
         Ok(granted.prepare(statement).await)
     }
 
@@ -206,7 +256,7 @@ impl<T: Send> prepared::HostWithStore<T> for Getter {
         token: String,
         params: Vec<PgValue>,
     ) -> Answer<u64> {
-        let granted = accessor.with(|mut access| access.get().granted())?;
+        let granted = accessor.with(|mut access| access.get().granted(Use::Prepared))?;
         Ok(granted.execute(&token, &params).await)
     }
 }

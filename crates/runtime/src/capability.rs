@@ -202,7 +202,7 @@ impl Registry {
 
 /// Whether an entry of the manifest grants an interface: the same package, a version that fits, and
 /// the interface listed, or none listed at all.
-pub(crate) fn grants_it(grant: &CapabilityGrant, interface: &InterfaceName) -> bool {
+pub fn grants_it(grant: &CapabilityGrant, interface: &InterfaceName) -> bool {
     grant.package.accepts(interface)
         && (grant.interfaces.is_empty()
             || interface

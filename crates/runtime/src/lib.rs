@@ -52,7 +52,7 @@ mod tls;
 mod warm;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};
-pub use capability::{Capability, CapabilityId, Registry, Slot};
+pub use capability::{Capability, CapabilityId, Registry, Slot, grants_it};
 pub use changes::{Change, Delivery, HeldBucket};
 pub use command::{Command, RunError};
 pub use component::{Compiled, HttpVersion, MessagingVersion, RunVersion};

@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::pipe::AsyncReadStream;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 use super::{
-    Bound, View,
+    Bound, Entry, Place, View,
     body::Body,
     check_writable,
     store::{Container, Info, PAGE, Reader, Span, StoreError, check_name, unreadable},
@@ -34,7 +34,9 @@ pub struct Open {
     /// As the guest says it.
     identifier: String,
     container: Arc<dyn Container>,
-    read_only: bool,
+    /// The entry that granted it, and its name there.
+    entry: Arc<Entry>,
+    name: String,
 }
 
 /// A value that a guest writes.
@@ -83,15 +85,25 @@ impl View<'_> {
         bound.ok_or_else(|| wasmtime::format_err!("wasi:blobstore was not granted"))
     }
 
-    fn open(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Open> {
-        Ok(self.0.table().get(handle)?.clone())
+    /// What a handle is to, if `container` may be used on it.
+    fn open(&mut self, handle: &Resource<Open>) -> wasmtime::Result<Result<Open, StoreError>> {
+        let granted = &self.bound()?.granted;
+        let open = self.0.table().get(handle)?.clone();
+        Ok(
+            match granted.permits(&open.entry, &open.name, "container") {
+                true => Ok(open),
+                false => Err(StoreError::NotListed(open.identifier)),
+            },
+        )
     }
 
     /// The answer to a guest. What it was refused is counted.
     fn said<T>(&self, result: Result<T, StoreError>) -> Answer<T> {
         Ok(result.map_err(|error| {
             let refusal = match &error {
-                StoreError::NotGranted(_) | StoreError::NotOwned => Some(Refusal::Bucket),
+                StoreError::NotGranted(_) | StoreError::NotListed(_) | StoreError::NotOwned => {
+                    Some(Refusal::Bucket)
+                }
                 StoreError::ReadOnly(_) => Some(Refusal::ReadOnlyBucket),
                 StoreError::Full(_) | StoreError::Staging(_) => Some(Refusal::StoreFull),
                 StoreError::TooMany(_) => Some(Refusal::OpenFiles),
@@ -102,6 +114,31 @@ impl View<'_> {
             }
             error.to_string()
         }))
+    }
+}
+
+/// What is granted, or else the answer that it is not.
+macro_rules! granted {
+    ($view:ident, $open:expr) => {
+        match $open? {
+            Ok(open) => open,
+            Err(error) => return $view.said(Err(error)),
+        }
+    };
+}
+
+impl Open {
+    fn new(place: &Place<'_>, container: Arc<dyn Container>) -> Self {
+        Self {
+            identifier: place.identifier.to_owned(),
+            container,
+            entry: place.entry.clone(),
+            name: place.container.to_owned(),
+        }
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        check_writable(&self.identifier, self.entry.of.read_only)
     }
 }
 
@@ -156,11 +193,7 @@ impl blobstore::Host for View<'_> {
 
 async fn find(bound: &Bound, name: &str) -> Result<Open, StoreError> {
     let place = bound.place(name)?;
-    Ok(Open {
-        identifier: name.to_owned(),
-        container: place.find().await?,
-        read_only: place.entry.read_only,
-    })
+    Ok(Open::new(&place, place.find().await?))
 }
 
 async fn create(bound: &Bound, name: &str) -> Result<Open, StoreError> {
@@ -169,21 +202,17 @@ async fn create(bound: &Bound, name: &str) -> Result<Open, StoreError> {
         Some(known) => known,
         None => {
             place.check_writable()?;
-            let store = &place.entry.store;
+            let store = &place.entry.of.store;
             store.create(place.namespace, place.container).await?
         }
     };
-    Ok(Open {
-        identifier: name.to_owned(),
-        container,
-        read_only: place.entry.read_only,
-    })
+    Ok(Open::new(&place, container))
 }
 
 async fn delete(bound: &Bound, name: &str) -> Result<(), StoreError> {
     let place = bound.place(name)?;
     place.check_writable()?;
-    let store = &place.entry.store;
+    let store = &place.entry.of.store;
     store.delete(place.namespace, place.container).await
 }
 
@@ -220,11 +249,12 @@ impl container::Host for View<'_> {}
 
 impl container::HostContainer for View<'_> {
     async fn name(&mut self, container: Resource<Open>) -> Answer<String> {
-        Ok(Ok(self.open(&container)?.identifier))
+        let open = granted!(self, self.open(&container));
+        Ok(Ok(open.identifier))
     }
 
     async fn info(&mut self, container: Resource<Open>) -> Answer<types::ContainerMetadata> {
-        let open = self.open(&container)?;
+        let open = granted!(self, self.open(&container));
         Ok(Ok(types::ContainerMetadata {
             created_at: open.container.created(),
             name: open.identifier,
@@ -238,7 +268,8 @@ impl container::HostContainer for View<'_> {
         first: u64,
         last: u64,
     ) -> Answer<Resource<Incoming>> {
-        let (bound, open) = (self.bound()?, self.open(&container)?);
+        let open = granted!(self, self.open(&container));
+        let bound = self.bound()?;
         match read(&bound, &open, &name, Span { first, last }).await {
             Ok(incoming) => Ok(Ok(self.0.table().push(incoming)?)),
             Err(error) => self.said(Err(error)),
@@ -251,12 +282,12 @@ impl container::HostContainer for View<'_> {
         name: String,
         value: Resource<Outgoing>,
     ) -> Answer<()> {
-        let open = self.open(&container)?;
+        let open = granted!(self, self.open(&container));
         let value = self.0.table().get_mut(&value)?;
         if value.destination.is_some() {
             return Ok(Err("the value is written to another object already".into()));
         }
-        let allowed = check_writable(&open.identifier, open.read_only);
+        let allowed = open.check_writable();
         let allowed = allowed.and_then(|()| check_name(&name));
         if allowed.is_ok() {
             value.destination = Some((open, name));
@@ -265,8 +296,9 @@ impl container::HostContainer for View<'_> {
     }
 
     async fn list_objects(&mut self, container: Resource<Open>) -> Answer<Resource<Names>> {
+        let open = granted!(self, self.open(&container));
         let names = Names {
-            container: self.open(&container)?.container,
+            container: open.container,
             page: VecDeque::new(),
             last: None,
             ended: false,
@@ -283,8 +315,8 @@ impl container::HostContainer for View<'_> {
         container: Resource<Open>,
         names: Vec<String>,
     ) -> Answer<()> {
-        let open = self.open(&container)?;
-        let done = match check_writable(&open.identifier, open.read_only) {
+        let open = granted!(self, self.open(&container));
+        let done = match open.check_writable() {
             Ok(()) => open.container.delete(&names).await,
             refused => refused,
         };
@@ -292,7 +324,7 @@ impl container::HostContainer for View<'_> {
     }
 
     async fn has_object(&mut self, container: Resource<Open>, name: String) -> Answer<bool> {
-        let open = self.open(&container)?;
+        let open = granted!(self, self.open(&container));
         let info = open.container.info(&name).await;
         self.said(info.map(|info| info.is_some()))
     }
@@ -302,7 +334,7 @@ impl container::HostContainer for View<'_> {
         container: Resource<Open>,
         name: String,
     ) -> Answer<types::ObjectMetadata> {
-        let open = self.open(&container)?;
+        let open = granted!(self, self.open(&container));
         let info = open.container.info(&name).await;
         let info = info.and_then(|info| info.ok_or_else(|| no_object(&name)));
         self.said(info.map(|Info { created, size }| types::ObjectMetadata {
@@ -314,8 +346,8 @@ impl container::HostContainer for View<'_> {
     }
 
     async fn clear(&mut self, container: Resource<Open>) -> Answer<()> {
-        let open = self.open(&container)?;
-        let done = match check_writable(&open.identifier, open.read_only) {
+        let open = granted!(self, self.open(&container));
+        let done = match open.check_writable() {
             Ok(()) => open.container.clear().await,
             refused => refused,
         };

@@ -104,6 +104,10 @@ pub(crate) enum StoreError {
     TooMany(usize),
     #[error("the container `{0}` is not granted: name it in an entry of spec.hostInterfaces")]
     NotGranted(String),
+    #[error(
+        "the container `{0}` is granted without `container`: list it in `interfaces` of its entry"
+    )]
+    NotListed(String),
     #[error("the container `{0}` is only to be read: `config.read_only` of its entry says so")]
     ReadOnly(String),
     #[error("a name has more than {NAME} bytes, or none")]

@@ -19,7 +19,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use waft_runtime::{Change, Delivery};
 
 use super::{
-    held,
+    Entry, held,
     store::{Bucket, Store, StoreError, add, check_name},
 };
 use crate::{
@@ -52,6 +52,9 @@ struct Kept {
 /// Changes of a bucket.
 struct Watching {
     kept: Arc<Kept>,
+    bucket: String,
+    /// The entry that grants to watch it.
+    entry: Arc<Entry>,
     /// `None`: to be begun anew.
     changes: Option<kv::Watch>,
     /// The last revision that was told.
@@ -79,6 +82,7 @@ impl NatsStore {
     /// Begins to watch a bucket.
     pub(super) async fn watch(
         &self,
+        entry: &Arc<Entry>,
         namespace: &str,
         name: &str,
     ) -> Result<Box<dyn Source>, StoreError> {
@@ -89,6 +93,8 @@ impl NatsStore {
         Ok(Box::new(Watching {
             changes: Some(from.map_err(NatsError::failed)?),
             kept: Arc::new(kept),
+            bucket: name.to_owned(),
+            entry: entry.clone(),
             seen,
             is_over: false,
         }))
@@ -127,7 +133,7 @@ impl Source for Watching {
                 Some(Ok(entry)) => {
                     self.seen = entry.revision;
                     return Some(Delivery::Change(Change {
-                        bucket: held(self.kept.clone()),
+                        bucket: held(self.kept.clone(), &self.entry, &self.bucket),
                         key: entry.key,
                         value: (entry.operation == Operation::Put).then(|| entry.value.into()),
                     }));

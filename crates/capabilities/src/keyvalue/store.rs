@@ -52,6 +52,9 @@ pub(crate) enum StoreError {
     /// The bucket is of another namespace, or no bucket of ours.
     #[error("the bucket is not of this namespace")]
     NotOwned,
+    /// No entry that grants the bucket lists the interface.
+    #[error("the bucket is not granted to this interface")]
+    NotGranted,
     /// In words fit for a guest.
     #[error("{0}")]
     Other(String),

@@ -15,19 +15,19 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use waft_ir::{CapabilityGrant, Failure, FailureReason};
+use waft_ir::{Failure, FailureReason};
 use waft_runtime::{Change, Delivery};
 
 use super::{
-    Backend, KeyValue, held,
+    Backend, Entry, KeyValue, held,
     store::{Bucket, Store, StoreError},
 };
-use crate::{Source, Subscribed, Subscriber, backends};
+use crate::{Source, Subscribed, Subscriber, granted};
 
 /// Who watches which buckets of this host's stores.
 #[derive(Default)]
 pub(super) struct Hub {
-    watchers: Mutex<HashMap<Place, Vec<mpsc::Sender<Change>>>>,
+    watchers: Mutex<HashMap<Place, Vec<mpsc::Sender<Told>>>>,
     /// How many there are, so that nobody is slower where nobody watches.
     count: AtomicUsize,
 }
@@ -38,6 +38,14 @@ struct Place {
     store: &'static str,
     namespace: String,
     bucket: String,
+}
+
+/// A change, as those who watch are told.
+#[derive(Clone)]
+struct Told {
+    bucket: Arc<dyn Bucket>,
+    key: String,
+    value: Option<Vec<u8>>,
 }
 
 /// A store whose changes are told.
@@ -55,7 +63,10 @@ struct WatchedBucket {
 
 /// Changes of one bucket, as they come.
 struct Watch {
-    changes: mpsc::Receiver<Change>,
+    changes: mpsc::Receiver<Told>,
+    bucket: String,
+    /// The entry that grants to watch it.
+    entry: Arc<Entry>,
     hub: Arc<Hub>,
 }
 
@@ -69,11 +80,12 @@ impl KeyValue {
                 grant.package.namespace.as_str(),
                 grant.package.package.as_str(),
             );
-            package == ("wasi", "keyvalue") && grant.interfaces.iter().any(|i| i == "watcher")
+            package == ("wasi", "keyvalue") && granted::lists(grant, "watcher")
         });
-        for entry in entries {
-            for bucket in buckets(entry) {
-                let messages = self.watch_one(entry, of.namespace, &bucket, of.queue);
+        for grant in entries {
+            let entry = Arc::new(Entry::new(grant, self.0.of(grant)?));
+            for bucket in entry.buckets() {
+                let messages = self.watch_one(&entry, of.namespace, bucket, of.queue);
                 all.push(Subscribed {
                     messages: messages.await?,
                     max_in_flight: None,
@@ -91,7 +103,7 @@ impl KeyValue {
 
     async fn watch_one(
         &self,
-        entry: &CapabilityGrant,
+        entry: &Arc<Entry>,
         namespace: &str,
         bucket: &str,
         queue: u32,
@@ -101,10 +113,9 @@ impl KeyValue {
             let text = format!("the bucket `{bucket}` can't be watched: {error}");
             Failure::new(FailureReason::BackendUnavailable, text)
         };
-        let backend = stores.backends.choose(entry);
-        let name = match (backend, &stores.nats) {
+        let name = match (entry.of.backend, &stores.nats) {
             (Backend::Nats, Some(nats)) => {
-                let watch = nats.watch(namespace, bucket).await;
+                let watch = nats.watch(entry, namespace, bucket).await;
                 return watch.map_err(unavailable);
             }
             (Backend::Redis, _) => {
@@ -123,30 +134,20 @@ impl KeyValue {
             namespace: namespace.to_owned(),
             bucket: bucket.to_owned(),
         };
-        Ok(Box::new(stores.hub.watch(place, queue)))
+        Ok(Box::new(stores.hub.watch(place, entry.clone(), queue)))
     }
 }
 
-/// The names of the buckets that an entry grants, as far as it names them.
-fn buckets(entry: &CapabilityGrant) -> Vec<String> {
-    let one = entry.config.get("bucket").or(entry.name.as_ref()).cloned();
-    let mut all = match entry.name {
-        Some(_) => Vec::new(),
-        None => backends::list(entry.config.get("buckets")),
-    };
-    all.extend(one);
-    all.sort();
-    all.dedup();
-    all
-}
-
 impl Hub {
-    fn watch(self: &Arc<Self>, place: Place, queue: u32) -> Watch {
+    fn watch(self: &Arc<Self>, place: Place, entry: Arc<Entry>, queue: u32) -> Watch {
         let (sender, changes) = mpsc::channel(queue.max(1) as usize);
+        let bucket = place.bucket.clone();
         self.watchers.lock().entry(place).or_default().push(sender);
         self.count.fetch_add(1, Relaxed);
         Watch {
             changes,
+            bucket,
+            entry,
             hub: self.clone(),
         }
     }
@@ -156,7 +157,7 @@ impl Hub {
         self.count.load(Relaxed) > 0 && self.watchers.lock().contains_key(place)
     }
 
-    fn tell(&self, place: &Place, change: &Change) {
+    fn tell(&self, place: &Place, change: &Told) {
         let watchers = self.watchers.lock();
         for watcher in watchers.get(place).into_iter().flatten() {
             if let Err(mpsc::error::TrySendError::Full(_)) = watcher.try_send(change.clone()) {
@@ -202,12 +203,12 @@ impl Store for Watched {
 
 impl WatchedBucket {
     fn tell(&self, key: String, value: Option<Vec<u8>>) {
-        let change = Change {
-            bucket: held(Arc::new(Self {
+        let change = Told {
+            bucket: Arc::new(Self {
                 bucket: self.bucket.clone(),
                 place: self.place.clone(),
                 hub: self.hub.clone(),
-            })),
+            }),
             key,
             value,
         };
@@ -266,7 +267,9 @@ impl Bucket for WatchedBucket {
 #[async_trait]
 impl Source for Watch {
     async fn next(&mut self) -> Option<Delivery> {
-        self.changes.recv().await.map(Delivery::Change)
+        let Told { bucket, key, value } = self.changes.recv().await?;
+        let bucket = held(bucket, &self.entry, &self.bucket);
+        Some(Delivery::Change(Change { bucket, key, value }))
     }
 
     async fn drain(&mut self) {

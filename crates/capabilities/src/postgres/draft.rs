@@ -4,7 +4,7 @@
 use waft_runtime::Ctx;
 use wasmtime::component::LinkerInstance;
 
-use super::{Getter, View, types::Error};
+use super::{Getter, Use, View, types::Error};
 
 /// The types of the draft: its values are those of 0.2.0.
 #[expect(unreachable_pub, reason = "the bindings re-export it")]
@@ -94,7 +94,7 @@ impl query::Host for View<'_> {
         query: String,
         params: Vec<PgValue>,
     ) -> wasmtime::Result<Result<Vec<ResultRow>, QueryError>> {
-        let granted = self.granted()?;
+        let granted = self.granted(Use::DraftQuery)?;
         let mut answer = match granted.query(query, &params).await {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(error.into())),
@@ -126,7 +126,11 @@ impl query::Host for View<'_> {
     }
 
     async fn query_batch(&mut self, query: String) -> wasmtime::Result<Result<(), QueryError>> {
-        Ok(self.granted()?.batch(&query).await.map_err(Into::into))
+        Ok(self
+            .granted(Use::DraftQuery)?
+            .batch(&query)
+            .await
+            .map_err(Into::into))
     }
 }
 
@@ -135,7 +139,7 @@ impl prepared::Host for View<'_> {
         &mut self,
         statement: String,
     ) -> wasmtime::Result<Result<String, StatementPrepareError>> {
-        let prepared = self.granted()?.prepare(statement).await;
+        let prepared = self.granted(Use::DraftPrepared)?.prepare(statement).await;
         Ok(prepared.map_err(|error| StatementPrepareError::Unexpected(said(error))))
     }
 
@@ -144,7 +148,10 @@ impl prepared::Host for View<'_> {
         token: String,
         params: Vec<PgValue>,
     ) -> wasmtime::Result<Result<u64, PreparedStatementExecError>> {
-        let done = self.granted()?.execute(&token, &params).await;
+        let done = self
+            .granted(Use::DraftPrepared)?
+            .execute(&token, &params)
+            .await;
         Ok(done.map_err(|error| match error {
             Error::UnknownPreparedStatement => PreparedStatementExecError::UnknownPreparedQuery,
             error => PreparedStatementExecError::QueryError(error.into()),

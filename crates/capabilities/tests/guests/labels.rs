@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use waft_capabilities::{Backends, Signal, Telemetry};
-use waft_ir::{CapabilityGrant, FailureReason, InterfaceName, LogSource};
+use waft_ir::{FailureReason, LogSource};
 use waft_servers::Server;
 
-use crate::{Lines, engine_with, get, pairs, spec};
-
-/// An entry: name, package, interfaces, config.
-type Entry<'a> = (&'a str, &'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+use crate::{Entry, Lines, engine_with, get, grants, spec};
 
 const MEMORY: &[(&str, &str)] = &[("backend", "in-memory")];
 
@@ -37,16 +34,6 @@ const ENTRIES: &[Entry<'_>] = &[
     ("told", "wasi:otel", &["logs"], &[]),
     ("metered", "wasi:otel", &["metrics"], &[]),
 ];
-
-fn grants(entries: &[Entry<'_>]) -> Vec<CapabilityGrant> {
-    let grant = |(name, package, interfaces, config): &Entry<'_>| CapabilityGrant {
-        name: (!name.is_empty()).then(|| (*name).to_owned()),
-        package: package.parse::<InterfaceName>().unwrap(),
-        interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
-        config: pairs(config),
-    };
-    entries.iter().map(grant).collect()
-}
 
 #[tokio::test]
 async fn each_interface_is_that_of_the_entry_with_its_name() {

@@ -279,7 +279,7 @@ fn entries_with_names_choose_among_backends() {
     };
     let folder = tempfile::tempdir().unwrap();
     let config = "name: cache, config: {backend: redis, bucket: shared}},\n        \
-                  {namespace: wasi, package: keyvalue, interfaces: [store], name: own, \
+                  {namespace: wasi, package: keyvalue, interfaces: [store, atomics], name: own, \
                   config: {backend: in-memory}";
     let config = config.replace("},\n        {", "}\n        - {");
     let other = keeper("other", "config: {backend: redis}");

@@ -128,8 +128,16 @@ fn buckets_of_several_backends_are_watched_and_kept_by_the_name_of_an_import() {
             entry("name: seen, ", "store", ""),
         ]
     };
-    let keeper = with("keeper", "keyvalue-p2", &places("store, atomics, batch"));
-    let seer = with("seer", "seer-p2", &places("store, watcher"));
+    // Of this one it is told, and reads nothing by the handle.
+    let bare = |interfaces: &str| entry("name: bare, ", interfaces, "");
+    let (mut kept, mut seen) = (
+        places("store, atomics, batch").to_vec(),
+        places("store, watcher").to_vec(),
+    );
+    kept.push(bare("store"));
+    seen.push(bare("watcher"));
+    let keeper = with("keeper", "keyvalue-p2", &kept);
+    let seer = with("seer", "seer-p2", &seen);
     let folder = tempfile::tempdir().unwrap();
     let options = Up::default().data(&folder.path().join("data"));
     let waft = up_of(&format!("{keeper}---\n{seer}"), options);
@@ -144,6 +152,8 @@ fn buckets_of_several_backends_are_watched_and_kept_by_the_name_of_an_import() {
     }
     get(&waft, "/delete?far&star");
     sees(&waft, "star", "deleted");
+    get(&waft, "/set?bare&rock&grey");
+    sees(&waft, "rock", "Error::AccessDenied");
     assert_eq!(get(&waft, "/get?seen&moon"), "near");
 }
 

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo build --release
-//! cargo run --release -p waft-benches --bin density-up -- [--quick]
+//! cargo run --release -p waft-benches --bin density-up -- [--quick] [--count N]
 //! ```
 //!
 //! Every workload is a WorkloadDeployment of one replica and one component, all of one image. What
@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result};
 use waft_benches::{
     client::{Client, Exchange},
     process::{cpu_time, held},
-    report::{check_arguments, flag, ms, quantile},
+    report::{check_arguments, flag, ms, option, quantile},
     waft::Waft,
 };
 
@@ -46,10 +46,10 @@ struct Taken {
 
 fn main() -> Result<()> {
     check_arguments(include_str!("density-up.rs"))?;
-    let counts: &[usize] = if flag("--quick") {
-        &[1000]
-    } else {
-        &[1000, 10_000]
+    let counts = match option("--count") {
+        Some(count) => vec![count.parse()?],
+        None if flag("--quick") => vec![1000],
+        None => vec![1000, 10_000],
     };
     let program = Waft::program(None)?;
     let home = tempfile::tempdir()?;
@@ -58,8 +58,8 @@ fn main() -> Result<()> {
     runtime.block_on(measure(&program, home.path(), 1))?;
     let one = runtime.block_on(measure(&program, home.path(), 1))?;
     for count in counts {
-        let mut many = runtime.block_on(measure(&program, home.path(), *count))?;
-        let others = (*count - 1) as f64;
+        let mut many = runtime.block_on(measure(&program, home.path(), count))?;
+        let others = (count - 1) as f64;
         println!(
             "{count} workloads: ready in {}, {:.1} KiB and {:.2} ms of processor time each, {} files \
              and {} threads more; first response p50 {}, p99 {}",

@@ -35,7 +35,7 @@ use crate::{
     info,
     lifecycle::{Started, Starter, Turns},
     log::{Logs, WorkloadLog},
-    member::members,
+    member::{Member, members},
     metrics,
     serving::Serving,
     volumes::Volumes,
@@ -103,7 +103,38 @@ struct Entered {
     /// Ends the task that starts or runs it.
     stop: CancellationToken,
     /// Tries again after a failure.
-    retry: Arc<Notify>,
+    retry: Arc<Retry>,
+}
+
+/// A workload to start, and where its guests write to.
+struct Wanted {
+    workload: Arc<Workload>,
+    log: Arc<WorkloadLog>,
+}
+
+/// What a workload that has failed is started with again.
+#[derive(Default)]
+struct Retry {
+    wanted: Mutex<Option<Wanted>>,
+    told: Notify,
+}
+
+impl Retry {
+    /// Has it started again, as it is wanted now.
+    fn tell(&self, wanted: Wanted) {
+        *self.wanted.lock() = Some(wanted);
+        self.told.notify_one();
+    }
+
+    /// Waits to be told.
+    async fn next(&self) -> Wanted {
+        loop {
+            if let Some(wanted) = self.wanted.lock().take() {
+                return wanted;
+            }
+            self.told.notified().await;
+        }
+    }
 }
 
 impl Host {
@@ -239,15 +270,12 @@ impl Host {
         });
     }
 
-    /// The life of one workload, from start to gone.
-    async fn run(
-        self: Arc<Self>,
-        workload: Arc<Workload>,
-        log: Arc<WorkloadLog>,
-        stop: CancellationToken,
-        retry: Arc<Notify>,
-    ) {
+    /// The life of one workload, from start to gone. What is not needed while it runs is not kept:
+    /// thousands of them do nothing else.
+    async fn run(self: Arc<Self>, mut wanted: Wanted, stop: CancellationToken, retry: Arc<Retry>) {
+        let id = wanted.workload.id.clone();
         loop {
+            let Wanted { workload, log } = wanted;
             // Boxed, so that what it needs is not kept for as long as the workload runs.
             let start = Box::pin(self.starter.start(&workload, &log));
             let started = tokio::select! {
@@ -255,22 +283,26 @@ impl Host {
                 () = stop.cancelled() => break,
                 started = start => started,
             };
-            match started {
-                Ok(started) => match self.serve(&workload.id, started, &stop).await {
-                    Ok(()) => break,
-                    Err(failure) => self.fail(&workload, failure),
-                },
-                Err(failure) => self.fail(&workload, failure),
+            let key = workload.key();
+            drop(workload);
+            let served = match started {
+                Ok(started) => self.serve(&id, started, &stop).await,
+                Err(failure) => Err(failure),
+            };
+            match served {
+                Ok(()) => break,
+                Err(failure) => self.fail(&id, &key, failure),
             }
-            tokio::select! {
+            wanted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = retry.notified() => {}
-            }
+                wanted = retry.next() => wanted,
+            };
         }
-        log.close();
-        self.workloads.lock().remove(&workload.id);
-        self.serving.states.remove(&workload.id);
+        if let Some(entered) = self.workloads.lock().remove(&id) {
+            entered.log.close();
+        }
+        self.serving.states.remove(&id);
     }
 
     /// Serves until it is stopped, or until its service has failed for good. The service goes on
@@ -284,7 +316,8 @@ impl Host {
         // They wait for the service, as requests do.
         let mut workers = Vec::new();
         for worker in &started.workers {
-            let subscribing = worker.subscribe(&self.capabilities);
+            // Boxed for the same reason, whether there is one or not.
+            let subscribing = Box::pin(worker.subscribe(&self.capabilities));
             let subscribed = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -365,14 +398,32 @@ impl Host {
         failed
     }
 
-    fn fail(&self, workload: &Workload, failure: Failure) {
+    fn open_log(&self, workload: &Workload) -> Arc<WorkloadLog> {
+        Arc::new(self.logs.open(workload, log_rates(&members(workload))))
+    }
+
+    /// What has failed is started as it is wanted now: its components may be others than before.
+    fn start_again(&self, entered: &mut Entered, workload: Arc<Workload>) {
+        if entered.log.is_of(log_rates(&members(&workload))) {
+            self.set_phase(&workload.id, Phase::Pulling);
+        } else {
+            entered.log.close();
+            entered.log = self.open_log(&workload);
+            let state = self.first_state(&workload);
+            self.serving.states.set(&workload.id, state);
+        }
+        let log = entered.log.clone();
+        entered.retry.tell(Wanted { workload, log });
+    }
+
+    fn fail(&self, id: &WorkloadId, key: &str, failure: Failure) {
         tracing::warn!(
-            workload = workload.key(),
+            workload = key,
             reason = failure.reason.as_str(),
             "{}",
             failure.message
         );
-        self.set_phase(&workload.id, Phase::Failed(failure));
+        self.set_phase(id, Phase::Failed(failure));
     }
 
     fn set_phase(&self, id: &WorkloadId, phase: Phase) {
@@ -396,6 +447,12 @@ impl Host {
     }
 }
 
+/// The components whose lines are kept, and how many bytes each may write a second.
+fn log_rates<'a>(members: &[Member<'a>]) -> impl Iterator<Item = (&'a str, u64)> {
+    let rate = |member: &Member<'a>| (member.name, member.limits.log_bytes_per_second);
+    members.iter().map(rate)
+}
+
 #[async_trait]
 impl HostLink for Host {
     fn start(&self, host: &HostId, workload: Arc<Workload>) {
@@ -406,30 +463,28 @@ impl HostLink for Host {
             return;
         };
         let mut workloads = self.workloads.lock();
-        if let Some(entered) = workloads.get(&workload.id) {
+        if let Some(entered) = workloads.get_mut(&workload.id) {
             let state = self.serving.states.get(&workload.id);
             if state.is_some_and(|s| matches!(s.phase, Phase::Failed(_))) {
-                self.set_phase(&workload.id, Phase::Pulling);
-                entered.retry.notify_one();
+                self.start_again(entered, workload);
             }
             return;
         }
-        let members = members(&workload);
-        let names = members
-            .iter()
-            .map(|member| (member.name, member.limits.log_bytes_per_second));
-        let log = Arc::new(self.logs.open(&workload, names));
         let entered = Entered {
-            log: log.clone(),
+            log: self.open_log(&workload),
             stop: CancellationToken::new(),
             retry: Arc::default(),
         };
-        let (stop, retry) = (entered.stop.clone(), entered.retry.clone());
+        let (log, stop, retry) = (
+            entered.log.clone(),
+            entered.stop.clone(),
+            entered.retry.clone(),
+        );
         self.serving
             .states
             .set(&workload.id, self.first_state(&workload));
         workloads.insert(workload.id.clone(), entered);
-        let life = this.run(workload, log, stop, retry);
+        let life = this.run(Wanted { workload, log }, stop, retry);
         self.config.control_runtime.spawn(life);
     }
 

@@ -145,6 +145,16 @@ impl WorkloadLog {
         self.components[at].clone()
     }
 
+    /// Whether it is that of these (component, bytes per second).
+    pub(crate) fn is_of<'a>(&self, components: impl IntoIterator<Item = (&'a str, u64)>) -> bool {
+        let mut own = self.components.iter();
+        let is_next = |(name, rate): (&str, u64)| {
+            own.next()
+                .is_some_and(|log| *log.name == *name && log.bytes_per_second == rate)
+        };
+        components.into_iter().all(is_next) && own.next().is_none()
+    }
+
     /// Ends those who follow, and removes the files.
     pub(crate) fn close(&self) {
         let numbers = self.components.iter().map(|c| c.number).collect();

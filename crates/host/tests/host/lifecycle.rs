@@ -69,6 +69,23 @@ fn failures_name_component_and_image_and_are_tried_again() {
 }
 
 #[test]
+fn what_has_failed_is_started_as_it_is_wanted_now() {
+    let rig = Rig::new();
+    let mut first = workload("w", &[("only", "hello-p2")]);
+    first.components[0].image.reference = "file:/nowhere/at-all.wasm".into();
+    let id = rig.start(first);
+    assert_eq!(failure(&rig.settled(&id)).0, FailureReason::PathNotAllowed);
+
+    // The same workload, with another list of components.
+    let next = workload("w", &[("caller", "greeted-p2"), ("greeter", "greeter-p2")]);
+    assert_eq!(rig.start(next), id);
+    let state = rig.wait_for(&id, |s| s.is_some_and(|s| s.phase == Phase::Running));
+    let names = state.unwrap().components;
+    let names: Vec<_> = names.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["caller", "greeter"]);
+}
+
+#[test]
 fn a_failed_workload_can_be_stopped() {
     let rig = Rig::new();
     let id = rig.start(workload("w", &[("main", "unsupported-import-p2")]));

@@ -123,7 +123,8 @@ fn own_address() -> Option<IpAddr> {
     (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }
 
-/// A server that answers with the head it got, and redirects `/redirect` to the metadata service.
+/// A server that answers with the head of a request, once it has the body that the head promises, and
+/// redirects `/redirect` to the metadata service.
 fn serve(ip: IpAddr) -> SocketAddr {
     let listener = TcpListener::bind((ip, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -143,6 +144,12 @@ fn answer(mut stream: std::net::TcpStream) -> io::Result<()> {
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
+    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let promised = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; promised.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body)?;
     let (status, more) = if head.starts_with(b"GET /redirect ") {
         let to = "http://169.254.169.254/latest/meta-data/";
         ("302 Found", format!("location: {to}\r\n"))

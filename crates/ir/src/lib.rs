@@ -31,7 +31,8 @@ pub use link::{
 pub use parts::PartMap;
 pub use placement::Placement;
 pub use route::{
-    Backend, HostPattern, PathMatch, Route, RouteKey, RouteTable, Routes, normalize_host,
+    Backend, HostPattern, HostRoutes, PathMatch, Route, RouteKey, RouteTable, Routes,
+    normalize_host,
 };
 pub use workload::{
     CapabilityGrant, Component, Credentials, Image, LocalResources, Pool, PullPolicy, Service,

@@ -4,6 +4,7 @@
 //! Its entries lie in parts. Copies share them, and a change copies the one part that it is in.
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher as _},
     sync::Arc,
@@ -30,12 +31,18 @@ impl<K, V> Default for PartMap<K, V> {
 
 impl<K: Clone + Hash + Ord, V: Clone> PartMap<K, V> {
     /// The value of a key.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q: Hash + Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.parts[part(key)].get(key)
     }
 
     /// Whether there is a value.
-    pub fn contains_key(&self, key: &K) -> bool {
+    pub fn contains_key<Q: Hash + Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
         self.get(key).is_some()
     }
 
@@ -72,13 +79,16 @@ impl<K: Clone + Hash + Ord, V: Clone> PartMap<K, V> {
     }
 
     /// Takes a value away.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
+    pub fn remove<Q: Hash + Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
         let before = self.part_mut(key).remove(key);
         self.len -= usize::from(before.is_some());
         before
     }
 
-    fn part_mut(&mut self, key: &K) -> &mut BTreeMap<K, V> {
+    fn part_mut<Q: Hash + ?Sized>(&mut self, key: &Q) -> &mut BTreeMap<K, V> {
         Arc::make_mut(&mut Arc::make_mut(&mut self.parts)[part(key)])
     }
 }
@@ -109,7 +119,7 @@ impl<K: Clone + Hash + Ord, V: Clone> FromIterator<(K, V)> for PartMap<K, V> {
     }
 }
 
-fn part(key: &impl Hash) -> usize {
+fn part<Q: Hash + ?Sized>(key: &Q) -> usize {
     // The same for every map, so that parts of two maps hold the same keys.
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);

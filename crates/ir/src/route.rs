@@ -1,11 +1,11 @@
 //! Routes: which workloads answer a request, by host name and path.
 
-use std::{cmp::Reverse, collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{cmp::Reverse, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::{HostId, WorkloadId};
+use crate::{HostId, PartMap, WorkloadId};
 
 /// The newest table of routes.
 pub type Routes = watch::Receiver<Arc<RouteTable>>;
@@ -61,14 +61,19 @@ pub struct Backend {
     pub workload: WorkloadId,
 }
 
-/// All routes, indexed for look-up. Whole tables replace each other; one table never changes.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// All routes, indexed for look-up. Whole tables replace each other, and share what is the same in
+/// both: a copy costs little, and a change what it touches.
+#[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    exact: HashMap<String, Vec<Route>>,
+    exact: PartMap<String, HostRoutes>,
     /// Longest suffix first.
-    suffixes: Vec<(String, Vec<Route>)>,
-    any: Vec<Route>,
+    suffixes: Arc<Vec<(String, HostRoutes)>>,
+    any: HostRoutes,
 }
+
+/// The routes of one host pattern, in the order of trial. A route stays where it is in memory for as
+/// long as it is the same.
+pub type HostRoutes = Arc<[Arc<Route>]>;
 
 /// A host name as routes hold it: lower case, without port and last dot. `None` if nothing is left
 /// or the text is no host.
@@ -122,11 +127,12 @@ impl PathMatch {
         }
     }
 
-    /// Order of trial: exact before prefix, longer before shorter.
-    fn rank(&self) -> (u8, Reverse<usize>) {
+    /// Order of trial: exact before prefix, longer before shorter. Of two of one length no path is
+    /// both, and their order is only that it is always the same.
+    fn rank(&self) -> (u8, Reverse<usize>, &str) {
         match self {
-            Self::Exact(path) => (0, Reverse(path.len())),
-            Self::Prefix(path) => (1, Reverse(path.len())),
+            Self::Exact(path) => (0, Reverse(path.len()), path),
+            Self::Prefix(path) => (1, Reverse(path.len()), path),
         }
     }
 }
@@ -135,41 +141,91 @@ impl RouteTable {
     /// Indexes routes. Their keys should be unique; of two with the same key the first wins.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         let mut table = Self::default();
-        let mut suffixes = HashMap::<String, Vec<Route>>::new();
         for route in routes {
-            match &route.key.host {
-                HostPattern::Exact(name) => {
-                    table.exact.entry(name.clone()).or_default().push(route)
-                }
-                HostPattern::Suffix(name) => suffixes.entry(name.clone()).or_default().push(route),
-                HostPattern::Any => table.any.push(route),
+            if !table.of(&route.key.host).iter().any(|r| r.key == route.key) {
+                table.set(&route.key.clone(), Some(route));
             }
         }
-        table.suffixes = suffixes.into_iter().collect();
         table
-            .suffixes
-            .sort_by(|a, b| (Reverse(a.0.len()), &a.0).cmp(&(Reverse(b.0.len()), &b.0)));
-        let lists = table
-            .exact
-            .values_mut()
-            .chain(table.suffixes.iter_mut().map(|(_, r)| r));
-        for routes in lists.chain([&mut table.any]) {
-            routes.sort_by_key(|r| r.key.path.rank());
+    }
+
+    /// Replaces the route of a key, or takes it out. Says whether it was another one.
+    pub fn set(&mut self, key: &RouteKey, route: Option<Route>) -> bool {
+        let before = self.of(&key.host);
+        let old = before.iter().find(|known| known.key == *key);
+        if old.map(AsRef::as_ref) == route.as_ref() {
+            return false;
         }
-        table
+        let others = before.iter().filter(|known| known.key != *key).cloned();
+        let mut routes: Vec<_> = others.chain(route.map(Arc::new)).collect();
+        routes.sort_by(|a, b| a.key.path.rank().cmp(&b.key.path.rank()));
+        self.replace(&key.host, routes.into());
+        true
+    }
+
+    /// The host patterns whose routes are others than in an older table, with the routes there and
+    /// here. Of names it costs what has changed, not what there is.
+    pub fn changed(&self, older: &Self) -> Vec<(HostRoutes, HostRoutes)> {
+        let names = self.exact.changed(&older.exact);
+        let mut changed: Vec<_> = names
+            .map(|name| (list(older.exact.get(name)), list(self.exact.get(name))))
+            .collect();
+        if !Arc::ptr_eq(&self.suffixes, &older.suffixes) {
+            let both = |suffix: &str| (list(older.suffix(suffix)), list(self.suffix(suffix)));
+            let gone = older.suffixes.iter().map(|(suffix, _)| suffix);
+            let gone = gone.filter(|suffix| self.suffix(suffix).is_none());
+            let all = self.suffixes.iter().map(|(suffix, _)| suffix).chain(gone);
+            let pairs = all.map(|suffix| both(suffix));
+            changed.extend(pairs.filter(|(old, new)| old != new));
+        }
+        if self.any != older.any {
+            changed.push((older.any.clone(), self.any.clone()));
+        }
+        changed
+    }
+
+    fn of(&self, host: &HostPattern) -> HostRoutes {
+        let known = match host {
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Suffix(suffix) => self.suffix(suffix),
+            HostPattern::Any => Some(&self.any),
+        };
+        list(known)
+    }
+
+    fn suffix(&self, suffix: &str) -> Option<&HostRoutes> {
+        let mut all = self.suffixes.iter();
+        all.find(|(known, _)| known == suffix).map(|(_, r)| r)
+    }
+
+    fn replace(&mut self, host: &HostPattern, routes: HostRoutes) {
+        match host {
+            HostPattern::Exact(name) if routes.is_empty() => drop(self.exact.remove(name)),
+            HostPattern::Exact(name) => drop(self.exact.insert(name.clone(), routes)),
+            HostPattern::Suffix(suffix) => {
+                let suffixes = Arc::make_mut(&mut self.suffixes);
+                suffixes.retain(|(known, _)| known != suffix);
+                if !routes.is_empty() {
+                    let rank = |suffix: &str| (Reverse(suffix.len()), suffix.to_owned());
+                    let at = suffixes.partition_point(|(known, _)| rank(known) < rank(suffix));
+                    suffixes.insert(at, (suffix.clone(), routes));
+                }
+            }
+            HostPattern::Any => self.any = routes,
+        }
     }
 
     /// The route of a request, given its normalised host name and its path without the query.
     /// The most specific host that is known decides; a path that it has no route for falls through
     /// to the next.
     pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
-        let by_path = |routes: &'_ [Route]| routes.iter().position(|r| r.key.path.matches(path));
+        let by_path = |routes: &[Arc<Route>]| routes.iter().position(|r| r.key.path.matches(path));
         if let Some(routes) = self.exact.get(host)
             && let Some(at) = by_path(routes)
         {
             return Some(&routes[at]);
         }
-        for (suffix, routes) in &self.suffixes {
+        for (suffix, routes) in self.suffixes.iter() {
             let below = host
                 .strip_suffix(suffix.as_str())
                 .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
@@ -177,18 +233,19 @@ impl RouteTable {
                 return Some(&routes[at]);
             }
         }
-        by_path(&self.any).map(|at| &self.any[at])
+        by_path(&self.any).map(|at| self.any[at].as_ref())
     }
 
     /// All routes, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        let suffixes = self.suffixes.iter().flat_map(|(_, routes)| routes);
-        self.exact
-            .values()
-            .flatten()
-            .chain(suffixes)
-            .chain(&self.any)
+        let suffixes = self.suffixes.iter().map(|(_, routes)| routes);
+        let lists = self.exact.values().chain(suffixes).chain([&self.any]);
+        lists.flat_map(|routes| routes.iter().map(AsRef::as_ref))
     }
+}
+
+fn list(routes: Option<&HostRoutes>) -> HostRoutes {
+    routes.cloned().unwrap_or_default()
 }
 
 impl fmt::Display for HostPattern {
@@ -259,5 +316,35 @@ mod tests {
         assert_eq!(find("b.example.com", "/"), Some("short"));
         assert_eq!(find("example.com", "/"), Some("any"));
         assert_eq!(table.iter().count(), 6);
+    }
+
+    #[test]
+    fn a_changed_copy_tells_the_hosts_whose_routes_are_others() {
+        let all = ["*", "*.a.test", "*.b.test", "x.test", "y.test"];
+        let older = RouteTable::new(all.map(|host| route(host, PathMatch::prefix("/"), "old")));
+        for host in all {
+            let mut table = older.clone();
+            let new = route(host, PathMatch::prefix("/"), "new");
+            let key = new.key.clone();
+            assert!(table.set(&key, Some(new.clone())), "{host}");
+            assert!(!table.set(&key, Some(new)), "{host}");
+            let sources = |routes: &[Arc<Route>]| -> Vec<_> {
+                routes.iter().map(|r| r.source.clone()).collect()
+            };
+            let told = |table: &RouteTable| -> Vec<_> {
+                let changed = table.changed(&older);
+                let pairs = changed
+                    .iter()
+                    .map(|(old, new)| (sources(old), sources(new)));
+                pairs.collect()
+            };
+            let old = || vec!["old".to_owned()];
+            assert_eq!(told(&table), [(old(), vec!["new".to_owned()])], "{host}");
+            assert!(table.set(&key, None), "{host}");
+            assert_eq!(told(&table), [(old(), vec![])], "{host}");
+            assert_eq!(table.iter().count(), all.len() - 1);
+            assert!(table.set(&key, Some(route(host, PathMatch::prefix("/"), "old"))));
+            assert!(told(&table).is_empty(), "{host}");
+        }
     }
 }

@@ -101,15 +101,23 @@ fn access_line(index: &Index, access: &Access) -> String {
 
 async fn routes(mut routes: Routes, http: SocketAddr, events: &Events) {
     let mut told = BTreeSet::new();
+    let mut before = Arc::default();
     loop {
-        let served = urls::served(&routes.borrow_and_update(), http);
-        // A route that goes and comes back is told again.
-        told.retain(|url| served.contains_key(url));
-        for (url, source) in served {
-            if told.insert(url.clone()) {
-                let _ = events.send(UpEvent::RouteReady { url, source }).await;
+        let table = routes.borrow_and_update().clone();
+        for (old, new) in table.changed(&before) {
+            let [old, new] =
+                [old, new].map(|list| urls::served(list.iter().map(AsRef::as_ref), http));
+            // A route that goes and comes back is told again.
+            for url in old.keys().filter(|url| !new.contains_key(*url)) {
+                told.remove(url);
+            }
+            for (url, source) in new {
+                if told.insert(url.clone()) {
+                    let _ = events.send(UpEvent::RouteReady { url, source }).await;
+                }
             }
         }
+        before = table;
         if routes.changed().await.is_err() {
             return;
         }

@@ -98,7 +98,12 @@ pub(crate) fn owner_reference<K: Object>(owner: &K) -> OwnerReference {
 
 /// The controlling owner of a kind.
 pub(crate) fn owner_of_kind<O: Object>(child: &impl Resource) -> Option<&OwnerReference> {
-    child.owner_references().iter().find(|owner| {
+    owner_among::<O>(child.owner_references())
+}
+
+/// The controlling owner of a kind, among all owners of an object.
+pub(crate) fn owner_among<O: Object>(owners: &[OwnerReference]) -> Option<&OwnerReference> {
+    owners.iter().find(|owner| {
         owner.controller == Some(true)
             && owner.kind == O::kind(&())
             && owner.api_version == O::api_version(&())

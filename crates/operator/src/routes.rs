@@ -1,19 +1,18 @@
-//! From routes that are wished for to the table of routes, and to whom each refusal must be told.
-//!
-//! Pure. Of two wishes for the same key (host, type, path) the older object wins: creationTimestamp,
-//! then namespace and name. The other keeps its other routes.
+//! Routes that are wished for, and what becomes of them. Who holds which is kept in [`Claims`].
 
-use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    fmt,
-    time::Duration,
-};
+mod claims;
 
-use waft_ir::{Backend, HostPattern, PathMatch, Route, RouteKey};
+use std::{fmt, time::Duration};
+
+use waft_ir::{Backend, HostPattern, PathMatch, RouteKey};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use waft_api::Reason;
+
+#[cfg(test)]
+pub(crate) use claims::decided;
+pub(crate) use claims::{Changes, Claims};
 
 use crate::{condition::Verdict, key::Kind};
 
@@ -73,15 +72,6 @@ pub(crate) struct Outcome {
     pub accepted: Vec<RouteKey>,
     /// Routes that are not.
     pub refused: Vec<Refusal>,
-}
-
-/// The routes to serve, and what became of each object's wishes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Routing {
-    /// The routes, keys unique.
-    pub routes: Vec<Route>,
-    /// By object.
-    pub outcomes: BTreeMap<SourceKey, Outcome>,
 }
 
 impl SourceKey {
@@ -180,61 +170,6 @@ fn is_host_name(pattern: &HostPattern) -> bool {
     name.len() <= 253 && name.split('.').all(is_label)
 }
 
-/// Decides every route.
-pub(crate) fn build(mut sources: Vec<Source>) -> Routing {
-    sources.sort_by(|a, b| order(a).cmp(&order(b)));
-    let mut held: HashMap<RouteKey, SourceKey> = HashMap::new();
-    let mut routing = Routing::default();
-    for source in sources {
-        let mut outcome = Outcome::default();
-        for wish in &source.wishes {
-            let key = match wish.key() {
-                Ok(key) => key,
-                Err(refusal) => {
-                    outcome.refused.push(refusal);
-                    continue;
-                }
-            };
-            match held.entry(key) {
-                Entry::Occupied(holder) if *holder.get() == source.key => {}
-                Entry::Occupied(holder) => {
-                    let RouteKey { host, path } = holder.key();
-                    outcome.refused.push(Refusal {
-                        reason: Reason::RouteConflict,
-                        message: format!(
-                            "route `{host}{path}` is held by the older {}; choose another host or \
-                             path",
-                            holder.get()
-                        ),
-                    });
-                }
-                Entry::Vacant(free) => {
-                    let key = free.key().clone();
-                    free.insert(source.key.clone());
-                    outcome.accepted.push(key.clone());
-                    routing.routes.push(Route {
-                        key,
-                        source: source.key.to_string(),
-                        timeout: source.timeout,
-                        backends: source.backends.clone(),
-                    });
-                }
-            }
-        }
-        routing.outcomes.insert(source.key, outcome);
-    }
-    routing
-}
-
-fn order(source: &Source) -> (i64, &str, &str, Kind) {
-    let SourceKey {
-        kind,
-        namespace,
-        name,
-    } = &source.key;
-    (source.created, namespace, name, *kind)
-}
-
 impl fmt::Display for SourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
@@ -243,6 +178,8 @@ impl fmt::Display for SourceKey {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn source(name: &str, created: i64, wishes: &[(&str, &str, &str)]) -> Source {
@@ -266,14 +203,14 @@ mod tests {
         }
     }
 
-    fn outcome<'a>(routing: &'a Routing, name: &str) -> &'a Outcome {
-        let mut found = routing.outcomes.iter().filter(|(key, _)| key.name == name);
+    fn outcome<'a>(outcomes: &'a BTreeMap<SourceKey, Outcome>, name: &str) -> &'a Outcome {
+        let mut found = outcomes.iter().filter(|(key, _)| key.name == name);
         found.next().unwrap().1
     }
 
     #[test]
     fn the_older_object_holds_a_route_and_the_other_keeps_its_rest() {
-        let routing = build(vec![
+        let (routes, outcomes) = decided(vec![
             source(
                 "a",
                 2,
@@ -281,36 +218,36 @@ mod tests {
             ),
             source("z", 1, &[("X.test:80", "Prefix", "/foo/")]),
         ]);
-        assert!(outcome(&routing, "z").refused.is_empty());
-        let loser = outcome(&routing, "a");
+        assert!(outcome(&outcomes, "z").refused.is_empty());
+        let loser = outcome(&outcomes, "a");
         assert_eq!(loser.accepted.len(), 1);
         assert_eq!(loser.refused[0].reason, Reason::RouteConflict);
         assert!(loser.refused[0].message.contains("HTTPTrigger default/z"));
-        assert_eq!(routing.routes.len(), 2);
+        assert_eq!(routes.len(), 2);
     }
 
     #[test]
     fn the_name_decides_between_equal_ages() {
-        let routing = build(vec![
+        let (_, outcomes) = decided(vec![
             source("b", 1, &[("x.test", "Exact", "/")]),
             source("a", 1, &[("x.test", "Exact", "/")]),
         ]);
-        assert!(outcome(&routing, "a").refused.is_empty());
-        assert_eq!(outcome(&routing, "b").refused.len(), 1);
+        assert!(outcome(&outcomes, "a").refused.is_empty());
+        assert_eq!(outcome(&outcomes, "b").refused.len(), 1);
     }
 
     #[test]
     fn exact_and_prefix_of_one_path_are_two_routes() {
         let wishes = [("x.test", "Exact", "/a"), ("x.test", "Prefix", "/a")];
-        assert_eq!(build(vec![source("a", 1, &wishes)]).routes.len(), 2);
+        assert_eq!(decided(vec![source("a", 1, &wishes)]).0.len(), 2);
     }
 
     #[test]
     fn the_same_wish_twice_is_one_route_and_no_conflict() {
         let wishes = [("x.test", "Prefix", "/a"), ("x.test", "Prefix", "/a/")];
-        let routing = build(vec![source("a", 1, &wishes)]);
-        assert_eq!(routing.routes.len(), 1);
-        assert!(outcome(&routing, "a").refused.is_empty());
+        let (routes, outcomes) = decided(vec![source("a", 1, &wishes)]);
+        assert_eq!(routes.len(), 1);
+        assert!(outcome(&outcomes, "a").refused.is_empty());
     }
 
     #[test]
@@ -336,8 +273,8 @@ mod tests {
             "",
         ];
         let refused = |host: &str| {
-            !build(vec![source("a", 1, &[(host, "Prefix", "/")])])
-                .outcomes
+            !decided(vec![source("a", 1, &[(host, "Prefix", "/")])])
+                .1
                 .values()
                 .all(|outcome| outcome.refused.is_empty())
         };
@@ -357,8 +294,8 @@ mod tests {
             ("x.test", "Prefix", "foo"),
             ("y.test", "Prefix", "/"),
         ];
-        let routing = build(vec![source("a", 1, &wishes)]);
-        let refused = &outcome(&routing, "a").refused;
+        let (routes, outcomes) = decided(vec![source("a", 1, &wishes)]);
+        let refused = &outcome(&outcomes, "a").refused;
         let reasons: Vec<_> = refused.iter().map(|refusal| refusal.reason).collect();
         assert_eq!(
             reasons,
@@ -368,6 +305,6 @@ mod tests {
                 Reason::InvalidPath
             ]
         );
-        assert_eq!(routing.routes.len(), 1);
+        assert_eq!(routes.len(), 1);
     }
 }

@@ -1,11 +1,12 @@
-//! The table of routes as it is now: gathered from all objects and the states of the hosts,
-//! published whole.
+//! The table of routes as it is now: what objects and hosts' states say, looked at where something
+//! changed, and published whole.
 //!
 //! What the routes are is decided in [`routes`](crate::routes); this module reads the caches,
 //! publishes the result and wakes the objects whose routes changed their fate.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeSet, HashSet},
+    mem,
     sync::Arc,
 };
 
@@ -18,26 +19,29 @@ use waft_ir::{Backend, HostPattern, PathMatch, Phase, RouteTable, Routes, Worklo
 
 use crate::{
     config_layers::Sources,
-    context::Context,
+    context::{Caches, Context},
     deployment::effective_spec,
     dereference,
     key::Kind,
-    object::{is_owned_by, is_terminating, owner_of_kind},
-    routes::{self, Outcome, Source, SourceKey},
+    object::{is_owned_by, is_terminating, owner_among, owner_of_kind},
+    routes::{Changes, Claims, Outcome, Source, SourceKey},
     sources::{self, Serving},
 };
 
 /// The published table, and what became of each object's wishes.
 pub(crate) struct Routing {
     table: watch::Sender<Arc<RouteTable>>,
-    outcomes: Mutex<BTreeMap<SourceKey, Outcome>>,
+    claims: Mutex<Claims>,
+    /// Objects whose wishes, or whose replicas, may be others than in the table.
+    dirty: Mutex<BTreeSet<SourceKey>>,
 }
 
 impl Default for Routing {
     fn default() -> Self {
         Self {
             table: watch::Sender::new(Arc::default()),
-            outcomes: Mutex::default(),
+            claims: Mutex::default(),
+            dirty: Mutex::default(),
         }
     }
 }
@@ -50,88 +54,169 @@ impl Routing {
 
     /// What became of an object's wishes.
     pub(crate) fn outcome(&self, source: &SourceKey) -> Outcome {
-        self.outcomes
-            .lock()
-            .get(source)
-            .cloned()
-            .unwrap_or_default()
+        self.claims.lock().outcome(source)
+    }
+}
+
+/// Has the routes of an object looked at again, and those of the objects above it, whose replica it
+/// may be.
+pub(crate) fn touch(context: &Context, kind: Kind, meta: &ObjectMeta) {
+    mark(
+        &context.caches,
+        &mut context.routing.dirty.lock(),
+        kind,
+        meta,
+    );
+    context.wake_single(Kind::Routes);
+}
+
+/// As [`touch`], of everything in a namespace whose host names may come from a ConfigMap.
+pub(crate) fn touch_configured(context: &Context, namespace: &str) {
+    let caches = &context.caches;
+    let mut dirty = context.routing.dirty.lock();
+    for deployment in caches.deployments.of_namespace(namespace) {
+        if names_config_maps(&deployment.spec.template.spec) {
+            mark(caches, &mut dirty, Kind::Deployment, &deployment.metadata);
+        }
+    }
+    for set in caches.replica_sets.of_namespace(namespace) {
+        if names_config_maps(&set.spec.template.spec) {
+            mark(caches, &mut dirty, Kind::ReplicaSet, &set.metadata);
+        }
+    }
+    for workload in caches.workloads.of_namespace(namespace) {
+        if names_config_maps(&workload.spec) {
+            mark(caches, &mut dirty, Kind::Workload, &workload.metadata);
+        }
+    }
+    drop(dirty);
+    context.wake_single(Kind::Routes);
+}
+
+/// Notes an object and those above it. Above one that is not there nothing is noted: it is when that
+/// one comes, and was when it went.
+fn mark(caches: &Caches, dirty: &mut BTreeSet<SourceKey>, kind: Kind, meta: &ObjectMeta) {
+    let key = SourceKey::of_meta(kind, meta);
+    let namespace = key.namespace.clone();
+    dirty.insert(key);
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    let mut note = |kind, name: &str| {
+        let (namespace, name) = (namespace.clone(), name.to_owned());
+        dirty.insert(SourceKey {
+            kind,
+            namespace,
+            name,
+        });
+    };
+    match kind {
+        Kind::Workload => {
+            let Some(owner) = owner_among::<WorkloadReplicaSet>(owners) else {
+                return;
+            };
+            note(Kind::ReplicaSet, &owner.name);
+            if let Some(set) = caches.replica_sets.get(&namespace, &owner.name) {
+                mark(caches, dirty, Kind::ReplicaSet, &set.metadata);
+            }
+        }
+        Kind::ReplicaSet => {
+            let Some(owner) = owner_among::<WorkloadDeployment>(owners) else {
+                return;
+            };
+            note(Kind::Deployment, &owner.name);
+            if let Some(deployment) = caches.deployments.get(&namespace, &owner.name) {
+                mark(caches, dirty, Kind::Deployment, &deployment.metadata);
+            }
+        }
+        Kind::Deployment => {
+            if let Some(owner) = owner_among::<HttpTrigger>(owners) {
+                note(Kind::Trigger, &owner.name);
+            }
+        }
+        _ => {}
     }
 }
 
 /// Sees to it that a workload that is being deleted is in no route any more. When many go at a time,
 /// the first takes the others with it.
-pub(crate) fn withdraw(context: &Context, id: &WorkloadId) {
-    let table = context.routing.table.borrow().clone();
-    let mut backends = table.iter().flat_map(|route| &route.backends);
-    if backends.any(|backend| backend.workload == *id) {
-        refresh(context);
-    }
+pub(crate) fn withdraw(context: &Context, workload: &Workload) {
+    let meta = &workload.metadata;
+    mark(
+        &context.caches,
+        &mut context.routing.dirty.lock(),
+        Kind::Workload,
+        meta,
+    );
+    refresh(context);
 }
 
-/// Gathers, decides and publishes. Once this returns, no workload that is being deleted is in a
-/// route any more.
+/// Looks at what was touched, decides and publishes. Once this returns, no workload that was touched
+/// because it is being deleted is in a route any more.
 pub(crate) fn refresh(context: &Context) {
     // Held throughout, so that of two at a time the later one publishes the newer state.
-    let mut outcomes = context.routing.outcomes.lock();
-    let routing = routes::build(gather(context));
-    let table = RouteTable::new(routing.routes);
+    let mut claims = context.routing.claims.lock();
+    // What is touched from now on is looked at the next time.
+    let dirty = mem::take(&mut *context.routing.dirty.lock());
+    let mut changes = Changes::default();
+    for key in &dirty {
+        claims.set(key, source(context, key), &mut changes);
+    }
     context.routing.table.send_if_modified(|published| {
-        let changed = **published != table;
+        let mut table = RouteTable::clone(published);
+        let mut changed = false;
+        for (key, route) in changes.routes {
+            changed |= table.set(&key, route);
+        }
         if changed {
             *published = Arc::new(table);
         }
         changed
     });
-    let (old, new) = (&*outcomes, &routing.outcomes);
-    let changed = new
-        .keys()
-        .chain(old.keys())
-        .filter(|source| old.get(source) != new.get(source));
-    for source in changed {
+    for source in changes.outcomes {
         context.wake(source.kind, &source.namespace, &source.name);
     }
-    *outcomes = routing.outcomes;
 }
 
-/// Every object that wishes for routes.
-fn gather(context: &Context) -> Vec<Source> {
-    let mut serving = serving(context);
-    let mut found = Vec::new();
+/// The routes that an object wishes for now, and the replicas that serve them.
+fn source(context: &Context, key: &SourceKey) -> Option<Source> {
     let caches = &context.caches;
-    for trigger in caches.triggers.all() {
-        let key = SourceKey::of(Kind::Trigger, trigger.as_ref());
-        let serving = serving.remove(&key).unwrap_or_default();
-        found.extend(sources::of_trigger(&trigger, serving));
-    }
-    let mut add = |kind: Kind, meta: &ObjectMeta, spec: &WorkloadSpec| {
-        let key = SourceKey::of_meta(kind, meta);
-        let serving = serving.remove(&key).unwrap_or_default();
-        let config_maps = config_maps(context, &key.namespace, spec);
-        found.extend(sources::of_spec(kind, meta, spec, serving, &config_maps));
+    let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
+    let of_spec = |meta: &ObjectMeta, spec: &WorkloadSpec| {
+        let serving = serving(context, key, meta);
+        let config_maps = config_maps(context, namespace, spec);
+        sources::of_spec(key.kind, meta, spec, serving, &config_maps)
     };
-    for deployment in caches.deployments.all() {
-        if owner_of_kind::<HttpTrigger>(deployment.as_ref()).is_none() {
-            let spec = effective_spec(&deployment);
-            add(Kind::Deployment, &deployment.metadata, &spec);
+    match key.kind {
+        Kind::Trigger => {
+            let trigger = caches.triggers.get(namespace, name)?;
+            let serving = serving(context, key, &trigger.metadata);
+            sources::of_trigger(&trigger, serving)
         }
-    }
-    for set in caches.replica_sets.all() {
-        if owner_of_kind::<WorkloadDeployment>(set.as_ref()).is_none() {
-            add(Kind::ReplicaSet, &set.metadata, &set.spec.template.spec);
+        Kind::Deployment => {
+            let deployment = caches.deployments.get(namespace, name)?;
+            let is_own = owner_of_kind::<HttpTrigger>(deployment.as_ref()).is_none();
+            is_own.then(|| of_spec(&deployment.metadata, &effective_spec(&deployment)))?
         }
-    }
-    for workload in caches.workloads.all() {
-        if owner_of_kind::<WorkloadReplicaSet>(workload.as_ref()).is_none() {
-            add(Kind::Workload, &workload.metadata, &workload.spec);
+        Kind::ReplicaSet => {
+            let set = caches.replica_sets.get(namespace, name)?;
+            let is_own = owner_of_kind::<WorkloadDeployment>(set.as_ref()).is_none();
+            is_own.then(|| of_spec(&set.metadata, &set.spec.template.spec))?
         }
+        Kind::Workload => {
+            let workload = caches.workloads.get(namespace, name)?;
+            let is_own = owner_of_kind::<WorkloadReplicaSet>(workload.as_ref()).is_none();
+            is_own.then(|| of_spec(&workload.metadata, &workload.spec))?
+        }
+        _ => None,
     }
-    found
+}
+
+fn names_config_maps(spec: &WorkloadSpec) -> bool {
+    sources::inbound_http(spec).any(|entry| !entry.config_from.is_empty())
 }
 
 /// The ConfigMaps that name hosts. Secrets are left out: a host name stands in status.
 fn config_maps(context: &Context, namespace: &str, spec: &WorkloadSpec) -> Sources {
-    let any = sources::inbound_http(spec).any(|entry| !entry.config_from.is_empty());
-    if !any {
+    if !names_config_maps(spec) {
         return Sources::default();
     }
     Sources {
@@ -142,19 +227,24 @@ fn config_maps(context: &Context, namespace: &str, spec: &WorkloadSpec) -> Sourc
     }
 }
 
-/// The replicas that serve, by the object at the top of their chain.
-fn serving(context: &Context) -> BTreeMap<SourceKey, Serving> {
+/// The replicas of an object at the top of its chain.
+fn serving(context: &Context, key: &SourceKey, meta: &ObjectMeta) -> Serving {
     let states = context.link.states().borrow().clone();
-    let mut found: BTreeMap<SourceKey, Serving> = BTreeMap::new();
-    for workload in context.caches.workloads.all() {
+    let caches = &context.caches;
+    let mut serving = Serving::default();
+    let mut replicas = match key.kind {
+        Kind::Workload => Vec::from_iter(caches.workloads.get(&key.namespace, &key.name)),
+        _ => below(caches, key.kind, meta.uid.as_deref().unwrap_or_default()),
+    };
+    replicas.sort_by_cached_key(|workload| workload.name_any());
+    for workload in replicas {
         let id = WorkloadId(workload.uid().unwrap_or_default());
         let Some(state) = states.get(&id) else {
             continue;
         };
-        let Some(root) = root(context, &workload) else {
+        if root(context, &workload).as_ref() != Some(key) {
             continue;
-        };
-        let serving = found.entry(root).or_default();
+        }
         serving.exports_http |= state.components.iter().any(|c| c.http.is_some());
         if state.phase == Phase::Running && !is_terminating(workload.as_ref()) {
             serving.backends.push(Backend {
@@ -163,7 +253,26 @@ fn serving(context: &Context) -> BTreeMap<SourceKey, Serving> {
             });
         }
     }
-    found
+    serving
+}
+
+/// The workloads below an object of a kind.
+fn below(caches: &Caches, kind: Kind, uid: &str) -> Vec<Arc<Workload>> {
+    let (kind, children): (_, Vec<Option<String>>) = match kind {
+        Kind::ReplicaSet => return caches.workloads.owned_by(uid),
+        Kind::Deployment => {
+            let sets = caches.replica_sets.owned_by(uid);
+            (Kind::ReplicaSet, sets.iter().map(|set| set.uid()).collect())
+        }
+        Kind::Trigger => {
+            let deployments = caches.deployments.owned_by(uid);
+            let uids = deployments.iter().map(|deployment| deployment.uid());
+            (Kind::Deployment, uids.collect())
+        }
+        _ => return Vec::new(),
+    };
+    let children = children.iter().flatten();
+    children.flat_map(|uid| below(caches, kind, uid)).collect()
 }
 
 /// The object at the top of a workload's chain. `None` while part of the chain is gone.

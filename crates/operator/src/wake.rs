@@ -24,6 +24,7 @@ use crate::{
     context::Context,
     key::Kind,
     object::{HasStatus as _, is_terminating, owner_of_kind},
+    routing,
     workload::References,
 };
 
@@ -51,7 +52,7 @@ impl<K> Change<K> {
 impl Wakes for HttpTrigger {
     fn wake(context: &Context, change: &Change<Self>) {
         wake_own(context, Kind::Trigger, change);
-        wake_routes(context, change);
+        wake_routes(context, Kind::Trigger, change);
     }
 }
 
@@ -59,7 +60,7 @@ impl Wakes for WorkloadDeployment {
     fn wake(context: &Context, change: &Change<Self>) {
         wake_own(context, Kind::Deployment, change);
         wake_owner::<HttpTrigger, _>(context, Kind::Trigger, change);
-        wake_routes(context, change);
+        wake_routes(context, Kind::Deployment, change);
     }
 }
 
@@ -67,7 +68,7 @@ impl Wakes for WorkloadReplicaSet {
     fn wake(context: &Context, change: &Change<Self>) {
         wake_own(context, Kind::ReplicaSet, change);
         wake_owner::<WorkloadDeployment, _>(context, Kind::Deployment, change);
-        wake_routes(context, change);
+        wake_routes(context, Kind::ReplicaSet, change);
     }
 }
 
@@ -75,7 +76,7 @@ impl Wakes for Workload {
     fn wake(context: &Context, change: &Change<Self>) {
         wake_own(context, Kind::Workload, change);
         wake_owner::<WorkloadReplicaSet, _>(context, Kind::ReplicaSet, change);
-        wake_routes(context, change);
+        wake_routes(context, Kind::Workload, change);
         let Some(workload) = change.object() else {
             return;
         };
@@ -110,9 +111,9 @@ impl Wakes for ConfigMap {
         if !change.differs(|map| (map.data.clone(), map.binary_data.clone())) {
             return;
         }
-        // Host names may come from it.
-        context.wake_single(Kind::Routes);
         let (namespace, name) = name_of(map.as_ref());
+        // Host names may come from it.
+        routing::touch_configured(context, &namespace);
         let uses = |spec: &WorkloadSpec| References::of(spec).config_maps.contains(name.as_str());
         wake_deployments(context, &namespace, uses);
         wake_users(context, &namespace, uses);
@@ -190,25 +191,20 @@ pub(crate) fn hosts(
     };
     if placed(old) != placed(new) {
         wake_unready(context);
-        context.wake_single(Kind::Routes);
     }
 }
 
 /// Workloads changed their state on a host.
 pub(crate) fn states(context: &Context, old: &StateMap, new: &StateMap) {
-    let mut any = false;
     for id in new.changed(old) {
-        any = true;
         match context.caches.workloads.by_uid(&id.0) {
             Some(workload) => {
                 let (namespace, name) = name_of(workload.as_ref());
                 context.wake(Kind::Workload, &namespace, &name);
+                routing::touch(context, Kind::Workload, &workload.metadata);
             }
             None => context.wake_single(Kind::Strays),
         }
-    }
-    if any {
-        context.wake_single(Kind::Routes);
     }
 }
 
@@ -234,7 +230,7 @@ fn wake_owner<O: crate::object::Object, K: Resource>(
 }
 
 /// Routes read specs, owners, and who is being deleted; not what status says.
-fn wake_routes<K: Resource>(context: &Context, change: &Change<K>) {
+fn wake_routes<K: Resource>(context: &Context, kind: Kind, change: &Change<K>) {
     let read = |object: &K| {
         (
             object.uid(),
@@ -244,7 +240,10 @@ fn wake_routes<K: Resource>(context: &Context, change: &Change<K>) {
         )
     };
     if change.differs(read) {
-        context.wake_single(Kind::Routes);
+        // The owners before and after, if they are others now.
+        for object in change.old.iter().chain(&change.new) {
+            routing::touch(context, kind, object.meta());
+        }
     }
 }
 

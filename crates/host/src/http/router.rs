@@ -1,7 +1,6 @@
 //! From host name and path to a replica on this host.
 
 use std::{
-    collections::HashMap,
     ptr,
     sync::{
         Arc,
@@ -11,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use waft_ir::{HostId, Route, RouteTable, Routes};
+use waft_ir::{HostId, PartMap, Route, RouteTable, Routes};
 
 use crate::{
     reason::Reason,
@@ -24,10 +23,12 @@ pub(crate) struct Router {
     table: ArcSwap<Table>,
 }
 
+#[derive(Default)]
 struct Table {
     routes: Arc<RouteTable>,
-    /// Whose turn it is, by the place of the route in memory, which stays while the table does.
-    turns: HashMap<usize, AtomicUsize>,
+    /// Whose turn it is of the routes that have several replicas, by the place of the route in
+    /// memory, which stays while the route does.
+    turns: PartMap<usize, Arc<AtomicUsize>>,
 }
 
 /// Where a request goes.
@@ -41,7 +42,7 @@ impl Router {
     pub(crate) fn new(host: HostId) -> Self {
         Self {
             host,
-            table: ArcSwap::from_pointee(Table::new(Arc::default())),
+            table: ArcSwap::default(),
         }
     }
 
@@ -49,7 +50,8 @@ impl Router {
     pub(crate) async fn follow(self: Arc<Self>, mut routes: Routes) {
         loop {
             let table = routes.borrow_and_update().clone();
-            self.table.store(Arc::new(Table::new(table)));
+            let next = self.table.load().followed_by(table);
+            self.table.store(Arc::new(next));
             if routes.changed().await.is_err() {
                 return;
             }
@@ -71,10 +73,9 @@ impl Router {
         let table = self.table.load();
         let route = table.routes.find(host, path).ok_or(Reason::NoRoute)?;
         let count = route.backends.len();
-        let turn = table
-            .turns
-            .get(&ptr::from_ref(route).addr())
-            .map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed));
+        let turns = (count > 1).then(|| table.turns.get(&place(route)));
+        let turn = turns.flatten();
+        let turn = turn.map_or(0, |turn| turn.fetch_add(1, Ordering::Relaxed));
         // A replica that has just gone is passed over; the next table won't name it.
         (0..count)
             .map(|offset| &route.backends[turn.wrapping_add(offset) % count])
@@ -89,11 +90,29 @@ impl Router {
 }
 
 impl Table {
-    fn new(routes: Arc<RouteTable>) -> Self {
-        let turns = routes
-            .iter()
-            .map(|route: &Route| (ptr::from_ref(route).addr(), AtomicUsize::new(0)))
-            .collect();
+    /// The next table. Costs what has changed.
+    fn followed_by(&self, routes: Arc<RouteTable>) -> Self {
+        let mut turns = self.turns.clone();
+        for (before, after) in routes.changed(&self.routes) {
+            let (gone, new) = (places(&before, &after), places(&after, &before));
+            for route in gone {
+                turns.remove(&route);
+            }
+            for route in new {
+                turns.insert(route, Arc::default());
+            }
+        }
         Self { routes, turns }
     }
+}
+
+/// Where the routes with several replicas are that stand in one list and not in another.
+fn places(routes: &[Arc<Route>], others: &[Arc<Route>]) -> Vec<usize> {
+    let several = routes.iter().filter(|route| route.backends.len() > 1);
+    let only = several.filter(|route| !others.iter().any(|other| Arc::ptr_eq(route, other)));
+    only.map(|route| place(route)).collect()
+}
+
+fn place(route: &Route) -> usize {
+    ptr::from_ref(route).addr()
 }

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use waft_ir::{HostPattern, PathMatch, Route, RouteTable};
+use waft_ir::{HostPattern, PathMatch, Route};
 
 /// Address → source of every route that has a ready workload, without the names that only other
 /// workloads use.
-pub(super) fn served(table: &RouteTable, http: SocketAddr) -> BTreeMap<String, String> {
-    table
-        .iter()
+pub(super) fn served<'a>(
+    routes: impl IntoIterator<Item = &'a Route>,
+    http: SocketAddr,
+) -> BTreeMap<String, String> {
+    routes
+        .into_iter()
         .filter(|route| !route.backends.is_empty() && !is_internal(&route.key.host))
         .map(|route| (url(route, http), route.source.clone()))
         .collect()
@@ -37,7 +40,7 @@ fn url(route: &Route, http: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use waft_ir::{Backend, HostId, RouteKey, WorkloadId};
+    use waft_ir::{Backend, HostId, RouteKey, RouteTable, WorkloadId};
 
     use super::*;
 
@@ -66,7 +69,7 @@ mod tests {
         ]);
         let urls = |port| {
             let http = SocketAddr::from(([127, 0, 0, 1], port));
-            served(&table, http).into_keys().collect::<Vec<_>>()
+            served(table.iter(), http).into_keys().collect::<Vec<_>>()
         };
         assert_eq!(
             urls(8000),

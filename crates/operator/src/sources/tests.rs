@@ -76,9 +76,8 @@ fn translate(case: Case) -> Value {
         .chain(of_deployments)
         .chain(of_workloads)
         .flatten();
-    let routing = routes::build(sources.collect());
-    let routes: Vec<Value> = routing
-        .routes
+    let (routes, outcomes) = routes::decided(sources.collect());
+    let routes: Vec<Value> = routes
         .iter()
         .map(|route| {
             json!({
@@ -89,8 +88,7 @@ fn translate(case: Case) -> Value {
             })
         })
         .collect();
-    let refused: Vec<Value> = routing
-        .outcomes
+    let refused: Vec<Value> = outcomes
         .iter()
         .flat_map(|(source, outcome)| outcome.refused.iter().map(move |refusal| (source, refusal)))
         .map(|(source, refusal)| {

@@ -33,7 +33,7 @@ pub(crate) async fn finish(
 ) -> Result<Next, WriteError> {
     if let Some(state) = state {
         if state.phase != Phase::Stopping {
-            routing::withdraw(context, id);
+            routing::withdraw(context, workload);
             context.link.stop(&state.host, id);
         }
         // The host wakes it again when it is gone.

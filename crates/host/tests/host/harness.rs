@@ -21,6 +21,10 @@ use waft_runtime::{Engine, EngineBuilder, EngineConfig, Resolve};
 /// Longer than anything here takes, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longer than a loaded machine needs for a few answers, and shorter than a call lives whose client
+/// has left, or that spins: those end after 15 seconds, the time that a request has.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
 pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 static CAPABILITIES: LazyLock<Capabilities> =

@@ -2,15 +2,17 @@
 //! leave, workloads that come and go. Says what the process holds meanwhile and after all stopped.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin soak -- [--seconds N]
+//! cargo run --release -p waft-benches --bin soak -- [--seconds N] [--rounds N]
 //! ```
 //!
-//! Ten minutes unless told otherwise. Resident memory at the end should be what it was after a third
-//! of the time; threads, files and mappings after all stops what they were before the first start,
-//! but for what is kept on purpose: threads that wait for work, and slots that stay mapped.
+//! A round is ten minutes unless told otherwise, and there is one. Resident memory at its end should
+//! be what it was after a third of the time. Before the first round half a minute of the same load
+//! brings what is made once and kept: threads' heaps, slots of instances that stay mapped, compiled
+//! code. Threads, files and mappings after all stops should be those after all stops of that.
 #![forbid(unsafe_code)]
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -41,25 +43,37 @@ const MIX: [(&str, &str, &str, u32); 7] = [
     ("grow-p2", "/", "", 0),
 ];
 
+/// How long the load lasts that comes before the first round.
+const WARM_UP: u64 = 30;
+
+#[derive(Default)]
+struct Counts {
+    answers: AtomicU64,
+    others: AtomicU64,
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     check_arguments(include_str!("soak.rs"))?;
     let seconds = option("--seconds").map_or(Ok(600), |text| text.parse())?;
+    let rounds = option("--rounds").map_or(Ok(1), |text| text.parse::<u32>())?;
     let folder = tempfile::tempdir()?;
     let guests = waft_guests::path("hello-p2");
     let files = [guests.parent().context("a file in a folder")?.to_owned()];
     let rig = Arc::new(Rig::new(folder.path(), &files)?);
-    // Everything is compiled and made once before the first look.
-    for round in 0..3 {
-        for id in start_all(&rig, round).await? {
-            rig.stop(&id);
-        }
-        rig.running(0).await?;
+    print("start", &Counts::default())?;
+    let mut set = 0;
+    load(&rig, WARM_UP, &mut set).await?;
+    for _ in 0..rounds {
+        load(&rig, seconds, &mut set).await?;
     }
-    print("before", 0, 0)?;
+    Ok(())
+}
 
+/// One round: load, and what is left after all stopped. `set` counts the sets of workloads.
+async fn load(rig: &Arc<Rig>, seconds: u64, set: &mut u32) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(seconds);
-    let (answers, others) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = Arc::new(Counts::default());
     let mut clients = JoinSet::new();
     for (at, (_, path, answer, _)) in MIX.into_iter().enumerate() {
         for caller in 0..3 {
@@ -67,40 +81,19 @@ async fn main() -> Result<()> {
                 path: path.into(),
                 ..Exchange::get(&format!("mix-{at}.localhost"), answer)
             };
-            let (answers, others) = (answers.clone(), others.clone());
-            let address = rig.address;
-            clients.spawn(async move {
-                let mut sent = 0u64;
-                while let Ok(mut client) = Client::connect(address).await {
-                    loop {
-                        sent += 1;
-                        // Some clients leave before they have their answer.
-                        let patience =
-                            Duration::from_millis(if caller == 0 { sent % 7 } else { 5000 });
-                        let asked = tokio::time::timeout(patience, client.exchange(&exchange));
-                        if matches!(asked.await, Ok(Ok(()))) {
-                            answers.fetch_add(1, Relaxed);
-                        } else {
-                            others.fetch_add(1, Relaxed);
-                            break;
-                        }
-                    }
-                }
-            });
+            clients.spawn(call(rig.address, exchange, caller == 0, counts.clone()));
         }
     }
-    let mut round = 10;
     let mut next_look = Instant::now();
-    let mut running = start_all(&rig, round).await?;
+    let mut running = start_all(rig, set).await?;
     while Instant::now() < end {
         if Instant::now() >= next_look {
-            print("load", answers.load(Relaxed), others.load(Relaxed))?;
+            print("load", &counts)?;
             next_look += Duration::from_secs(seconds.div_ceil(10).max(1));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         // The next set takes over while requests run.
-        round += 1;
-        let new = start_all(&rig, round).await?;
+        let new = start_all(rig, set).await?;
         running.iter().for_each(|id| rig.stop(id));
         running = new;
     }
@@ -109,11 +102,30 @@ async fn main() -> Result<()> {
     rig.running(0).await?;
     // Threads that wait for work go after ten seconds.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    print("after", answers.load(Relaxed), others.load(Relaxed))
+    print("after", &counts)
+}
+
+/// Sends one request after another. A client that leaves often does not wait for its answer.
+async fn call(address: SocketAddr, exchange: Exchange, leaves: bool, counts: Arc<Counts>) {
+    let mut sent = 0u64;
+    while let Ok(mut client) = Client::connect(address).await {
+        loop {
+            sent += 1;
+            let patience = Duration::from_millis(if leaves { sent % 7 } else { 5000 });
+            let asked = tokio::time::timeout(patience, client.exchange(&exchange));
+            if matches!(asked.await, Ok(Ok(()))) {
+                counts.answers.fetch_add(1, Relaxed);
+            } else {
+                counts.others.fetch_add(1, Relaxed);
+                break;
+            }
+        }
+    }
 }
 
 /// Starts one workload of each kind and sends their host names there.
-async fn start_all(rig: &Rig, round: u32) -> Result<Vec<WorkloadId>> {
+async fn start_all(rig: &Rig, set: &mut u32) -> Result<Vec<WorkloadId>> {
+    *set += 1;
     let mut ids = Vec::new();
     for (at, (guest, _, _, size)) in MIX.into_iter().enumerate() {
         let image = waft_guests::path(guest);
@@ -122,7 +134,7 @@ async fn start_all(rig: &Rig, round: u32) -> Result<Vec<WorkloadId>> {
             ..Pool::default()
         };
         ids.push(rig.start(workload(
-            &format!("mix-{at}-{round}"),
+            &format!("mix-{at}-{set}"),
             Path::new(&image),
             pool,
         )));
@@ -135,7 +147,8 @@ async fn start_all(rig: &Rig, round: u32) -> Result<Vec<WorkloadId>> {
     Ok(ids)
 }
 
-fn print(when: &str, answers: u64, others: u64) -> Result<()> {
+fn print(when: &str, counts: &Counts) -> Result<()> {
+    let (answers, others) = (counts.answers.load(Relaxed), counts.others.load(Relaxed));
     let Held {
         resident,
         threads,

@@ -15,9 +15,10 @@ use wasmtime_wasi_http::WasiBody;
 
 use crate::{
     CallError, Change, Origin, ResponseBody, changes,
-    epoch::{Meter, Metered},
+    epoch::Meter,
     guest::GuestInner,
     instance::{Cell, HttpHandler, Instance},
+    lane::Driver,
     messages::{Handled, Message},
     p2, p3,
     shared::SharedCall,
@@ -38,6 +39,9 @@ pub(crate) enum Job {
 /// How long a guest may go on after its response has been read to the end.
 pub(crate) const AFTER_RESPONSE: Duration = Duration::from_secs(15);
 
+/// How long a guest's end may take to be told after its means to answer have gone.
+const END_IS_TOLD: Duration = Duration::from_millis(100);
+
 /// A running call.
 pub(crate) struct Call {
     guest: Arc<GuestInner>,
@@ -52,7 +56,7 @@ pub(crate) struct Call {
 enum Work {
     /// This call itself: it has an instance for itself.
     Own {
-        driver: Metered<Result<(), CallError>>,
+        driver: Driver<Result<(), CallError>>,
         meter: Arc<Meter>,
     },
     /// The task of an instance that serves others at the same time.
@@ -82,7 +86,7 @@ impl Call {
             cell.begin_call(Some(origin), guest.limits().cpu_time);
             let meter = cell.meter.clone();
             let whole = Box::pin(run(guest.clone(), seat, job));
-            let driver = Metered::new(whole, guest.ticker().clone(), meter.clone());
+            let driver = guest.driver(whole, meter.clone());
             Work::Own { driver, meter }
         };
         Self {
@@ -149,7 +153,7 @@ impl Call {
     }
 
     async fn answer(&mut self, mut answer: oneshot::Receiver<Answer>) -> Result<Answer, CallError> {
-        poll_fn(|cx| {
+        let answered = poll_fn(|cx| {
             match Pin::new(&mut *self).poll(cx) {
                 // Nothing has been sent yet, so a trap is a failed request even if the guest had
                 // begun its answer.
@@ -165,7 +169,24 @@ impl Call {
             let answer = Pin::new(&mut answer).poll(cx);
             answer.map(|answer| answer.map_err(|_| CallError::NoResponse))
         })
-        .await
+        .await;
+        if matches!(answered, Err(CallError::NoResponse)) && !self.done && self.runs_elsewhere() {
+            // It may also have ended, in another thread, which is about to say how.
+            let end = tokio::time::timeout(END_IS_TOLD, self).await;
+            return Err(end
+                .ok()
+                .and_then(Result::err)
+                .unwrap_or(CallError::NoResponse));
+        }
+        answered
+    }
+
+    /// Whether the guest may run while this is not polled.
+    fn runs_elsewhere(&self) -> bool {
+        match &self.work {
+            Work::Own { driver, .. } => driver.is_far(),
+            Work::Shared(_) => true,
+        }
     }
 
     fn into_response(

@@ -80,7 +80,8 @@ async fn run<T: Send + 'static>(
     })
 }
 
-fn lower_priority(niceness: i32) {
+/// Has the calling thread stand behind those with a lower nice value.
+pub(crate) fn lower_priority(niceness: i32) {
     // SAFETY: setpriority takes no pointers. On Linux, who = 0 names the calling thread; elsewhere
     // it would be the process, so it is not called there. Failing changes nothing.
     #[cfg(target_os = "linux")]

@@ -24,6 +24,7 @@ use crate::{
     guest::{Gift, Machine},
     imports,
     instance::Pre,
+    lane::SlowLane,
     members,
     outgoing::{Network, Outside},
     side::{self, Side, Sides},
@@ -63,6 +64,7 @@ struct EngineInner {
     sides: Sides,
     registry: Registry,
     ticker: Arc<Ticker>,
+    lane: Arc<SlowLane>,
     workers: Workers,
     loaded: Mutex<HashMap<WasmHash, Loaded>>,
     outside: Arc<Outside>,
@@ -108,6 +110,7 @@ impl EngineBuilder {
             },
             registry: self.registry,
             ticker: Arc::new(ticker),
+            lane: Arc::default(),
             workers: Workers::new(self.config.compile_workers)?,
             loaded: Mutex::default(),
             outside: Arc::new(outside),
@@ -305,6 +308,7 @@ impl Engine {
         let machine = Machine {
             engine: side.engine.clone(),
             ticker: inner.ticker.clone(),
+            lane: inner.lane.clone(),
             neighbours: side.neighbours.clone(),
         };
         Ok(Guest::new(

@@ -58,6 +58,10 @@ pub(crate) struct Meter {
     used: AtomicU64,
     poll_began: AtomicU64,
     budget: AtomicU64,
+    /// Whether the running poll ends because others should have their turn.
+    gave_way: AtomicBool,
+    /// Nanoseconds used since the guest waited for anything but its turn.
+    stretch: AtomicU64,
     /// What all instances may use together.
     quota: Option<Arc<Quota>>,
     /// Up to when the running poll was charged to it.
@@ -185,7 +189,13 @@ impl Meter {
     }
 
     fn end_poll(&self) {
-        self.used.fetch_add(self.in_this_poll(), Relaxed);
+        let poll = self.in_this_poll();
+        self.used.fetch_add(poll, Relaxed);
+        let stretch = match self.gave_way.swap(false, Relaxed) {
+            true => self.stretch.load(Relaxed) + poll,
+            false => 0,
+        };
+        self.stretch.store(stretch, Relaxed);
         self.charge();
     }
 
@@ -217,6 +227,7 @@ impl Meter {
         if poll < TICK.as_nanos() as u64 / 2 {
             return Ok(UpdateDeadline::Continue(1));
         }
+        self.gave_way.store(true, Relaxed);
         // A plain yield wakes the task at once and runs it again before others had their turn.
         Ok(UpdateDeadline::YieldCustom(
             1,
@@ -233,6 +244,11 @@ impl Meter {
 }
 
 impl<T> Metered<T> {
+    /// For how long the guest has computed without waiting for anything but its turn.
+    pub(crate) fn stretch(&self) -> Duration {
+        Duration::from_nanos(self.meter.stretch.load(Relaxed))
+    }
+
     pub(crate) fn new(
         inner: Pin<Box<dyn Future<Output = T> + Send>>,
         ticker: Arc<Ticker>,

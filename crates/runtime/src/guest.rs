@@ -3,6 +3,8 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
+    pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -22,6 +24,7 @@ use crate::{
     epoch::{Meter, Metered, Ticker},
     files::OpenFiles,
     instance::{Cell, Instance, Pre},
+    lane::{Driver, SlowLane},
     log::InstanceLog,
     outgoing::Network,
     quota::Quota,
@@ -86,6 +89,7 @@ pub struct Guest(Arc<GuestInner>);
 pub(crate) struct GuestInner {
     engine: wasmtime::Engine,
     ticker: Arc<Ticker>,
+    lane: Arc<SlowLane>,
     compiled: Compiled,
     pre: Option<Pre>,
     spec: GuestSpec,
@@ -108,6 +112,7 @@ pub(crate) struct GuestInner {
 pub(crate) struct Machine {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) ticker: Arc<Ticker>,
+    pub(crate) lane: Arc<SlowLane>,
     pub(crate) neighbours: Arc<Neighbours>,
 }
 
@@ -136,6 +141,7 @@ impl Guest {
         let inner = Arc::new(GuestInner {
             engine: machine.engine,
             ticker: machine.ticker,
+            lane: machine.lane,
             compiled,
             pre,
             spec,
@@ -336,6 +342,16 @@ impl GuestInner {
 
     pub(crate) fn ticker(&self) -> &Arc<Ticker> {
         &self.ticker
+    }
+
+    /// What runs guest code that a caller waits for.
+    pub(crate) fn driver<T>(
+        &self,
+        whole: Pin<Box<dyn Future<Output = T> + Send>>,
+        meter: Arc<Meter>,
+    ) -> Driver<T> {
+        let metered = Metered::new(whole, self.ticker.clone(), meter);
+        Driver::new(metered, self.lane.clone())
     }
 
     pub(crate) fn pool(&self) -> &Pool {

@@ -33,6 +33,7 @@ mod guest;
 mod headers;
 mod imports;
 mod instance;
+mod lane;
 mod limits;
 mod log;
 mod members;

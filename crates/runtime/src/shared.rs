@@ -32,9 +32,9 @@ use tokio::{
 use crate::{
     CallError, Origin,
     call::{Call, Job, Seat},
-    epoch::Metered,
     guest::GuestInner,
     instance::Instance,
+    lane::Driver,
 };
 
 use inside::Inside;
@@ -60,7 +60,7 @@ type Outcome = Result<(), CallError>;
 struct Busy {
     inbox: Mutex<Inbox>,
     /// What lets it run, while the call that it began with does that.
-    driver: Mutex<Option<Metered<()>>>,
+    driver: Mutex<Option<Driver<()>>>,
     /// Other calls depend on it.
     joined: AtomicBool,
     /// Ends it. A guest that computes keeps its event loop from turning, so that this is looked at
@@ -252,7 +252,7 @@ impl Busy {
         busy.inbox.lock().add(order);
         let inside = Inside::new(guest, busy.clone(), meter.clone());
         let whole = Box::pin(inside.run(seat));
-        *busy.driver.lock() = Some(Metered::new(whole, guest.ticker().clone(), meter));
+        *busy.driver.lock() = Some(guest.driver(whole, meter));
         busy
     }
 
@@ -301,7 +301,7 @@ impl Busy {
         true
     }
 
-    fn take_driver(&self) -> Option<Metered<()>> {
+    fn take_driver(&self) -> Option<Driver<()>> {
         self.driver.lock().take()
     }
 
@@ -367,7 +367,7 @@ impl Inbox {
 }
 
 /// Without a runtime (it is shutting down) the instance ends here.
-fn spawn(driver: Metered<()>) {
+fn spawn(driver: Driver<()>) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(driver);
     }

@@ -181,3 +181,28 @@ async fn what_a_guest_makes_the_host_hold_is_bounded() {
         get(&guest, path).await.unwrap();
     }
 }
+
+/// What computes for long goes on in threads that stand behind those of all others.
+#[tokio::test]
+async fn a_guest_that_computes_for_long_stands_behind_all_others() {
+    let (guest, _) = guest("spin-p2", |_| {}).await;
+    let spinning = guest.clone();
+    let spin = tokio::spawn(async move { get(&spinning, "/").await });
+    wait_until("it is there", || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        tasks.flatten().any(|task| {
+            // A thread may end meanwhile.
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            let Some((name, fields)) = stat.split_once(") ") else {
+                return false;
+            };
+            let fields: Vec<&str> = fields.split(' ').collect();
+            // proc(5): the state is the third field, the nice value the 19th.
+            name.contains("(waft-slow") && fields[0] == "R" && fields[16] == "10"
+        })
+    })
+    .await;
+    spin.abort();
+    assert!(spin.await.unwrap_err().is_cancelled());
+    wait_until("it has ended", || guest.stats().in_flight == 0).await;
+}

@@ -135,6 +135,63 @@ fn interfaces_of(namespace: &str, name: &str) -> Vec<InterfaceName> {
 mod tests {
     use super::*;
 
+    /// The packages of a file or folder of WIT: each its name, the interfaces in it, and whether they
+    /// have asynchronous functions.
+    fn packages(path: &str) -> Vec<(String, Vec<String>, bool)> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let mut wit = wit_parser::Resolve::default();
+        wit.push_path(&path).unwrap();
+        let packages = wit.packages.iter().map(|(_, package)| {
+            let interfaces = package.interfaces.values().map(|id| &wit.interfaces[*id]);
+            let is_async = interfaces
+                .clone()
+                .flat_map(|interface| interface.functions.values())
+                .any(|function| function.kind.is_async());
+            let names = interfaces.filter_map(|interface| interface.name.clone());
+            (package.name.to_string(), names.collect(), is_async)
+        });
+        packages.collect()
+    }
+
+    #[test]
+    fn interfaces_with_asynchronous_functions_are_those_of_their_wit() {
+        let known: Vec<_> = [
+            "wit/blobstore",
+            "wit/config",
+            "wit/logging",
+            "wit/otel",
+            "wit/postgres",
+            "wit/postgres-draft",
+            "wit/secrets",
+            "../runtime/wit/keyvalue",
+            "../runtime/wit/messaging-p2",
+            "../runtime/wit/messaging-p3",
+            // The host's is wasmtime's own.
+            "../../guests/wit/tls.wit",
+        ]
+        .into_iter()
+        .flat_map(packages)
+        .collect();
+        let mut registry = Registry::default();
+        let capabilities = Capabilities::new(Backends::default()).unwrap();
+        capabilities.register_with(&mut registry);
+        let concurrent = registry.concurrent_interfaces();
+        for interface in registry.interfaces() {
+            let name = interface.interface.clone().unwrap();
+            let package = InterfaceName {
+                interface: None,
+                ..interface.clone()
+            };
+            let package = package.to_string();
+            let found = known
+                .iter()
+                .find(|(of, names, _)| *of == package && names.contains(&name));
+            let (.., is_async) = found.unwrap_or_else(|| panic!("{interface} has no WIT here"));
+            assert_eq!(concurrent.contains(&interface), *is_async, "{interface}");
+        }
+        assert!(!concurrent.is_empty());
+    }
+
     #[test]
     fn offers_what_manifests_ask_for() {
         let offers = Capabilities::new(Backends::default()).unwrap().offers();

@@ -9,7 +9,11 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
@@ -74,6 +78,8 @@ pub struct Subscriber<'a> {
     pub grants: &'a [CapabilityGrant],
     /// Messages that may wait.
     pub queue: u32,
+    /// Counts the changes of buckets that were lost, because so many waited already.
+    pub lost: &'a Arc<AtomicU64>,
 }
 
 /// A subscription and how many of its messages are handled at a time.

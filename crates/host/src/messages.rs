@@ -112,6 +112,7 @@ impl Worker {
             config: &wish.resources.config,
             grants: &wish.grants,
             queue: wish.queue,
+            lost: &self.counters.lost,
         };
         let told = |failure: Failure| {
             let text = format!("component `{}`: {}", self.name, failure.message);

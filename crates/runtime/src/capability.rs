@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// The interfaces that only the engine with asynchronous functions links.
-    pub(crate) fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
+    pub fn concurrent_interfaces(&self) -> Vec<InterfaceName> {
         let all = self.0.iter();
         all.flat_map(|c| c.concurrent_interfaces()).collect()
     }

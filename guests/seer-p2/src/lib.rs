@@ -1,5 +1,6 @@
 //! Watches buckets, and keeps in `wasi:keyvalue/store`, imported under the name `seen`, the value of
-//! each key that was set last. It reads it by the handle that it is given.
+//! each key that was set last. It reads it by the handle that it is given. When the key is `hold`, it
+//! waits until there is the key `go` in `seen`.
 
 wit_bindgen::generate!({
     inline: "
@@ -25,11 +26,17 @@ impl exports::wasi::keyvalue::watcher::Guest for Seer {
             Ok(value) => keep(&key, &value.unwrap_or_default()),
             Err(error) => keep(&key, format!("{error:?}").as_bytes()),
         }
+        while key == "hold" && !is_to_go() {}
     }
 
     fn on_delete(_: Bucket, key: String) {
         keep(&key, b"deleted");
     }
+}
+
+fn is_to_go() -> bool {
+    let found = seen::open("seen").and_then(|seen| seen.exists("go"));
+    found.unwrap_or(true)
 }
 
 fn keep(key: &str, value: &[u8]) {

@@ -8,7 +8,7 @@ mod postgres;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -134,6 +134,27 @@ impl Server {
         );
     }
 
+    /// Starts it again with its data where nobody looks for it: who was connected does not find it until
+    /// it is [restarted](Self::restart_at) at its old port, which is given back.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_elsewhere(&mut self) -> u16 {
+        let known = std::mem::replace(&mut self.port, free_address().port());
+        self.restart();
+        known
+    }
+
+    /// Starts it again at a port that it had.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_at(&mut self, port: u16) {
+        self.kill();
+        self.port = port;
+        self.restart();
+    }
+
     /// Starts it and waits until it answers; whether it is installed.
     fn start(&mut self) -> bool {
         let Some(child) = self.spawn() else {
@@ -169,6 +190,20 @@ impl Server {
             .stderr(log)
             .spawn()
             .ok()
+    }
+}
+
+/// The machine's address to the outside; no packet is sent to find it. `None`, and said so, where it has
+/// no address but loopback.
+pub fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    let connected = socket.connect("198.51.100.1:9");
+    match connected.and_then(|()| socket.local_addr()) {
+        Ok(address) if !address.ip().is_loopback() => Some(address.ip()),
+        _ => {
+            waft_guests::skip("the machine has no address but loopback");
+            None
+        }
     }
 }
 

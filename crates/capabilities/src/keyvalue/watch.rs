@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -27,7 +27,7 @@ use crate::{Source, Subscribed, Subscriber, granted};
 /// Who watches which buckets of this host's stores.
 #[derive(Default)]
 pub(super) struct Hub {
-    watchers: Mutex<HashMap<Place, Vec<mpsc::Sender<Told>>>>,
+    watchers: Mutex<HashMap<Place, Vec<Watcher>>>,
     /// How many there are, so that nobody is slower where nobody watches.
     count: AtomicUsize,
 }
@@ -38,6 +38,15 @@ struct Place {
     store: &'static str,
     namespace: String,
     bucket: String,
+}
+
+/// One who watches.
+struct Watcher {
+    changes: mpsc::Sender<Told>,
+    /// Changes that it was not told.
+    lost: Arc<AtomicU64>,
+    /// Whether it lost the last one: a line of the log is enough for those that follow.
+    is_behind: AtomicBool,
 }
 
 /// A change, as those who watch are told.
@@ -85,7 +94,7 @@ impl KeyValue {
         for grant in entries {
             let entry = Arc::new(Entry::new(grant, self.0.of(grant)?));
             for bucket in entry.buckets() {
-                let messages = self.watch_one(&entry, of.namespace, bucket, of.queue);
+                let messages = self.watch_one(&entry, bucket, of);
                 all.push(Subscribed {
                     messages: messages.await?,
                     max_in_flight: None,
@@ -104,11 +113,10 @@ impl KeyValue {
     async fn watch_one(
         &self,
         entry: &Arc<Entry>,
-        namespace: &str,
         bucket: &str,
-        queue: u32,
+        of: &Subscriber<'_>,
     ) -> Result<Box<dyn Source>, Failure> {
-        let stores = &self.0;
+        let (stores, namespace) = (&self.0, of.namespace);
         let unavailable = |error: StoreError| {
             let text = format!("the bucket `{bucket}` can't be watched: {error}");
             Failure::new(FailureReason::BackendUnavailable, text)
@@ -134,15 +142,20 @@ impl KeyValue {
             namespace: namespace.to_owned(),
             bucket: bucket.to_owned(),
         };
-        Ok(Box::new(stores.hub.watch(place, entry.clone(), queue)))
+        Ok(Box::new(stores.hub.watch(place, entry.clone(), of)))
     }
 }
 
 impl Hub {
-    fn watch(self: &Arc<Self>, place: Place, entry: Arc<Entry>, queue: u32) -> Watch {
-        let (sender, changes) = mpsc::channel(queue.max(1) as usize);
+    fn watch(self: &Arc<Self>, place: Place, entry: Arc<Entry>, of: &Subscriber<'_>) -> Watch {
+        let (sender, changes) = mpsc::channel(of.queue.max(1) as usize);
         let bucket = place.bucket.clone();
-        self.watchers.lock().entry(place).or_default().push(sender);
+        let watcher = Watcher {
+            changes: sender,
+            lost: of.lost.clone(),
+            is_behind: AtomicBool::new(false),
+        };
+        self.watchers.lock().entry(place).or_default().push(watcher);
         self.count.fetch_add(1, Relaxed);
         Watch {
             changes,
@@ -160,12 +173,19 @@ impl Hub {
     fn tell(&self, place: &Place, change: &Told) {
         let watchers = self.watchers.lock();
         for watcher in watchers.get(place).into_iter().flatten() {
-            if let Err(mpsc::error::TrySendError::Full(_)) = watcher.try_send(change.clone()) {
+            let sent = watcher.changes.try_send(change.clone());
+            let is_lost = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+            if is_lost {
+                watcher.lost.fetch_add(1, Relaxed);
+            }
+            if is_lost && !watcher.is_behind.swap(is_lost, Relaxed) {
                 tracing::warn!(
                     namespace = place.namespace,
                     bucket = place.bucket,
-                    "a watcher is too slow: it is not told of a change"
+                    "a watcher is too slow: it is not told of changes until it has taken some"
                 );
+            } else if !is_lost {
+                watcher.is_behind.store(false, Relaxed);
             }
         }
     }
@@ -173,7 +193,7 @@ impl Hub {
     /// Forgets who has left.
     fn clear(&self) {
         self.watchers.lock().retain(|_, watchers| {
-            watchers.retain(|watcher| !watcher.is_closed());
+            watchers.retain(|watcher| !watcher.changes.is_closed());
             !watchers.is_empty()
         });
     }

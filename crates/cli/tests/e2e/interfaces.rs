@@ -12,6 +12,10 @@ use crate::support::{
     waft::{Up, Waft},
 };
 
+mod tls;
+
+use tls::TlsServer;
+
 #[test]
 fn the_keyvalue_example_counts() {
     let waft = Waft::up(["examples/keyvalue"]);
@@ -140,11 +144,15 @@ fn the_postgres_example_keeps_notes() {
     let entry = "        - {namespace: wasmcloud, package: postgres, interfaces: [query, prepared], \
                  version: 0.1.1-draft, config: {database: postgres}}\n      components:";
     let old = manifest::deployment("old", &draft).replace("      components:", entry);
+    let elsewhere = old.replace("old", "elsewhere").replace(
+        "{database: postgres}",
+        "{url: \"postgres://user:hush@db.example/postgres\"}",
+    );
     let without = old
         .replace("old", "without")
         .replace("{database: postgres}", "{}");
     let folder = tempfile::tempdir().unwrap();
-    let waft = up(folder.path(), &[old, without])
+    let waft = up(folder.path(), &[old, elsewhere, without])
         .arg("examples/postgres")
         .arg("--postgres")
         .arg(server.url())
@@ -178,6 +186,16 @@ fn the_postgres_example_keeps_notes() {
     );
     assert!(get_old("/query?SELEC").contains("QueryError::InvalidQuery(\"42601"));
     waft.wait_for_line(&["without", "names no `database`"]);
+    // One whose `url` is of another server has this one, and its condition says so.
+    let found = waft.get_ok("elsewhere.localhost", "/query?SELECT+count(*)+FROM+notes");
+    assert_eq!(found, "count=PgValue::Int8(2)");
+    if let Some(kubectl) = Kubectl::new(&waft) {
+        let of = "workloaddeployment/elsewhere";
+        let (reason, message) = kubectl.wait_condition(of, "Degraded", "True");
+        assert_eq!(reason, "OtherServer", "{message}");
+        assert!(message.contains("--postgres"), "{message}");
+        assert!(!message.contains("hush"), "{message}");
+    }
     server.kill();
     eventually("it is told", || match get("/notes") {
         said if said.contains("Error::ConnectionFailed") => Ok(()),
@@ -202,6 +220,44 @@ fn the_tls_example_connects_where_it_may() {
         "/one.one.one.one/10.0.0.1/443?HEAD+/+HTTP/1.0",
     );
     assert_eq!(refused, "not connected: ErrorCode::AccessDenied");
+}
+
+#[test]
+fn a_component_shakes_hands_with_servers_whose_authority_is_known() {
+    let Some(ip) = waft_servers::outward_address() else {
+        return;
+    };
+    let known = TlsServer::start(ip, "known.test");
+    let unknown = TlsServer::start(ip, "unknown.test");
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.pem");
+    std::fs::write(&authority, &known.certificate).unwrap();
+    let image = format!("file:{}", waft_guests::path("tls-p3").display());
+    let resources = format!(
+        "localResources: {{allowedHosts: [\"{ip}:{}\", \"{ip}:{}\"]}}",
+        known.port, unknown.port
+    );
+    let entry = "        - {namespace: wasi, package: tls, version: 0.3.0-draft, interfaces: [types, \
+                 client]}\n      components:";
+    let client = manifest::deployment_with("client", &image, &resources)
+        .replace("incoming-handler", "handler")
+        .replace("      components:", entry);
+    let waft = up(folder.path(), &[client])
+        .arg("--outbound-ca")
+        .arg(&authority)
+        .start();
+    let ask = |server: &TlsServer, name: &str| {
+        waft.get_ok(
+            "client.localhost",
+            &format!("/{name}/{ip}/{}?hello", server.port),
+        )
+    };
+    assert_eq!(ask(&known, "known.test"), "HELLO");
+    for (server, name) in [(&unknown, "unknown.test"), (&known, "other.test")] {
+        let refused = ask(server, name);
+        let is_refused = refused.starts_with("no TLS: invalid peer certificate");
+        assert!(is_refused, "{name}: {refused}");
+    }
 }
 
 #[test]

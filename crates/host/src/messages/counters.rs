@@ -2,10 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use parking_lot::Mutex;
+use waft_runtime::CallError;
 
 /// Messages by what became of them.
 #[derive(Debug, Default)]
@@ -13,6 +17,8 @@ pub(crate) struct Counters {
     handled: AtomicU64,
     /// Locked for failures only.
     failed: Mutex<BTreeMap<&'static str, u64>>,
+    /// Those that were lost because too many waited.
+    pub(crate) lost: Arc<AtomicU64>,
 }
 
 impl Counters {
@@ -26,13 +32,13 @@ impl Counters {
 
     /// All of them, with `Handled` first.
     pub(crate) fn all(&self) -> Vec<(&'static str, u64)> {
+        let mut failed = self.failed.lock().clone();
+        let lost = self.lost.load(Relaxed);
+        if lost > 0 {
+            *failed.entry(CallError::QueueFull.reason()).or_default() += lost;
+        }
         let mut all = vec![("Handled", self.handled.load(Relaxed))];
-        all.extend(
-            self.failed
-                .lock()
-                .iter()
-                .map(|(reason, count)| (*reason, *count)),
-        );
+        all.extend(failed);
         all
     }
 }

@@ -161,6 +161,47 @@ fn what_waits_is_bounded_and_the_publisher_learns_of_it() {
 }
 
 #[test]
+fn changes_of_a_bucket_past_the_queue_are_lost_and_counted() {
+    let rig = Rig::new();
+    let entry = |name: &str, interfaces: &[&str]| CapabilityGrant {
+        name: Some(name.into()),
+        package: "wasi:keyvalue".parse().unwrap(),
+        interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
+        config: BTreeMap::new(),
+    };
+    let mut keeper = workload("keeper", &[("main", "keyvalue-p2")]);
+    keeper.grants = vec![
+        entry("lost", &["store", "atomics", "batch"]),
+        entry("seen", &["store"]),
+    ];
+    let id = rig.run(keeper);
+    rig.route("test", &[&id]);
+    let mut seer = workload("seer", &[("main", "seer-p2")]);
+    seer.grants = vec![
+        entry("lost", &["store", "watcher"]),
+        entry("seen", &["store"]),
+    ];
+    seer.components[0].limits.max_in_flight = 1;
+    seer.components[0].limits.queue = 2;
+    rig.run(seer);
+    let get = |target: &str| rig.get(target).text().to_owned();
+    // It has the first one and no place for another, so that two of the five wait.
+    assert_eq!(get("/set?lost&hold&on"), "set");
+    wait_until(|| get("/get?seen&hold") == "on");
+    for key in ["a", "b", "c", "d", "e"] {
+        assert_eq!(get(&format!("/set?lost&{key}&x")), "set");
+    }
+    assert_eq!(rig.count("seer", "QueueFull"), 3);
+    assert_eq!(get("/set?seen&go&on"), "set");
+    wait_until(|| rig.count("seer", "Handled") == 3);
+    assert_eq!(get("/get?seen&b"), "x");
+    assert_eq!(get("/get?seen&c"), "none, exists: false");
+    assert_eq!(get("/set?lost&f&x"), "set");
+    wait_until(|| rig.count("seer", "Handled") == 4);
+    assert_eq!(rig.count("seer", "QueueFull"), 3);
+}
+
+#[test]
 fn what_was_accepted_is_handled_before_the_workload_goes() {
     let rig = asking();
     rig.run(worker("counts", "worker", "drain.counts"));

@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use waft_servers::Server;
 
 use super::*;
+use crate::keyvalue::{Backend, Kept as Place};
 
 fn store(server: &Server) -> NatsStore {
     NatsStore::new(Arc::new(Nats::new(&server.url()).unwrap()))
@@ -93,4 +94,71 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
             "round {round}: {found} {acknowledged}"
         );
     }
+}
+
+/// The entry that grants to watch a bucket of this store.
+fn entry(store: NatsStore) -> (Arc<NatsStore>, Arc<Entry>) {
+    let store = Arc::new(store);
+    let place = Place {
+        store: store.clone(),
+        backend: Backend::Nats,
+        prefix: String::new(),
+    };
+    let grant = waft_ir::CapabilityGrant {
+        name: Some("b".into()),
+        package: waft_ir::InterfaceName::new("wasi", "keyvalue", None),
+        interfaces: vec!["watcher".into()],
+        config: std::collections::BTreeMap::new(),
+    };
+    (store, Arc::new(Entry::new(&grant, place)))
+}
+
+#[tokio::test]
+async fn of_what_changed_while_the_server_was_away_the_last_states_are_told() {
+    let Some(mut server) = Server::nats() else {
+        return;
+    };
+    let (here, entry) = entry(store(&server));
+    let bucket = here.open("n", "b").await.unwrap();
+    let set = |key: &str, value: &str| vec![(key.to_owned(), value.as_bytes().to_vec())];
+    for key in ["kept", "changed", "deleted"] {
+        bucket.set(set(key, "before")).await.unwrap();
+    }
+    let mut watch = here.watch(&entry, "n", "b").await.unwrap();
+    bucket.set(set("first", "seen")).await.unwrap();
+    let mut next = async || {
+        let next = tokio::time::timeout(Duration::from_secs(30), watch.next());
+        match next.await.expect("it is told").expect("it goes on") {
+            Delivery::Change(change) => {
+                let value = change.value.map(|value| String::from_utf8(value).unwrap());
+                (change.key, value)
+            }
+            Delivery::Message(_) => panic!("it is no message"),
+        }
+    };
+    assert_eq!(next().await, ("first".into(), Some("seen".into())));
+
+    // Where this host does not find it, another one changes things.
+    let port = server.restart_elsewhere();
+    let elsewhere = store(&server).open("n", "b").await.unwrap();
+    elsewhere.set(set("changed", "once")).await.unwrap();
+    elsewhere.set(set("changed", "twice")).await.unwrap();
+    elsewhere.set(set("made", "new")).await.unwrap();
+    elsewhere.delete(&["deleted".into()]).await.unwrap();
+    server.restart_at(port);
+    let mut told = vec![next().await, next().await, next().await];
+    told.sort();
+    let state = |key: &str, value: Option<&str>| (key.to_owned(), value.map(Into::into));
+    let wanted = [
+        state("changed", Some("twice")),
+        state("deleted", None),
+        state("made", Some("new")),
+    ];
+    assert_eq!(told, wanted);
+    // And nothing else: the next one is what is changed from now on.
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = bucket.set(set("last", "x")).await {
+        assert!(Instant::now() < until, "{error}");
+    }
+    assert_eq!(next().await, state("last", Some("x")));
 }

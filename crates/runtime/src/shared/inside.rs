@@ -149,6 +149,8 @@ impl Inside {
             let used = self.meter.take();
             self.counters.cpu_nanos.fetch_add(used, Relaxed);
             if let Err(error) = result {
+                // Before its callers are told: the next call of one of them is not for it.
+                busy.retire();
                 let error = guest.trapped(&mut instance.cell, &error);
                 let mut outcomes = outcomes.lock();
                 // With several calls it can't be told which one trapped.

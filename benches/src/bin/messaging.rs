@@ -2,7 +2,7 @@
 //! nothing but count; and in memory.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin messaging -- [--quick]
+//! cargo run --release -p waft-benches --bin messaging -- [--quick] [--only CASE]
 //! ```
 //!
 //! Publisher, server and host share the processors.
@@ -16,16 +16,13 @@ use futures::StreamExt as _;
 use waft_benches::{
     client::text,
     host::{Rig, grant, workload},
-    report::{check_arguments, flag, median},
+    report::{check_arguments, flag, median, option},
 };
 use waft_capabilities::Backends;
 use waft_ir::{Pool, Workload};
 use waft_servers::Server;
 
 const ASKER: &str = "asker.localhost";
-/// Messages that are on their way to a workload together: past 1,024 the host's NATS client drops
-/// some, as that of any slow subscriber does.
-const UNDERWAY: u32 = 768;
 /// Longer than any round takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -42,8 +39,10 @@ async fn main() -> Result<()> {
         ..Backends::default()
     };
     let rig = Rig::with(folder.path(), &files, backends)?;
-    let names = ["nats-fresh", "nats-pooled", "memory-fresh", "memory-pooled"];
-    for name in names {
+    let only = option("--only");
+    let mut names = vec!["nats-fresh", "nats-pooled", "memory-fresh", "memory-pooled"];
+    names.retain(|name| only.as_ref().is_none_or(|only| only == name));
+    for &name in &names {
         let id = rig.start(worker(name, count)?);
         rig.running_one(&id).await?;
     }
@@ -57,14 +56,14 @@ async fn main() -> Result<()> {
     let mut through: [Vec<f64>; 4] = Default::default();
     for _ in 0..5 {
         bare.push(bare_subscriber(&client, count).await?);
-        for (name, rates) in names.iter().zip(&mut through) {
+        for (&name, rates) in names.iter().zip(&mut through) {
             rates.push(handler(&rig, &client, name, count).await?);
         }
     }
     let bare = median(bare);
     println!("medians of 5, alternating, {count} messages each");
     println!("bare NATS subscriber   {bare:>10.0} a second");
-    for (name, rates) in names.iter().zip(through) {
+    for (name, rates) in names.into_iter().zip(through) {
         let rate = median(rates);
         println!(
             "{name:<22} {rate:>10.0} a second   {:.2} of it",
@@ -142,11 +141,7 @@ async fn handler(rig: &Rig, client: &Client, name: &str, count: u32) -> Result<f
     let began = Instant::now();
     if name.starts_with("nats") {
         let subject = format!("bench.{name}");
-        for sent in (0..count).step_by(256) {
-            let handled = sent.saturating_sub(UNDERWAY - 256);
-            wait(rig, name, before, handled, began).await?;
-            publish(client, &subject, 256.min(count - sent)).await?;
-        }
+        publish(client, &subject, count).await?;
     } else {
         let path = format!("/many?bench.{name}&{count}");
         let said = text(rig.address, ASKER, &path).await?;

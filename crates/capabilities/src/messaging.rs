@@ -78,7 +78,7 @@ pub struct Subscriber<'a> {
     pub grants: &'a [CapabilityGrant],
     /// Messages that may wait.
     pub queue: u32,
-    /// Counts the changes of buckets that were lost, because so many waited already.
+    /// Counts the messages and changes that were lost, because so many waited already.
     pub lost: &'a Arc<AtomicU64>,
 }
 
@@ -96,12 +96,24 @@ struct Messages(Box<dyn Subscription>);
 #[async_trait]
 impl Source for Messages {
     async fn next(&mut self) -> Option<Delivery> {
-        self.0.next().await.map(Delivery::Message)
+        self.0.next().await.map(delivery)
+    }
+
+    fn try_next(&mut self) -> Option<Delivery> {
+        self.0.try_next().map(delivery)
+    }
+
+    async fn gather(&mut self) {
+        self.0.gather().await;
     }
 
     async fn drain(&mut self) {
         self.0.drain().await;
     }
+}
+
+fn delivery(message: Message) -> Delivery {
+    Delivery::Message(Arc::new(message))
 }
 
 /// What one guest may do, by the version that it speaks.
@@ -144,7 +156,7 @@ impl Messaging {
             .filter(|grant| is_messaging(&grant.package) && granted::lists(grant, "handler"));
         let refuse = |text: String| Failure::new(FailureReason::StartFailed, text);
         for entry in entries {
-            let settings = Settings::read(of.config, &entry.config, of.owner, of.queue)
+            let settings = Settings::read(of.config, &entry.config, of.owner, of.queue, of.lost)
                 .map_err(|text| refuse(format!("`hostInterfaces[{}]`: {text}", entry.package)))?;
             let Some(settings) = settings else {
                 continue;

@@ -21,9 +21,6 @@ const RECONNECTED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) const WITHIN: Duration = Duration::from_secs(5);
 /// Between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Messages of one subscription that wait in this process; the server is told of no more room, and
-/// those that come then are lost, as with any subscriber of core NATS that is too slow.
-const WAITING: usize = 1024;
 
 /// The bucket with the owners of all others: the namespaces that named them first, or `*` for
 /// everybody, when somebody wrote that.
@@ -153,7 +150,6 @@ async fn connect(address: ServerAddr) -> Result<(Client, watch::Receiver<bool>),
         .retry_on_initial_connect()
         .connection_timeout(WITHIN)
         .request_timeout(Some(WITHIN))
-        .subscription_capacity(WAITING)
         .reconnect_delay_callback(|_| PAUSE)
         .event_callback(move |event| {
             match &event {

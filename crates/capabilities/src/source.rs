@@ -10,6 +10,17 @@ pub trait Source: Send {
     /// none.
     async fn next(&mut self) -> Option<Delivery>;
 
+    /// One that need not be waited for, if it can be told.
+    fn try_next(&mut self) -> Option<Delivery> {
+        None
+    }
+
+    /// Takes in what comes while there is nobody to hand it to, if what is not taken in is lost.
+    /// Never ends; dropping the future loses nothing.
+    async fn gather(&mut self) {
+        std::future::pending().await
+    }
+
     /// Lets no more come.
     async fn drain(&mut self);
 }

@@ -8,13 +8,15 @@
 mod counters;
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures::FutureExt as _;
 use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use waft_capabilities::{Capabilities, Subscribed, Subscriber};
+use waft_capabilities::{Capabilities, Source, Subscribed, Subscriber};
 use waft_ir::{CapabilityGrant, Failure, LocalResources, Workload, WorkloadId};
 use waft_runtime::{CallError, CallInfo, Delivery, Guest};
 
@@ -24,8 +26,15 @@ pub(crate) use counters::Counters;
 /// The pause before a message is tried again; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Messages that are taken together, if as many wait.
+const AT_ONCE: usize = 16;
+/// For how long messages that were taken together are handled one after the other.
+const TURN: Duration = Duration::from_micros(50);
 /// How long a message is tried, without a `requestTimeout`.
 const TRIED_FOR: Duration = Duration::from_secs(15);
+
+/// What became of a message: the inner error is the guest's own.
+type Delivered = Result<Result<(), String>, CallError>;
 
 /// A component that takes messages.
 pub(crate) struct Worker {
@@ -153,6 +162,7 @@ impl Worker {
         let mut calls = JoinSet::new();
         let mut drained = false;
         loop {
+            let has_place = calls.len() < places;
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if !drained => {
@@ -160,9 +170,12 @@ impl Worker {
                     messages.drain().await;
                 }
                 Some(_) = calls.join_next(), if !calls.is_empty() => {}
-                message = messages.next(), if calls.len() < places => match message {
-                    Some(message) => {
-                        calls.spawn(self.clone().handle(message));
+                message = next(&mut *messages, has_place) => match message {
+                    Some(first) => {
+                        let most = (places - calls.len()).min(AT_ONCE) - 1;
+                        let others = std::iter::from_fn(|| messages.try_next()).take(most);
+                        let batch = std::iter::once(first).chain(others).collect();
+                        self.handle_all(batch, &mut calls).await;
                     }
                     None => break,
                 },
@@ -171,31 +184,52 @@ impl Worker {
         while calls.join_next().await.is_some() {}
     }
 
+    /// Handles those that need not wait for anything, one after the other. What has to wait goes on
+    /// in a task of its own, and so does what is left once this has taken [`TURN`]: other threads
+    /// may take it.
+    async fn handle_all(self: &Arc<Self>, batch: Vec<Delivery>, calls: &mut JoinSet<()>) {
+        let began = Instant::now();
+        for message in batch {
+            // What panics has been told, and ends nothing but itself.
+            let call = AssertUnwindSafe(self.clone().handle(message)).catch_unwind();
+            let mut call = Box::pin(call.map(drop));
+            if began.elapsed() > TURN || futures::poll!(&mut call).is_pending() {
+                calls.spawn(call);
+            }
+        }
+        // More may have come; others have their turn first.
+        tokio::task::yield_now().await;
+    }
+
     async fn handle(self: Arc<Self>, message: Delivery) {
-        let limits = self.guest.limits();
-        let tried_until = Instant::now() + limits.request_timeout.unwrap_or(TRIED_FOR);
         let info = CallInfo {
             origin: fresh_id().into(),
             timeout: None,
         };
-        let mut pause = FIRST_PAUSE;
-        let result = loop {
-            let result = self.guest.deliver(message.clone(), info.clone()).await;
-            let has_no_room = matches!(
-                result,
-                Err(CallError::QueueFull | CallError::QueueTimeout | CallError::HostAtCapacity)
-            );
-            if !has_no_room || Instant::now() + pause > tried_until {
-                break result;
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        };
+        let mut result = self.guest.deliver(message.clone(), info.clone()).await;
+        if has_no_room(&result) {
+            result = Box::pin(self.try_again(message, info)).await;
+        }
         match result {
             Ok(Ok(())) => self.counters.handled(),
             // In the guest's words, which stand in its log and nowhere else.
             Ok(Err(_)) => self.failed("Refused", "it refused a message"),
             Err(error) => self.failed(error.reason(), &error.to_string()),
+        }
+    }
+
+    /// Tries a message until there is room for it, for a while.
+    async fn try_again(&self, message: Delivery, info: CallInfo) -> Delivered {
+        let limits = self.guest.limits();
+        let until = Instant::now() + limits.request_timeout.unwrap_or(TRIED_FOR);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            tokio::time::sleep(pause).await;
+            let result = self.guest.deliver(message.clone(), info.clone()).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if !has_no_room(&result) || Instant::now() + pause > until {
+                return result;
+            }
         }
     }
 
@@ -230,4 +264,19 @@ impl Deliveries {
         };
         let _ = tokio::time::timeout(grace, finished).await;
     }
+}
+
+/// The next message, as soon as there is a place for it.
+async fn next(messages: &mut dyn Source, has_place: bool) -> Option<Delivery> {
+    if !has_place {
+        messages.gather().await;
+    }
+    messages.next().await
+}
+
+fn has_no_room(result: &Delivered) -> bool {
+    matches!(
+        result,
+        Err(CallError::QueueFull | CallError::QueueTimeout | CallError::HostAtCapacity)
+    )
 }

@@ -34,12 +34,17 @@ impl Admission {
         }
     }
 
+    /// Takes a place if there is one, and nobody waits for it.
+    pub(crate) fn try_enter(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
     /// Takes a place, first come first served. `waiting` counts those in the queue.
     pub(crate) async fn enter(
         &self,
         waiting: &AtomicU64,
     ) -> Result<OwnedSemaphorePermit, CallError> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
+        if let Some(place) = self.try_enter() {
             return Ok(place);
         }
         let ahead = waiting.fetch_add(1, Relaxed);

@@ -11,15 +11,16 @@ use std::{
 
 use http::{Method, StatusCode, header::CONTENT_LENGTH};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::{
-    CallError, Change, Origin, ResponseBody, changes,
+    CallError, Change, Ctx, HttpVersion, MessagingVersion, Origin, ResponseBody, changes,
     epoch::Meter,
     guest::GuestInner,
-    instance::{Cell, HttpHandler, Instance},
+    instance::{Cell, Handlers, HttpHandler, Instance},
     lane::Driver,
-    messages::{Handled, Message},
+    messages::{self, Handled, Message, MessageHandler},
     p2, p3,
     shared::SharedCall,
     stats::Counters,
@@ -32,7 +33,7 @@ pub(crate) type Answer = Result<(http::Response<WasiBody>, Option<oneshot::Sende
 /// What a call asks of a guest, and where the answer goes.
 pub(crate) enum Job {
     Http(http::Request<WasiBody>, oneshot::Sender<Answer>),
-    Message(Message, oneshot::Sender<Handled>),
+    Message(Arc<Message>, oneshot::Sender<Handled>),
     Change(Change, oneshot::Sender<Handled>),
 }
 
@@ -63,6 +64,8 @@ enum Work {
     Shared(SharedCall),
 }
 
+type Whole = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>;
+
 /// An instance that waited for work, or a new one.
 pub(crate) enum Seat {
     Warm(Instance),
@@ -85,7 +88,7 @@ impl Call {
             let cell = seat.cell();
             cell.begin_call(Some(origin), guest.limits().cpu_time);
             let meter = cell.meter.clone();
-            let whole = Box::pin(run(guest.clone(), seat, job));
+            let whole = whole(guest.clone(), seat, job);
             let driver = guest.driver(whole, meter.clone());
             Work::Own { driver, meter }
         };
@@ -98,26 +101,12 @@ impl Call {
         }
     }
 
-    /// Runs the guest until it has handled a message and is done with it.
-    pub(crate) async fn deliver(
-        mut self,
-        timeout: Option<Duration>,
-        mut handled: oneshot::Receiver<Handled>,
-    ) -> Result<Handled, CallError> {
-        let result = match timeout {
-            None => (&mut self).await,
-            Some(limit) => tokio::time::timeout(limit, &mut self)
-                .await
-                .unwrap_or(Err(CallError::Deadline)),
-        };
-        if result == Err(CallError::Deadline) {
-            self.counted = true;
-            if let Work::Shared(call) = &self.work {
-                call.end_instance();
-            }
+    /// Counts that it took too long; ends what others may not use after it.
+    pub(crate) fn give_up(&mut self) {
+        self.counted = true;
+        if let Work::Shared(call) = &self.work {
+            call.end_instance();
         }
-        result?;
-        handled.try_recv().map_err(|_| CallError::NoResponse)
     }
 
     /// Runs the guest until it answers. The rest of the call goes on as the body is read.
@@ -140,13 +129,12 @@ impl Call {
                 self.finish_later();
                 Err(CallError::GuestErrorCode(code))
             }
+            Err(CallError::Deadline) => {
+                self.give_up();
+                Err(CallError::Deadline)
+            }
             Err(error) => {
                 self.counted = true;
-                if error == CallError::Deadline
-                    && let Work::Shared(call) = &self.work
-                {
-                    call.end_instance();
-                }
                 Err(error)
             }
         }
@@ -274,28 +262,74 @@ impl Seat {
     }
 }
 
-/// The whole life of a call inside the guest.
-async fn run(guest: Arc<GuestInner>, seat: Seat, job: Job) -> Result<(), CallError> {
-    let mut instance = guest.seated(seat).await?;
-    let (store, handlers) = (&mut instance.cell.store, &instance.handlers);
-    let result = match job {
-        Job::Http(request, answer) => match &handlers.http {
-            Some(HttpHandler::P2(proxy)) => p2::call(store, proxy, request, answer).await,
-            Some(HttpHandler::P3(service)) => p3::call(store, service, request, answer).await,
-            None => return Err(CallError::NotHttp),
-        },
-        Job::Message(message, handled) => match &handlers.messages {
-            Some(handler) => handler.call(store, message, handled).await,
-            None => return Err(CallError::NotMessaging),
-        },
-        Job::Change(change, handled) => match &handlers.watcher {
-            Some(watcher) => changes::call(watcher, store, change).await.map(|()| {
+/// The whole life of a call inside the guest. A kind of job has a future of its own: one for all
+/// would have the size of the largest, which a small job would pay for.
+fn whole(guest: Arc<GuestInner>, seat: Seat, job: Job) -> Whole {
+    let is_p3 = match &job {
+        Job::Http(..) => guest.http() == Some(HttpVersion::P3),
+        Job::Message(..) => guest.messaging() == Some(MessagingVersion::P3),
+        Job::Change(..) => false,
+    };
+    match (job, is_p3) {
+        (Job::Http(request, answer), false) => Box::pin(run(
+            guest,
+            seat,
+            async move |store, handlers| match &handlers.http {
+                Some(HttpHandler::P2(proxy)) => p2::call(store, proxy, request, answer).await,
+                _ => Err(no_handler()),
+            },
+        )),
+        (Job::Http(request, answer), true) => Box::pin(run(
+            guest,
+            seat,
+            async move |store, handlers| match &handlers.http {
+                Some(HttpHandler::P3(service)) => p3::call(store, service, request, answer).await,
+                _ => Err(no_handler()),
+            },
+        )),
+        (Job::Message(message, handled), false) => Box::pin(run(
+            guest,
+            seat,
+            async move |store, handlers| match &handlers.messages {
+                Some(MessageHandler::P2(worker)) => {
+                    messages::call_p2(store, worker, &message, handled).await
+                }
+                _ => Err(no_handler()),
+            },
+        )),
+        (Job::Message(message, handled), true) => Box::pin(run(
+            guest,
+            seat,
+            async move |store, handlers| match &handlers.messages {
+                Some(MessageHandler::P3(worker)) => {
+                    messages::call_p3(store, worker, message, handled).await
+                }
+                _ => Err(no_handler()),
+            },
+        )),
+        (Job::Change(change, handled), _) => {
+            Box::pin(run(guest, seat, async move |store, handlers| {
+                let watcher = handlers.watcher.as_ref().ok_or_else(no_handler)?;
+                changes::call(watcher, store, change).await?;
                 // Nobody waits any more when the deadline has passed.
                 let _ = handled.send(Ok(()));
-            }),
-            None => return Err(CallError::NotMessaging),
-        },
-    };
+                Ok(())
+            }))
+        }
+    }
+}
+
+/// Who gives a job knows what the component exports.
+pub(crate) fn no_handler() -> wasmtime::Error {
+    wasmtime::format_err!("the instance has no such handler")
+}
+
+async fn run<F>(guest: Arc<GuestInner>, seat: Seat, job: F) -> Result<(), CallError>
+where
+    F: AsyncFnOnce(&mut Store<Ctx>, &Handlers) -> wasmtime::Result<()>,
+{
+    let mut instance = guest.seated(seat).await?;
+    let result = job(&mut instance.cell.store, &instance.handlers).await;
     instance.calls += 1;
     instance.cell.store.data_mut().end_call();
     match result {

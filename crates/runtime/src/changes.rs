@@ -37,7 +37,7 @@ pub struct Change {
 #[derive(Clone)]
 pub enum Delivery {
     /// For `wasmcloud:messaging/handler`.
-    Message(Message),
+    Message(Arc<Message>),
     /// For `wasi:keyvalue/watcher`.
     Change(Change),
 }

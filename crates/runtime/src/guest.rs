@@ -21,6 +21,7 @@ use crate::{
     call::{Call, Job, Seat},
     capability::Slot,
     ctx::{Given, Named},
+    delivering::Delivering,
     epoch::{Meter, Metered, Ticker},
     files::OpenFiles,
     instance::{Cell, Instance, Pre},
@@ -162,12 +163,12 @@ impl Guest {
 
     /// The version of `wasi:http` it serves, if any.
     pub fn http(&self) -> Option<HttpVersion> {
-        self.0.compiled.http()
+        self.0.http()
     }
 
     /// The version of `wasmcloud:messaging/handler` it exports, if any.
     pub fn messaging(&self) -> Option<MessagingVersion> {
-        self.0.compiled.messaging()
+        self.0.messaging()
     }
 
     /// Whether it exports `wasi:keyvalue/watcher`.
@@ -237,53 +238,11 @@ impl Guest {
         call.respond(method, timeout, answer).await
     }
 
-    /// Has it handle a message or a change. The inner error is the guest's own, in its words, which
-    /// are written to its log as well.
+    /// Has it handle a message or a change.
     ///
     /// The guest runs inside this future: dropping it ends the call.
-    pub async fn deliver(
-        &self,
-        delivery: Delivery,
-        info: CallInfo,
-    ) -> Result<Result<(), String>, CallError> {
-        let inner = &self.0;
-        Counters::add(&inner.counters.requests);
-        let id = info.origin.request_id.clone();
-        let result = self.try_deliver(delivery, info).await;
-        match &result {
-            Ok(Ok(())) => {}
-            Ok(Err(text)) => {
-                Counters::add(&inner.counters.bad_answers);
-                let line = format!("the message was not handled: {text}");
-                inner.spec.log.line(LogSource::Host, Some(&id), &line);
-            }
-            Err(error) => inner.counters.failed(error),
-        }
-        result
-    }
-
-    async fn try_deliver(
-        &self,
-        delivery: Delivery,
-        info: CallInfo,
-    ) -> Result<Result<(), String>, CallError> {
-        let inner = &self.0;
-        let takes = match &delivery {
-            Delivery::Message(_) => self.messaging().is_some(),
-            Delivery::Change(_) => self.watches(),
-        };
-        if !takes {
-            return Err(CallError::NotMessaging);
-        }
-        let timeout = info.timeout.unwrap_or(inner.spec.limits.request_timeout);
-        let place = inner.admission.enter(&inner.counters.queued).await?;
-        let (sender, handled) = oneshot::channel();
-        let job = match delivery {
-            Delivery::Message(message) => Job::Message(message, sender),
-            Delivery::Change(change) => Job::Change(change, sender),
-        };
-        let call = Call::begin(inner.clone(), place, job, info.origin);
-        call.deliver(timeout, handled).await
+    pub fn deliver(&self, delivery: Delivery, info: CallInfo) -> Delivering {
+        Delivering::new(self.0.clone(), delivery, info)
     }
 
     pub(crate) fn inner(&self) -> &Arc<GuestInner> {
@@ -340,6 +299,14 @@ impl GuestInner {
         &self.spec.limits
     }
 
+    pub(crate) fn http(&self) -> Option<HttpVersion> {
+        self.compiled.http()
+    }
+
+    pub(crate) fn messaging(&self) -> Option<MessagingVersion> {
+        self.compiled.messaging()
+    }
+
     pub(crate) fn ticker(&self) -> &Arc<Ticker> {
         &self.ticker
     }
@@ -382,10 +349,14 @@ impl GuestInner {
 
     /// The instance of a seat, made now if it is a new one.
     pub(crate) async fn seated(&self, seat: Seat) -> Result<Instance, CallError> {
-        let mut cell = match seat {
-            Seat::Warm(instance) => return Ok(instance),
-            Seat::New(cell) => cell,
-        };
+        match seat {
+            Seat::Warm(instance) => Ok(instance),
+            // Only who makes one has to have room for that.
+            Seat::New(cell) => Box::pin(self.instantiate(cell)).await,
+        }
+    }
+
+    async fn instantiate(&self, mut cell: Cell) -> Result<Instance, CallError> {
         let Some(pre) = &self.pre else {
             return Err(CallError::NotHttp);
         };
@@ -415,6 +386,23 @@ impl GuestInner {
             }
             Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(CallError::HostAtCapacity),
             Err(error) => Err(self.trapped(cell, &error)),
+        }
+    }
+
+    /// Its places and the queue before them.
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Adds a line about one call to its log.
+    pub(crate) fn log_line(&self, request_id: &str, text: &str) {
+        self.spec.log.line(LogSource::Host, Some(request_id), text);
+    }
+
+    pub(crate) fn takes(&self, delivery: &Delivery) -> bool {
+        match delivery {
+            Delivery::Message(_) => self.messaging().is_some(),
+            Delivery::Change(_) => self.compiled.watches(),
         }
     }
 

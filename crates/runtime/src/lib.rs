@@ -23,6 +23,7 @@ mod component;
 mod compose;
 mod config;
 mod ctx;
+mod delivering;
 mod egress;
 mod engine;
 mod environment;
@@ -59,6 +60,7 @@ pub use command::{Command, RunError};
 pub use component::{Compiled, HttpVersion, MessagingVersion, RunVersion};
 pub use compose::Want;
 pub use ctx::Ctx;
+pub use delivering::Delivering;
 pub use egress::{
     AddressClass, Denied, Destination, EgressPolicy, Grant, InvalidRule, LookUp, MACHINE_NAME,
     MACHINE_V4, MACHINE_V6, Transport, classify,

@@ -1,5 +1,7 @@
 //! One message through `wasmcloud:messaging/handler`, 0.2 or 0.3.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
@@ -13,6 +15,7 @@ mod p2 {
         path: "wit/messaging-p2",
         world: "wasmcloud:messaging/worker",
         exports: { default: async },
+        ownership: Borrowing { duplicate_if_necessary: false },
     });
 }
 
@@ -84,62 +87,49 @@ impl Indices {
     }
 }
 
-impl MessageHandler {
-    /// Calls the handler of an instance that does one thing at a time, until the guest has no task
-    /// left.
-    pub(crate) async fn call(
-        &self,
-        store: &mut Store<Ctx>,
-        message: Message,
-        handled: oneshot::Sender<Handled>,
-    ) -> wasmtime::Result<()> {
-        match self {
-            Self::P2(worker) => {
-                let message = types_p2::BrokerMessage {
-                    subject: message.subject,
-                    body: message.body,
-                    reply_to: message.reply_to,
-                };
-                let handler = worker.wasmcloud_messaging_handler();
-                let result = handler.call_handle_message(store, &message).await?;
-                // Nobody waits any more when the deadline has passed.
-                let _ = handled.send(result);
-                Ok(())
-            }
-            Self::P3(worker) => {
-                store
-                    .run_concurrent(async |accessor| {
-                        handle(accessor, worker, message, handled).await?;
-                        std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-                        Ok(())
-                    })
-                    .await?
-            }
-        }
-    }
-
-    /// Calls the handler within a running event loop.
-    pub(crate) async fn handle(
-        &self,
-        accessor: &Accessor<Ctx>,
-        message: Message,
-        handled: oneshot::Sender<Handled>,
-    ) -> wasmtime::Result<()> {
-        match self {
-            Self::P3(worker) => handle(accessor, worker, message, handled).await,
-            Self::P2(_) => Err(wasmtime::format_err!(
-                "a handler of 0.2 takes one message at a time"
-            )),
-        }
-    }
-}
-
-async fn handle(
-    accessor: &Accessor<Ctx>,
-    worker: &p3::Worker,
-    message: Message,
+/// Calls the handler of an instance.
+pub(crate) async fn call_p2(
+    store: &mut Store<Ctx>,
+    worker: &p2::Worker,
+    message: &Message,
     handled: oneshot::Sender<Handled>,
 ) -> wasmtime::Result<()> {
+    let message = types_p2::BrokerMessage {
+        subject: &message.subject,
+        body: &message.body,
+        reply_to: message.reply_to.as_deref(),
+    };
+    let handler = worker.wasmcloud_messaging_handler();
+    let result = handler.call_handle_message(store, message).await?;
+    // Nobody waits any more when the deadline has passed.
+    let _ = handled.send(result);
+    Ok(())
+}
+
+/// Calls the handler of an instance that does one thing at a time, until the guest has no task left.
+pub(crate) async fn call_p3(
+    store: &mut Store<Ctx>,
+    worker: &p3::Worker,
+    message: Arc<Message>,
+    handled: oneshot::Sender<Handled>,
+) -> wasmtime::Result<()> {
+    store
+        .run_concurrent(async |accessor| {
+            handle(accessor, worker, message, handled).await?;
+            std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await?
+}
+
+/// Calls the handler within a running event loop.
+pub(crate) async fn handle(
+    accessor: &Accessor<Ctx>,
+    worker: &p3::Worker,
+    message: Arc<Message>,
+    handled: oneshot::Sender<Handled>,
+) -> wasmtime::Result<()> {
+    let message = Arc::unwrap_or_clone(message);
     let message = types_p3::BrokerMessage {
         subject: message.subject,
         body: message.body,

@@ -284,12 +284,24 @@ impl Bucket for WatchedBucket {
     }
 }
 
+impl Watch {
+    fn delivery(&self, told: Told) -> Delivery {
+        let Told { bucket, key, value } = told;
+        let bucket = held(bucket, &self.entry, &self.bucket);
+        Delivery::Change(Change { bucket, key, value })
+    }
+}
+
 #[async_trait]
 impl Source for Watch {
     async fn next(&mut self) -> Option<Delivery> {
-        let Told { bucket, key, value } = self.changes.recv().await?;
-        let bucket = held(bucket, &self.entry, &self.bucket);
-        Some(Delivery::Change(Change { bucket, key, value }))
+        let told = self.changes.recv().await?;
+        Some(self.delivery(told))
+    }
+
+    fn try_next(&mut self) -> Option<Delivery> {
+        let told = self.changes.try_recv().ok()?;
+        Some(self.delivery(told))
     }
 
     async fn drain(&mut self) {

@@ -1,6 +1,10 @@
 //! What a broker is, whichever it is: the wall between the interface and its backends.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use waft_runtime::Message;
@@ -43,6 +47,15 @@ pub trait Subscription: Send {
     /// loses none.
     async fn next(&mut self) -> Option<Message>;
 
+    /// One that need not be waited for.
+    fn try_next(&mut self) -> Option<Message>;
+
+    /// Takes in what comes while there is nobody to hand it to. Never ends; dropping the future loses
+    /// nothing.
+    async fn gather(&mut self) {
+        std::future::pending().await
+    }
+
     /// Lets no more come.
     async fn drain(&mut self);
 }
@@ -56,6 +69,8 @@ pub(crate) struct Subscribe {
     pub(crate) group: Option<String>,
     /// Messages that may wait.
     pub(crate) queue: usize,
+    /// Counts those that were lost, because so many waited already and their sender can't be told.
+    pub(crate) lost: Arc<AtomicU64>,
 }
 
 /// Why a broker did not do what a guest wanted.
@@ -121,6 +136,7 @@ impl Settings {
         entry: &BTreeMap<String, String>,
         owner: &str,
         queue: u32,
+        lost: &Arc<AtomicU64>,
     ) -> Result<Option<Self>, String> {
         let value = |key: &str| component.get(key).or_else(|| entry.get(key));
         let texts = value("subscriptions").map_or("", String::as_str).split(',');
@@ -159,6 +175,7 @@ impl Settings {
                 patterns,
                 group,
                 queue: queue.max(1) as usize,
+                lost: lost.clone(),
             },
             max_in_flight,
         }))

@@ -257,10 +257,7 @@ impl Member {
 impl Subscription for Member {
     async fn next(&mut self) -> Option<Message> {
         loop {
-            if self.leaves_it_to_others() {
-                return None;
-            }
-            if let Some(message) = self.group.take() {
+            if let Some(message) = self.try_next() {
                 return Some(message);
             }
             if self.has_left {
@@ -268,6 +265,13 @@ impl Subscription for Member {
             }
             self.group.came.notified().await;
         }
+    }
+
+    fn try_next(&mut self) -> Option<Message> {
+        if self.leaves_it_to_others() {
+            return None;
+        }
+        self.group.take()
     }
 
     async fn drain(&mut self) {

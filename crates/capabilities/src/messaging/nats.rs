@@ -8,9 +8,13 @@
 mod tests;
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -29,6 +33,10 @@ use super::{
 };
 use crate::nats::{Nats, NotConnected, WITHIN};
 
+/// Bytes of messages of one subscriber that may wait. What comes then is lost, as with any subscriber
+/// of core NATS that is too slow.
+const WAITING_BYTES: usize = 64 << 20;
+
 /// Whose a message is.
 const NAMESPACE: &str = "Waft-Namespace";
 
@@ -40,8 +48,16 @@ struct Member {
     namespace: String,
     /// With the pattern that each brings.
     subscribers: Vec<(Pattern, Subscriber)>,
-    /// The one that is asked first.
-    turn: usize,
+    /// What has come and was not handed out.
+    waiting: VecDeque<Message>,
+    /// The size of it.
+    bytes: usize,
+    /// How many may wait.
+    queue: usize,
+    /// Counts what came and found no room.
+    lost: Arc<AtomicU64>,
+    /// Whether the last one that came was lost.
+    is_behind: bool,
 }
 
 #[async_trait]
@@ -111,7 +127,11 @@ impl Broker for NatsBroker {
         Ok(Box::new(Member {
             namespace: namespace.to_owned(),
             subscribers,
-            turn: 0,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            queue: wish.queue,
+            lost: wish.lost,
+            is_behind: false,
         }))
     }
 }
@@ -127,15 +147,26 @@ async fn caught_up(client: &Client) -> Option<()> {
 
 impl Member {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let is_open = self.take_in(cx);
+        match self.waiting.pop_front() {
+            Some(message) => {
+                self.bytes -= message.size();
+                Poll::Ready(Some(message))
+            }
+            None if is_open => Poll::Pending,
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Takes in what has come, as far as there is room. Returns whether more may come.
+    fn take_in(&mut self, cx: &mut Context<'_>) -> bool {
         let count = self.subscribers.len();
         let mut is_open = false;
-        for step in 0..count {
-            let at = (self.turn + step) % count;
+        for at in 0..count {
             loop {
                 match self.subscribers[at].1.poll_next_unpin(cx) {
                     Poll::Ready(Some(message)) if self.takes(at, &message) => {
-                        self.turn = at + 1;
-                        return Poll::Ready(Some(into_message(message)));
+                        self.keep(into_message(message));
                     }
                     Poll::Ready(Some(_)) => {}
                     Poll::Ready(None) => break,
@@ -146,11 +177,28 @@ impl Member {
                 }
             }
         }
-        if is_open {
-            Poll::Pending
+        is_open
+    }
+
+    fn keep(&mut self, message: Message) {
+        let bytes = self.bytes + message.size();
+        let is_lost = self.waiting.len() >= self.queue || bytes > WAITING_BYTES;
+        if is_lost {
+            self.lost.fetch_add(1, Relaxed);
+            if !self.is_behind {
+                tracing::warn!(
+                    namespace = self.namespace,
+                    subject = message.subject,
+                    "a component is too slow for the messages that come: {} wait, and further ones \
+                     are lost until it has taken some",
+                    self.waiting.len()
+                );
+            }
         } else {
-            Poll::Ready(None)
+            self.bytes = bytes;
+            self.waiting.push_back(message);
         }
+        self.is_behind = is_lost;
     }
 
     /// Whether a message is of this namespace, and not brought by an earlier pattern as well. The
@@ -169,6 +217,21 @@ impl Member {
 impl Subscription for Member {
     async fn next(&mut self) -> Option<Message> {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn try_next(&mut self) -> Option<Message> {
+        match self.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(message) => message,
+            Poll::Pending => None,
+        }
+    }
+
+    async fn gather(&mut self) {
+        poll_fn(|cx| {
+            self.take_in(cx);
+            Poll::Pending
+        })
+        .await
     }
 
     async fn drain(&mut self) {

@@ -8,7 +8,7 @@ const NS: &str = "default";
 fn wish(subjects: &str, group: Option<&str>, queue: u32) -> Subscribe {
     let mut entry = BTreeMap::from([("subscriptions".to_owned(), subjects.to_owned())]);
     entry.insert("consumer_group".into(), group.unwrap_or("broadcast").into());
-    let settings = Settings::read(&BTreeMap::new(), &entry, "app/main", queue);
+    let settings = Settings::read(&BTreeMap::new(), &entry, "app/main", queue, &Arc::default());
     settings.unwrap().unwrap().wish
 }
 
@@ -122,7 +122,7 @@ fn settings_are_checked() {
         pairs.iter().map(owned).collect()
     };
     let read = |component: &[(&str, &str)], entry: &[(&str, &str)]| {
-        Settings::read(&map(component), &map(entry), "app/main", 3)
+        Settings::read(&map(component), &map(entry), "app/main", 3, &Arc::default())
     };
     assert!(read(&[], &[]).unwrap().is_none());
     let both = read(

@@ -21,11 +21,12 @@ use wasmtime::component::Accessor;
 use super::{Busy, Outcome};
 use crate::{
     Ctx, Origin,
-    call::{AFTER_RESPONSE, Call, Job, Seat},
+    call::{AFTER_RESPONSE, Call, Job, Seat, no_handler},
     epoch::Meter,
     error::CpuTimeExceeded,
     guest::GuestInner,
     instance::{Handlers, HttpHandler},
+    messages::{self, MessageHandler},
     p3,
     stats::Counters,
 };
@@ -95,11 +96,10 @@ impl Handlers {
             (Job::Http(request, answer), Some(HttpHandler::P3(service)), _) => {
                 p3::handle(accessor, service, request, answer).await
             }
-            (Job::Message(message, handled), _, Some(handler)) => {
-                handler.handle(accessor, message, handled).await
+            (Job::Message(message, handled), _, Some(MessageHandler::P3(worker))) => {
+                messages::handle(accessor, worker, message, handled).await
             }
-            // Who gives a job knows what the component exports.
-            _ => Err(wasmtime::format_err!("the instance has no such handler")),
+            _ => Err(no_handler()),
         }
     }
 }

@@ -17,7 +17,8 @@ fn wish(subjects: &[&str], group: Option<&str>) -> Subscribe {
             .map(|s| Pattern::parse(s).unwrap())
             .collect(),
         group: group.map(Into::into),
-        queue: 9,
+        queue: 20,
+        lost: Arc::default(),
     }
 }
 
@@ -182,4 +183,35 @@ async fn subscriptions_come_back_with_the_server() {
         // What was on its way when the server died may come as well.
         while body(&mut taker).await != "after" {}
     }
+}
+
+#[tokio::test]
+async fn what_comes_while_too_much_waits_is_counted() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let broker = broker(&server);
+    let lost = Arc::<AtomicU64>::default();
+    let wish = Subscribe {
+        queue: 3,
+        lost: lost.clone(),
+        ..wish(&["a"], None)
+    };
+    let mut slow = broker.subscribe(NS, wish).await.unwrap();
+    for n in 0..5 {
+        let message = message("a", &n.to_string());
+        broker.publish(NS, message).await.unwrap();
+    }
+    // Nobody takes any, and two find no room.
+    let both = async {
+        while lost.load(Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = slow.gather() => unreachable!("it never ends"),
+        waited = tokio::time::timeout(LONG, both) => waited.expect("none was lost"),
+    }
+    assert_eq!(rest(slow).await, ["0", "1", "2"]);
+    assert_eq!(lost.load(Relaxed), 2);
 }

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     path::Path,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -171,15 +174,12 @@ impl Rig {
         backends: &[&WorkloadId],
         timeout: Option<Duration>,
     ) {
-        self.show(host, backends, [self.route_to(host, backends, timeout)]);
+        self.show([self.route_to(host, backends, timeout)]);
     }
 
-    /// Routes host names to one replica each, in place of the routes before. The last one is asked
-    /// until it is known.
+    /// Routes host names to one replica each, in place of the routes before.
     pub(crate) fn routes(&self, routes: [(&str, &WorkloadId, Option<Duration>); 2]) {
-        let [_, (host, id, _)] = routes;
-        let routes = routes.map(|(host, id, timeout)| self.route_to(host, &[id], timeout));
-        self.show(host, &[id], routes);
+        self.show(routes.map(|(host, id, timeout)| self.route_to(host, &[id], timeout)));
     }
 
     fn route_to(&self, host: &str, backends: &[&WorkloadId], timeout: Option<Duration>) -> Route {
@@ -200,26 +200,19 @@ impl Rig {
         }
     }
 
-    /// Gives the host a table, and waits until it follows it, which one of its names tells.
-    fn show(&self, host: &str, backends: &[&WorkloadId], routes: impl IntoIterator<Item = Route>) {
+    /// Gives the host a table, and waits until it follows it.
+    fn show(&self, routes: impl IntoIterator<Item = Route>) {
+        // The host follows the table in a task of its own. A name that no table before had, and
+        // that leads nowhere, tells when it has it.
+        static TABLES: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("table-{}.test", TABLES.fetch_add(1, Relaxed));
+        let routes = routes.into_iter().chain([self.route_to(&mark, &[], None)]);
         self.routes.send_replace(Arc::new(RouteTable::new(routes)));
-        // The host follows the table in a task of its own; its answers tell when it has it.
-        let expected = if backends.is_empty() {
-            "NoReadyBackend"
-        } else {
-            ""
-        };
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
-            let probe = format!("GET /ok HTTP/1.1\r\nhost: {host}\r\nupgrade: websocket\r\n\r\n");
+            let probe = format!("GET / HTTP/1.1\r\nhost: {mark}\r\n\r\n");
             let answer = self.connect().request(&probe);
-            let reason = answer.header("x-waft-reason").unwrap_or_default();
-            let is_known = if expected.is_empty() {
-                reason == "UpgradeNotSupported"
-            } else {
-                reason == expected
-            };
-            if is_known {
+            if answer.header("x-waft-reason") == Some("NoReadyBackend") {
                 return;
             }
             assert!(std::time::Instant::now() < deadline, "no route: {answer:?}");

@@ -124,7 +124,8 @@ impl Starter {
                 }
             });
             let name = &member.image.reference;
-            let loaded = self.engine.load_holding(fetched.bytes, name, turn).await;
+            let (bytes, hash) = (fetched.bytes, fetched.content_digest.bytes());
+            let loaded = self.engine.load_verified(bytes, hash, name, turn).await;
             loaded.map_err(|failure| member.about(failure))
         }))
         .await?;

@@ -4,13 +4,13 @@ use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest.
+/// A SHA-256 digest, printed as `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub(crate) struct Digest([u8; 32]);
+pub struct Digest([u8; 32]);
 
 /// A text that is no SHA-256 digest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct ParseDigestError;
+pub struct ParseDigestError;
 
 /// A digest in the making.
 #[derive(Clone, Default)]
@@ -20,6 +20,11 @@ impl Digest {
     /// The digest of some bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// Its 32 bytes.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
     }
 
     /// The 64 hexadecimal digits, without the algorithm.

@@ -20,6 +20,8 @@ const TAG: &str = "org.opencontainers.image.ref.name";
 pub(crate) struct Found {
     /// Digest of what the reference names.
     pub(crate) digest: Digest,
+    /// Digest of the bytes.
+    pub(crate) content: Digest,
     /// The component.
     pub(crate) bytes: Bytes,
 }
@@ -64,8 +66,12 @@ pub(crate) fn read(
         }
     };
     let layer = manifest::choose_layer(&layers).map_err(|e| layout.unsuitable(&e))?;
-    let bytes = layout.blob(layer.digest().map_err(|e| layout.broken(&e))?, limit)?;
-    Ok(Found { digest, bytes })
+    let content = layer.digest().map_err(|e| layout.broken(&e))?;
+    Ok(Found {
+        digest,
+        content,
+        bytes: layout.blob(content, limit)?,
+    })
 }
 
 /// Splits a target into folder and selector. A colon may belong to the folder's name, so a folder

@@ -24,6 +24,7 @@ mod registry;
 mod store;
 
 pub use credentials::DockerConfig;
+pub use digest::{Digest, ParseDigestError};
 pub use files::FileRoots;
 pub use mirror::{Mirror, ParseMirrorError};
 pub use progress::{Transfer, Transfers};

@@ -17,7 +17,8 @@ use crate::{
     component::{self, Surface},
     credentials::DockerConfig,
     digest::Digest,
-    files, layout,
+    files,
+    layout::{self, Found},
     progress::Progress,
     reference::{self, Source},
     registry::Registries,
@@ -58,7 +59,7 @@ pub struct Fetched {
     /// The same image by that digest, where its form allows that.
     pub pinned: String,
     /// Digest of [`bytes`](Self::bytes).
-    pub content_digest: String,
+    pub content_digest: Digest,
     /// The component, verified.
     pub bytes: Bytes,
 }
@@ -69,7 +70,7 @@ struct Inner {
     registries: Registries,
     progress: Progress,
     flights: Flights<flight::Key, Result<Fetched, Failure>>,
-    surfaces: Mutex<HashMap<String, Arc<Surface>>>,
+    surfaces: Mutex<HashMap<Digest, Arc<Surface>>>,
 }
 
 impl StoreConfig {
@@ -129,15 +130,19 @@ impl Store {
                 self.local(image, move |inner, written| {
                     let real = inner.config.roots.find(&path, written)?;
                     let bytes = files::read(&real, inner.config.max_layer_bytes, written)?;
-                    Ok((Digest::of(&bytes), bytes))
+                    let digest = Digest::of(&bytes);
+                    Ok(Found {
+                        digest,
+                        content: digest,
+                        bytes,
+                    })
                 })
                 .await
             }
             Source::Layout(target) => {
                 self.local(image, move |inner, written| {
                     let limit = inner.config.max_layer_bytes;
-                    let found = layout::read(&inner.config.roots, &target, limit, written)?;
-                    Ok((found.digest, found.bytes))
+                    layout::read(&inner.config.roots, &target, limit, written)
                 })
                 .await
             }
@@ -157,16 +162,16 @@ impl Store {
     async fn local(
         &self,
         image: &Image,
-        read: impl FnOnce(&Inner, &str) -> Result<(Digest, Bytes), Failure> + Send + 'static,
+        read: impl FnOnce(&Inner, &str) -> Result<Found, Failure> + Send + 'static,
     ) -> Result<Fetched, Failure> {
         let (inner, written) = (self.0.clone(), image.reference.clone());
         let task = tokio::task::spawn_blocking(move || {
-            let (digest, bytes) = read(&inner, &written)?;
+            let found = read(&inner, &written)?;
             Ok(Fetched {
-                digest: digest.to_string(),
+                digest: found.digest.to_string(),
                 pinned: written,
-                content_digest: Digest::of(&bytes).to_string(),
-                bytes,
+                content_digest: found.content,
+                bytes: found.bytes,
             })
         });
         task.await
@@ -183,7 +188,7 @@ impl Store {
         if surfaces.len() >= MOST_SURFACES {
             surfaces.clear();
         }
-        surfaces.insert(fetched.content_digest.clone(), surface.clone());
+        surfaces.insert(fetched.content_digest, surface.clone());
         Ok(surface)
     }
 }

@@ -3,7 +3,7 @@
 //! An entry is two files in a folder that only the user can enter: the code, and the hash of the
 //! code. Both appear by renaming, so that other processes see whole files; a pair that does not
 //! match is compiled again. The folder is the user's own: the hash guards against damage, not
-//! against somebody who can write there.
+//! against somebody who can write there, so that it is a fast one (XXH3, 128 bits).
 //!
 //! When the folder grows past its bound, what was not used for longest goes: the time of the hash's
 //! file says when that was. Code that is mapped stays mapped.
@@ -19,13 +19,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tracing::{debug, warn};
 use wasmtime::{Engine, component::Component};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The hash of a component's bytes.
 pub(crate) type WasmHash = [u8; 32];
+
+/// What the names of the files with the hashes end with.
+const SUM: &str = "xxh3";
 
 /// Least time between two notes that an entry was used: each is a write.
 const USED_AGAIN: Duration = Duration::from_secs(3600);
@@ -96,7 +99,7 @@ impl Cache {
             .map_err(io::Error::other)
             .and_then(|code| {
                 self.write(&path, &code)?;
-                self.write(&sum_of(&path), hex(&Sha256::digest(&code)).as_bytes())
+                self.write(&sum_of(&path), sum_text(xxh3_128(&code)).as_bytes())
             });
         let result = result.and_then(|()| trim::trim(&self.folder, self.bound, &path));
         if let Err(error) = result {
@@ -118,7 +121,7 @@ impl Cache {
 }
 
 fn sum_of(code: &Path) -> PathBuf {
-    code.with_extension("sha256")
+    code.with_extension(SUM)
 }
 
 /// Notes that an entry was used. Failing costs that entry its place, at worst.
@@ -132,14 +135,18 @@ fn note_use(sum: &Path) {
 
 fn hash_file(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
+    let mut hasher = Xxh3::new();
+    let mut buffer = vec![0; 32 << 10];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(sum_text(hasher.digest128())),
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+fn sum_text(sum: u128) -> String {
+    format!("{sum:032x}")
 }
 
 fn hex(bytes: &[u8]) -> String {

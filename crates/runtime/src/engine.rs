@@ -142,24 +142,23 @@ impl Engine {
     /// Compiles a component, or finds its code in memory or in the cache. `name` is what the user
     /// calls it, for messages.
     pub async fn load(&self, wasm: Bytes, name: &str) -> Result<Compiled, Failure> {
-        self.load_holding(wasm, name, ()).await
+        let bytes = wasm.clone();
+        let hash = move || Ok(Sha256::digest(&bytes).into());
+        let hash = self.0.workers.load(hash).await?;
+        self.load_verified(wasm, hash, name, ()).await
     }
 
-    /// The same. Drops `held` before it compiles, or waits for somebody who does: whatever bounds
-    /// how many images are read at a time must not wait for a compiler.
-    pub async fn load_holding<T>(
+    /// The same for bytes of which the SHA-256 is known. Drops `held` before it compiles, or waits
+    /// for somebody who does: whatever bounds how many images are read at a time must not wait for
+    /// a compiler.
+    pub async fn load_verified<T>(
         &self,
         wasm: Bytes,
+        hash: [u8; 32],
         name: &str,
         held: T,
     ) -> Result<Compiled, Failure> {
         classify::require_component(name, &wasm)?;
-        let bytes = wasm.clone();
-        let hash: WasmHash = self
-            .0
-            .workers
-            .load(move || Ok(Sha256::digest(&bytes).into()))
-            .await?;
         let entry = {
             let mut loaded = self.0.loaded.lock();
             loaded.retain(|_, entry| Arc::strong_count(entry) > 1 || is_used(entry));

@@ -148,7 +148,7 @@ impl Inner {
         Ok(Some(Fetched {
             digest: top.to_string(),
             pinned: format!("{registry}/{path}@{top}"),
-            content_digest: content.to_string(),
+            content_digest: content,
             bytes,
         }))
     }

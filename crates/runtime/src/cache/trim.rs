@@ -57,7 +57,7 @@ pub(super) fn trim(folder: &Path, bound: u64, newest: &Path) -> io::Result<()> {
 fn entry(sum: &Path) -> io::Result<Option<Entry>> {
     if sum
         .extension()
-        .is_none_or(|extension| extension != "sha256")
+        .is_none_or(|extension| extension != super::SUM)
     {
         return Ok(None);
     }
@@ -102,26 +102,20 @@ mod tests {
         for (name, age) in [("new", 0), ("old", 30), ("older", 40), ("used", 1)] {
             // Written long ago; when it was used is another matter.
             write(&at(&format!("{name}.cwasm")), 1000, 50);
-            write(&at(&format!("{name}.sha256")), 64, age);
+            write(&at(&format!("{name}.xxh3")), 32, age);
         }
         write(&at(".tmp1"), 10, 48);
         write(&at(".tmp2"), 10, 0);
         write(&at("alone.cwasm"), 10, 48);
-        write(&at("alone.sha256"), 64, 48);
-        fs::remove_file(at("alone.sha256")).unwrap();
+        write(&at("alone.xxh3"), 32, 48);
+        fs::remove_file(at("alone.xxh3")).unwrap();
         trim(folder.path(), 2500, &at("new.cwasm")).unwrap();
         let mut left: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|found| found.unwrap().file_name().into_string().unwrap())
             .collect();
         left.sort();
-        let wanted = [
-            ".tmp2",
-            "new.cwasm",
-            "new.sha256",
-            "used.cwasm",
-            "used.sha256",
-        ];
+        let wanted = [".tmp2", "new.cwasm", "new.xxh3", "used.cwasm", "used.xxh3"];
         assert_eq!(left, wanted);
         // What was just made stays, whatever its size.
         trim(folder.path(), 10, &at("new.cwasm")).unwrap();

@@ -16,8 +16,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use support::refusal;
 use tokio::net::TcpListener;
@@ -37,18 +35,7 @@ impl Hooks {
     }
 
     async fn named(answer: fn(&str, &Value) -> Value, name: &str) -> Hooks {
-        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("made");
-        let pem = made.cert.pem();
-        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
-        let key = made.signing_key.serialize_pem();
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .expect("a certificate and its key");
+        let (pem, config) = waft_servers::self_signed(name);
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let hooks = Hooks {
@@ -329,8 +316,8 @@ async fn failures_are_dealt_with_as_the_webhook_wishes() {
     let (_server, client, maps) = server().await;
     let label = |which: &str| json!({"matchLabels": {"which": which}});
     let mut strange = hooks.webhook("strange", json!({"objectSelector": label("strange")}));
-    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).expect("made");
-    let other = base64::engine::general_purpose::STANDARD.encode(other.cert.pem());
+    let (other, _) = waft_servers::self_signed("127.0.0.1");
+    let other = base64::engine::general_purpose::STANDARD.encode(other);
     strange["clientConfig"]["caBundle"] = other.into();
     configure(&client, "ValidatingWebhook", "w", vec![
         strange,

@@ -64,6 +64,7 @@ enum Work {
     Shared(SharedCall),
 }
 
+/// A call's life inside the guest, from its seat to its end.
 type Whole = Pin<Box<dyn Future<Output = Result<(), CallError>> + Send>>;
 
 /// An instance that waited for work, or a new one.
@@ -262,7 +263,7 @@ impl Seat {
     }
 }
 
-/// The whole life of a call inside the guest. A kind of job has a future of its own: one for all
+/// Begins a call's life inside the guest. A kind of job has a future of its own: one for all
 /// would have the size of the largest, which a small job would pay for.
 fn whole(guest: Arc<GuestInner>, seat: Seat, job: Job) -> Whole {
     let is_p3 = match &job {

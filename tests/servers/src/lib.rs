@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod postgres;
+mod tls;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -16,6 +17,8 @@ use std::{
 };
 
 use tempfile::TempDir;
+
+pub use tls::self_signed;
 
 /// Longer than a server takes to start, unless it doesn't.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -406,18 +406,10 @@ async fn a_guest_speaks_tls_to_whom_it_may_connect() {
     let Some(ip) = waft_servers::outward_address() else {
         return;
     };
-    let made = rcgen::generate_simple_self_signed(["secure.test".to_owned()]).unwrap();
+    let (certificate, config) = waft_servers::self_signed("secure.test");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
-    std::fs::write(&file, made.cert.pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
+    std::fs::write(&file, certificate).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -99,21 +99,10 @@ impl Rig {
     }
 }
 
-/// The machine's address to the outside. No packet is sent to find it.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("198.51.100.1:9").ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
-}
-
 impl Origin {
     /// `None`, said on stderr, on a machine without a network.
     async fn start(tls: Option<TlsAcceptor>) -> Option<Self> {
-        let Some(ip) = own_address() else {
-            waft_guests::skip("the machine has no address but loopback");
-            return None;
-        };
+        let ip = waft_servers::outward_address()?;
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -404,18 +393,10 @@ async fn connections_are_limited() {
 
 #[tokio::test]
 async fn tls_trusts_the_system_and_extra_authorities() {
-    let made = rcgen::generate_simple_self_signed(["secure.test".to_owned()]).unwrap();
+    let (certificate, mut config) = waft_servers::self_signed("secure.test");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
-    std::fs::write(&file, made.cert.pem()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
+    std::fs::write(&file, certificate).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let Some(origin) = Origin::start(Some(TlsAcceptor::from(Arc::new(config)))).await else {
         return;

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// One with a certificate that it signed itself. It goes with the test's process.
 pub(super) struct TlsServer {
@@ -18,15 +18,7 @@ pub(super) struct TlsServer {
 
 impl TlsServer {
     pub(super) fn start(ip: IpAddr, name: &str) -> Self {
-        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
+        let (certificate, config) = waft_servers::self_signed(name);
         let config = Arc::new(config);
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -36,10 +28,7 @@ impl TlsServer {
                 let _ = answer(config.clone(), stream);
             }
         });
-        Self {
-            port,
-            certificate: made.cert.pem(),
-        }
+        Self { port, certificate }
     }
 }
 

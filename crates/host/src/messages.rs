@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 /// For how long messages that were taken together are handled one after the other.
 const TURN: Duration = Duration::from_micros(50);
+/// For how long messages are handled before other tasks have their turn. Giving way costs a system
+/// call.
+const AT_WORK: Duration = Duration::from_millis(1);
 /// How long a message is tried, without a `requestTimeout`.
 const TRIED_FOR: Duration = Duration::from_secs(15);
 
@@ -161,7 +164,13 @@ impl Worker {
         let mut messages = subscribed.messages;
         let mut calls = JoinSet::new();
         let mut drained = false;
+        let mut gave_way = Instant::now();
         loop {
+            // As many may come as can be handled: others have their turn all the same.
+            if gave_way.elapsed() > AT_WORK {
+                tokio::task::yield_now().await;
+                gave_way = Instant::now();
+            }
             let has_place = calls.len() < places;
             tokio::select! {
                 biased;
@@ -197,8 +206,6 @@ impl Worker {
                 calls.spawn(call);
             }
         }
-        // More may have come; others have their turn first.
-        tokio::task::yield_now().await;
     }
 
     async fn handle(self: Arc<Self>, message: Delivery) {

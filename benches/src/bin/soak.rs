@@ -6,9 +6,10 @@
 //! ```
 //!
 //! A round is ten minutes unless told otherwise, and there is one. Resident memory at its end should
-//! be what it was after a third of the time. Before the first round half a minute of the same load
-//! brings what is made once and kept: threads' heaps, slots of instances that stay mapped, compiled
-//! code. Threads, files and mappings after all stops should be those after all stops of that.
+//! be what it was after a third of the time. Before the first round comes what is made once and kept:
+//! half a minute of the same load brings threads' heaps and compiled code, and short loads, each of
+//! which ends with all stopped, bring the slots of instances that stay mapped. Threads, files and
+//! mappings after all stops should be those after all stops of that.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -45,6 +46,9 @@ const MIX: [(&str, &str, &str, u32); 7] = [
 
 /// How long the load lasts that comes before the first round.
 const WARM_UP: u64 = 30;
+/// Loads of a second each that come then. After all stopped, code is loaded anew and has no slots of
+/// its own; wasmtime gives it some that were never used, about five, until 100 of a pool are free.
+const FRESH_STARTS: u32 = 40;
 
 #[derive(Default)]
 struct Counts {
@@ -63,17 +67,30 @@ async fn main() -> Result<()> {
     let rig = Arc::new(Rig::new(folder.path(), &files)?);
     print("start", &Counts::default())?;
     let mut set = 0;
-    load(&rig, WARM_UP, &mut set).await?;
+    let mut counts = Arc::default();
+    load(&rig, WARM_UP, &mut set, &counts).await?;
+    for _ in 0..FRESH_STARTS {
+        load(&rig, 1, &mut set, &counts).await?;
+    }
+    settle(&counts).await?;
     for _ in 0..rounds {
-        load(&rig, seconds, &mut set).await?;
+        counts = Arc::default();
+        load(&rig, seconds, &mut set, &counts).await?;
+        settle(&counts).await?;
     }
     Ok(())
 }
 
-/// One round: load, and what is left after all stopped. `set` counts the sets of workloads.
-async fn load(rig: &Arc<Rig>, seconds: u64, set: &mut u32) -> Result<()> {
+/// Says what is left after all stopped.
+async fn settle(counts: &Counts) -> Result<()> {
+    // Threads that wait for work go after ten seconds.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    print("after", counts)
+}
+
+/// Load, until all has stopped. `set` counts the sets of workloads.
+async fn load(rig: &Arc<Rig>, seconds: u64, set: &mut u32, counts: &Arc<Counts>) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(seconds);
-    let counts = Arc::new(Counts::default());
     let mut clients = JoinSet::new();
     for (at, (_, path, answer, _)) in MIX.into_iter().enumerate() {
         for caller in 0..3 {
@@ -88,7 +105,7 @@ async fn load(rig: &Arc<Rig>, seconds: u64, set: &mut u32) -> Result<()> {
     let mut running = start_all(rig, set).await?;
     while Instant::now() < end {
         if Instant::now() >= next_look {
-            print("load", &counts)?;
+            print("load", counts)?;
             next_look += Duration::from_secs(seconds.div_ceil(10).max(1));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -99,10 +116,7 @@ async fn load(rig: &Arc<Rig>, seconds: u64, set: &mut u32) -> Result<()> {
     }
     clients.shutdown().await;
     running.iter().for_each(|id| rig.stop(id));
-    rig.running(0).await?;
-    // Threads that wait for work go after ten seconds.
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    print("after", &counts)
+    rig.running(0).await
 }
 
 /// Sends one request after another. A client that leaves often does not wait for its answer.

@@ -176,7 +176,7 @@ pub(crate) fn refresh(context: &Context) {
     }
 }
 
-/// The routes that an object wishes for now, and the replicas that serve them.
+/// The routes that an object wants, and the replicas that serve them.
 fn source(context: &Context, key: &SourceKey) -> Option<Source> {
     let caches = &context.caches;
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());

@@ -84,7 +84,7 @@ impl Inner {
         Ok(fetched)
     }
 
-    /// What a tag stands for now; its manifest is in the cache afterwards, unless only asked for
+    /// What a tag stands for; its manifest is in the cache afterwards, unless it was only asked for
     /// by name.
     async fn resolve(
         &self,

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -22,7 +22,7 @@ use super::{
     Backend, Entry, KeyValue, held,
     store::{Bucket, Store, StoreError},
 };
-use crate::{Source, Subscribed, Subscriber, granted};
+use crate::{Source, Subscribed, Subscriber, granted, source::Losses};
 
 /// Who watches which buckets of this host's stores.
 #[derive(Default)]
@@ -44,9 +44,7 @@ struct Place {
 struct Watcher {
     changes: mpsc::Sender<Told>,
     /// Changes that it was not told.
-    lost: Arc<AtomicU64>,
-    /// Whether it lost the last one: a line of the log is enough for those that follow.
-    is_behind: AtomicBool,
+    losses: Losses,
 }
 
 /// A change, as those who watch are told.
@@ -152,8 +150,7 @@ impl Hub {
         let bucket = place.bucket.clone();
         let watcher = Watcher {
             changes: sender,
-            lost: of.lost.clone(),
-            is_behind: AtomicBool::new(false),
+            losses: Losses::new(of.lost.clone()),
         };
         self.watchers.lock().entry(place).or_default().push(watcher);
         self.count.fetch_add(1, Relaxed);
@@ -175,17 +172,12 @@ impl Hub {
         for watcher in watchers.get(place).into_iter().flatten() {
             let sent = watcher.changes.try_send(change.clone());
             let is_lost = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
-            if is_lost {
-                watcher.lost.fetch_add(1, Relaxed);
-            }
-            if is_lost && !watcher.is_behind.swap(is_lost, Relaxed) {
+            if watcher.losses.note(is_lost) {
                 tracing::warn!(
                     namespace = place.namespace,
                     bucket = place.bucket,
                     "a watcher is too slow: it is not told of changes until it has taken some"
                 );
-            } else if !is_lost {
-                watcher.is_behind.store(false, Relaxed);
             }
         }
     }

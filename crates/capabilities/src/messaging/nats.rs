@@ -10,10 +10,7 @@ mod tests;
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -31,7 +28,10 @@ use super::{
     broker::{Broker, BrokerError, Reason, Subscribe, Subscription},
     subject::Pattern,
 };
-use crate::nats::{Nats, NotConnected, WITHIN};
+use crate::{
+    nats::{Nats, NotConnected, WITHIN},
+    source::Losses,
+};
 
 /// Bytes of messages of one subscriber that may wait. What comes then is lost, as with any subscriber
 /// of core NATS that is too slow.
@@ -54,10 +54,8 @@ struct Member {
     bytes: usize,
     /// How many may wait.
     queue: usize,
-    /// Counts what came and found no room.
-    lost: Arc<AtomicU64>,
-    /// Whether the last one that came was lost.
-    is_behind: bool,
+    /// What came and found no room.
+    losses: Losses,
 }
 
 #[async_trait]
@@ -130,8 +128,7 @@ impl Broker for NatsBroker {
             waiting: VecDeque::new(),
             bytes: 0,
             queue: wish.queue,
-            lost: wish.lost,
-            is_behind: false,
+            losses: Losses::new(wish.lost),
         }))
     }
 }
@@ -183,22 +180,19 @@ impl Member {
     fn keep(&mut self, message: Message) {
         let bytes = self.bytes + message.size();
         let is_lost = self.waiting.len() >= self.queue || bytes > WAITING_BYTES;
-        if is_lost {
-            self.lost.fetch_add(1, Relaxed);
-            if !self.is_behind {
-                tracing::warn!(
-                    namespace = self.namespace,
-                    subject = message.subject,
-                    "a component is too slow for the messages that come: {} wait, and further ones \
-                     are lost until it has taken some",
-                    self.waiting.len()
-                );
-            }
-        } else {
+        if self.losses.note(is_lost) {
+            tracing::warn!(
+                namespace = self.namespace,
+                subject = message.subject,
+                "a component is too slow for the messages that come: {} wait, and further ones are \
+                 lost until it has taken some",
+                self.waiting.len()
+            );
+        }
+        if !is_lost {
             self.bytes = bytes;
             self.waiting.push_back(message);
         }
-        self.is_behind = is_lost;
     }
 
     /// Whether a message is of this namespace, and not brought by an earlier pattern as well. The

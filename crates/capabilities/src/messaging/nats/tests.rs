@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use futures::StreamExt as _;
 use waft_servers::Server;
 

@@ -10,6 +10,8 @@ use kube_cel::cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr,
 };
 
+use crate::schema::cel::TYPES;
+
 /// What an expression evaluates to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Type {
@@ -254,8 +256,8 @@ impl<'a> Walk<'a> {
             "params" if self.variables.params => Ok(Type::Dyn),
             "authorizer" if self.variables.authorizer => Ok(Type::Named(functions::AUTHORIZER)),
             "variables" if self.variables.own.is_some() => Ok(Type::Record(Record::Variables)),
-            "bool" | "int" | "uint" | "double" | "string" | "bytes" | "list" | "map"
-            | "null_type" | "type" => Ok(Type::Named("type")),
+            "type" => Ok(Type::Named("type")),
+            _ if TYPES.contains(&name) => Ok(Type::Named("type")),
             _ => Err(undeclared(name, 0)),
         }
     }

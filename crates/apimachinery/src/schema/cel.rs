@@ -75,7 +75,8 @@ impl Program {
     }
 }
 
-const TYPES: [&str; 9] = [
+/// The names of types.
+pub(crate) const TYPES: [&str; 9] = [
     "list",
     "map",
     "int",
@@ -85,6 +86,19 @@ const TYPES: [&str; 9] = [
     "bytes",
     "bool",
     "null_type",
+];
+
+/// Names that stand before the functions of a library.
+pub(crate) const LIBRARIES: [&str; 9] = [
+    "optional",
+    "sets",
+    "math",
+    "base64",
+    "format",
+    "ip",
+    "cidr",
+    "jsonpatch",
+    "strings",
 ];
 
 /// Names that CEL keeps for itself, so that a field of that name is written `__name__`.

@@ -1,35 +1,10 @@
 //! Names that a rule uses without anything declaring them.
 
-use crate::schema::cel::Program;
+use crate::schema::cel::{LIBRARIES, Program, TYPES};
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedExpr};
 
-/// What a rule may name: its variables, CEL's types, and the prefixes of function libraries.
-const DECLARED: [&str; 24] = [
-    "self",
-    "oldSelf",
-    "int",
-    "uint",
-    "double",
-    "bool",
-    "string",
-    "bytes",
-    "list",
-    "map",
-    "null_type",
-    "type",
-    "timestamp",
-    "duration",
-    "optional",
-    "sets",
-    "math",
-    "base64",
-    "format",
-    "ip",
-    "cidr",
-    "jsonpatch",
-    "strings",
-    "google",
-];
+/// What a rule may name beside CEL's types and the libraries of functions.
+const DECLARED: [&str; 6] = ["self", "oldSelf", "type", "timestamp", "duration", "google"];
 
 /// Macros that the evaluator doesn't expand; what their arguments declare can't be judged here.
 const UNEXPANDED: [&str; 8] = [
@@ -51,8 +26,10 @@ pub(super) fn undeclared(program: &Program) -> Option<String> {
 fn walk<'a>(expression: &'a IdedExpr, scope: &mut Vec<&'a str>) -> Option<String> {
     match &expression.expr {
         Expr::Ident(name) => {
-            let known = DECLARED.contains(&name.as_str()) || scope.contains(&name.as_str());
-            (!known).then(|| name.clone())
+            let name = name.as_str();
+            let declared = [&DECLARED[..], &TYPES, &LIBRARIES, scope];
+            let known = declared.iter().any(|names| names.contains(&name));
+            (!known).then(|| name.to_owned())
         }
         Expr::Select(select) => walk(&select.operand, scope),
         Expr::Call(call) => {

@@ -210,14 +210,7 @@ impl ApiServer {
                 _ => {}
             }
             let value = stored.value();
-            let holds = |name: &str| {
-                value["metadata"]["finalizers"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|held| held == name)
-            };
-            return match (holds(ORPHAN), holds(FOREGROUND)) {
+            return match (holds(&value, ORPHAN), holds(&value, FOREGROUND)) {
                 (true, _) => self.orphan(stored, value).await,
                 (false, true) => self.collect_dependents_first(stored, value).await,
                 (false, false) => Ok(true),
@@ -272,14 +265,7 @@ impl ApiServer {
         let namespace = Some(namespace).filter(|_| resource.namespaced);
         match self.find(resource, namespace, text("name")) {
             Ok(owner) if *owner.meta.uid == *text("uid") => {
-                let waiting = owner.meta.terminating && {
-                    let value = owner.value();
-                    let finalizers = value["metadata"]["finalizers"].as_array();
-                    finalizers
-                        .into_iter()
-                        .flatten()
-                        .any(|held| held == FOREGROUND)
-                };
+                let waiting = owner.meta.terminating && holds(&owner.value(), FOREGROUND);
                 Owner::Present { waiting }
             }
             _ => Owner::Absent,
@@ -297,14 +283,8 @@ impl ApiServer {
         let Some(resource) = registry.of_storage(&stored.key.resource) else {
             return Ok(true);
         };
-        let holds = |name: &str| {
-            value["metadata"]["finalizers"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|held| held == name)
-        };
-        let propagation = match (holds(ORPHAN), foreground || holds(FOREGROUND)) {
+        let held_first = foreground || holds(value, FOREGROUND);
+        let propagation = match (holds(value, ORPHAN), held_first) {
             (true, _) => Propagation::Orphan,
             (false, true) if !self.store.dependents(&stored.meta.uid).is_empty() => {
                 Propagation::Foreground
@@ -366,7 +346,7 @@ impl ApiServer {
             };
             managed::track_update(Some(&before), &mut after, resource.schema(), &manager);
         }
-        self.put(stored, &after, false).await
+        Ok(self.put(stored, &after, false).await?.is_some())
     }
 
     /// Takes the owner out of its dependents, then lets it go.
@@ -430,8 +410,17 @@ impl ApiServer {
             }
         }
         let gone = !meta::has_finalizers(value);
-        self.put(stored, value, gone).await
+        Ok(self.put(stored, value, gone).await?.is_some())
     }
+}
+
+/// Whether an object waits for this finalizer.
+fn holds(object: &Value, finalizer: &str) -> bool {
+    object["metadata"]["finalizers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|held| held == finalizer)
 }
 
 fn is_root_map(key: &Key) -> bool {

@@ -18,8 +18,8 @@ use crate::definitions;
 use crate::open::{ApiServer, NAMESPACES};
 use crate::read::served;
 use crate::service::{Body, Text};
-use crate::store::{Encoded, Expect, Stored, Write, WriteError};
-use crate::write::{Change, now, unavailable};
+use crate::store::Stored;
+use crate::write::{Change, now, set_version};
 
 /// Held until the dependents have lost their owner.
 pub(crate) const ORPHAN: &str = "orphan";
@@ -109,30 +109,20 @@ impl ApiServer {
             } else {
                 self.to_stored(&new, resource)
             };
-            let write = Write {
-                key: stored.key.clone(),
-                expect: Expect::Revision(stored.revision),
-                delete: told,
-                object: Encoded::new(&kept),
+            let Some(written) = self.put(&stored, &kept, told).await? else {
+                continue;
             };
-            match self.store.write(write).await {
+            if gone && !told {
                 // Watchers see that it goes, and then that it is gone.
-                Ok(written) if gone && !told => {
-                    self.remove(resource, &stored).await?;
-                    new["metadata"]["resourceVersion"] = written.revision.to_string().into();
-                    return Ok((new, true));
-                }
-                Ok(written) => {
-                    self.after_write(resource, &stored.key);
-                    let mut shown = if gone { old } else { new };
-                    if !gone {
-                        shown["metadata"]["resourceVersion"] = written.revision.to_string().into();
-                    }
-                    return Ok((shown, gone));
-                }
-                Err(WriteError::Unavailable(why)) => return Err(unavailable(&why)),
-                Err(_) => {}
+                self.remove(resource, &stored).await?;
+            } else {
+                self.after_write(resource, &stored.key);
             }
+            if told {
+                return Ok((old, true));
+            }
+            set_version(&mut new, &written);
+            return Ok((new, gone));
         }
     }
 
@@ -145,19 +135,9 @@ impl ApiServer {
             if stored.meta.uid != marked.meta.uid || meta::has_finalizers(&kept) {
                 return Ok(());
             }
-            let write = Write {
-                key: key.clone(),
-                expect: Expect::Revision(stored.revision),
-                delete: true,
-                object: Encoded::new(&kept),
-            };
-            match self.store.write(write).await {
-                Ok(_) => {
-                    self.after_write(resource, key);
-                    return Ok(());
-                }
-                Err(WriteError::Unavailable(why)) => return Err(unavailable(&why)),
-                Err(_) => {}
+            if self.put(&stored, &kept, true).await?.is_some() {
+                self.after_write(resource, key);
+                return Ok(());
             }
         }
         Ok(())

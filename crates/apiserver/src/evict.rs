@@ -109,7 +109,7 @@ impl ApiServer {
             }
             budget["status"]["disruptionsAllowed"] = (allowed - 1).into();
             budget["status"]["disruptedPods"][pod_name] = crate::write::now().into();
-            if self.put(stored, &budget, false).await? {
+            if self.put(stored, &budget, false).await?.is_some() {
                 return Ok(());
             }
         }

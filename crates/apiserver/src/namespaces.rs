@@ -9,7 +9,7 @@ use waft_apimachinery::status::Status;
 use crate::definitions;
 use crate::open::ApiServer;
 use crate::service::Text;
-use crate::store::{Encoded, Expect, Key, Query, Stored, Write};
+use crate::store::{Key, Query, Stored};
 
 impl ApiServer {
     /// Empties a namespace that is being deleted, and lets it go when it is empty.
@@ -123,27 +123,6 @@ impl ApiServer {
         }
         for resource in unserved {
             tracing::warn!(%resource, "objects of a resource that is not served are left");
-        }
-    }
-
-    /// Stores the server's own change of an object, unless the object has changed meanwhile; says
-    /// whether it did.
-    pub(crate) async fn put(
-        &self,
-        stored: &Stored,
-        value: &serde_json::Value,
-        delete: bool,
-    ) -> Result<bool, Status> {
-        let write = Write {
-            key: stored.key.clone(),
-            expect: Expect::Revision(stored.revision),
-            delete,
-            object: Encoded::new(value),
-        };
-        match self.store.write(write).await {
-            Ok(_) => Ok(true),
-            Err(crate::store::WriteError::Unavailable(why)) => Err(crate::write::unavailable(&why)),
-            Err(_) => Ok(false),
         }
     }
 }

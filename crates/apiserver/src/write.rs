@@ -5,6 +5,7 @@ mod complete;
 mod patch;
 mod replace;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -43,6 +44,16 @@ pub(crate) enum Outcome {
     Done(Value),
     /// Something came in between.
     Again,
+}
+
+impl Change<'_> {
+    /// An object as this part shows it.
+    fn shown(&self, object: Cow<'_, Value>) -> Result<Value, Status> {
+        match self.part {
+            Part::Scale => scale::read(&object, self.resource),
+            _ => Ok(object.into_owned()),
+        }
+    }
 }
 
 impl ApiServer {
@@ -266,10 +277,7 @@ impl ApiServer {
                 .replace(&change, &stored, old, new, Operation::Update, text)
                 .await?
             {
-                Outcome::Done(value) if part == Part::Scale => {
-                    return Ok((scale::read(&value, resource)?, false));
-                }
-                Outcome::Done(value) => return Ok((value, false)),
+                Outcome::Done(value) => return Ok((change.shown(Cow::Owned(value))?, false)),
                 Outcome::Again if !version.is_empty() => break,
                 Outcome::Again => {}
             }
@@ -362,6 +370,27 @@ impl ApiServer {
         self.authorize(&text.user, &info)
     }
 
+    /// Stores what became of an object, or removes it and leaves watchers this last state, unless it
+    /// has changed meanwhile: then `None`.
+    pub(crate) async fn put(
+        &self,
+        stored: &Stored,
+        value: &Value,
+        delete: bool,
+    ) -> Result<Option<Arc<Stored>>, Status> {
+        let write = Write {
+            key: stored.key.clone(),
+            expect: Expect::Revision(stored.revision),
+            delete,
+            object: Encoded::new(value),
+        };
+        match self.store.write(write).await {
+            Ok(written) => Ok(Some(written)),
+            Err(WriteError::Unavailable(why)) => Err(unavailable(&why)),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// What other parts of the server must know of a write before it is answered.
     pub(crate) fn after_write(&self, resource: &Resource, key: &Key) {
         if *resource.storage == *definitions::STORAGE {
@@ -432,7 +461,8 @@ pub(crate) fn unavailable(why: &str) -> Status {
     Status::service_unavailable(format!("the object could not be stored: {why}"))
 }
 
-fn set_version(object: &mut Value, stored: &Stored) {
+/// Puts the version that was stored into an object.
+pub(crate) fn set_version(object: &mut Value, stored: &Stored) {
     let version = stored.revision.to_string();
     meta::metadata_mut(object).insert("resourceVersion".into(), version.into());
 }

@@ -1,5 +1,6 @@
 //! Patches of all four kinds.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -70,10 +71,7 @@ impl ApiServer {
                 .replace(&change, &stored, old, new, operation, text)
                 .await?
             {
-                Outcome::Done(value) if part == Part::Scale => {
-                    return Ok((scale::read(&value, resource)?, false));
-                }
-                Outcome::Done(value) => return Ok((value, false)),
+                Outcome::Done(value) => return Ok((change.shown(Cow::Owned(value))?, false)),
                 Outcome::Again => {}
             }
         }

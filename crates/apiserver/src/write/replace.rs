@@ -9,14 +9,14 @@ use waft_apimachinery::meta;
 use waft_apimachinery::request::Part;
 use waft_apimachinery::status::Status;
 
-use super::{Change, Outcome, complete, manager, set_version, unavailable};
+use super::{Change, Outcome, complete, manager, set_version};
 use crate::admission::Gate;
 use crate::admit;
 use crate::definitions;
 use crate::open::ApiServer;
 use crate::scale;
 use crate::service::Text;
-use crate::store::{Encoded, Expect, Stored, Write, WriteError};
+use crate::store::Stored;
 
 impl ApiServer {
     /// Takes an object from one state to the next, if nothing came in between.
@@ -93,23 +93,14 @@ impl ApiServer {
         } else {
             self.to_stored(&new, resource)
         };
-        let write = Write {
-            key: stored.key.clone(),
-            expect: Expect::Revision(stored.revision),
-            delete: gone,
-            object: Encoded::new(&kept),
+        let Some(written) = self.put(stored, &kept, gone).await? else {
+            return Ok(Outcome::Again);
         };
-        match self.store.write(write).await {
-            Ok(written) => {
-                self.after_write(resource, &stored.key);
-                if !gone {
-                    set_version(&mut new, &written);
-                }
-                Ok(Outcome::Done(new))
-            }
-            Err(WriteError::Unavailable(why)) => Err(unavailable(&why)),
-            Err(_) => Ok(Outcome::Again),
+        self.after_write(resource, &stored.key);
+        if !gone {
+            set_version(&mut new, &written);
         }
+        Ok(Outcome::Done(new))
     }
 
     /// Puts both states into a gate, as this part shows them.
@@ -120,12 +111,8 @@ impl ApiServer {
         new: &Value,
         old: &Value,
     ) -> Result<(), Status> {
-        let shown = |object: &Value| match change.part {
-            Part::Scale => scale::read(object, change.resource),
-            _ => Ok(object.clone()),
-        };
-        gate.attributes.object = shown(new)?;
-        gate.attributes.old_object = shown(old)?;
+        gate.attributes.object = change.shown(Cow::Borrowed(new))?;
+        gate.attributes.old_object = change.shown(Cow::Borrowed(old))?;
         Ok(())
     }
 }

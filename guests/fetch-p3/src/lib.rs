@@ -15,20 +15,12 @@ struct Fetch;
 
 impl wasip3::exports::http::handler::Guest for Fetch {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let target = request.get_path_with_query().unwrap_or_default();
-        let (path, url) = target.split_once('?').unwrap_or((&target, ""));
-        let text = match fetch(url, path == "/post").await {
+        let (path, url) = http_answer_async::path_and_query(&request);
+        let text = match fetch(&url, path == "/post").await {
             Ok(text) => text,
             Err(code) => format!("{code:?}"),
         };
-        let (mut body, reader) = wit_stream::new();
-        let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
-        let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
-        drop(trailers);
-        wit_bindgen::spawn_local(async move {
-            let _ = body.write_all(text.into_bytes()).await;
-        });
-        Ok(response)
+        Ok(http_answer_async::text(text))
     }
 }
 

@@ -28,12 +28,11 @@ struct Hostile;
 
 impl wasip3::exports::http::handler::Guest for Hostile {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
-        let target = request.get_path_with_query().unwrap_or_default();
-        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let (path, query) = http_answer_async::path_and_query(&request);
         let number: u64 = query.parse().unwrap_or(0);
-        match path {
+        match path.as_str() {
             "/trap" => unreachable(),
-            "/after-headers" => return Ok(respond(true)),
+            "/after-headers" => return Ok(trap_after_headers()),
             "/spin" => spin(),
             "/grow" => {
                 while memory_grow::<0>(16) != usize::MAX {}
@@ -51,7 +50,7 @@ impl wasip3::exports::http::handler::Guest for Hostile {
             "/log" => (0..number).for_each(|at| println!("line {at}")),
             _ => {}
         }
-        Ok(respond(false))
+        Ok(http_answer_async::text("ok\n".into()))
     }
 }
 
@@ -62,18 +61,16 @@ fn spin() -> ! {
     }
 }
 
-/// A response of one piece, and perhaps a trap some time after it was written.
-fn respond(trap: bool) -> Response {
+/// A response of one piece, and a trap some time after it was written.
+fn trap_after_headers() -> Response {
     let (mut body, reader) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
     drop(trailers);
     wit_bindgen::spawn_local(async move {
         let _ = body.write_all(b"ok\n".to_vec()).await;
-        if trap {
-            monotonic_clock::wait_for(20_000_000).await;
-            unreachable();
-        }
+        monotonic_clock::wait_for(20_000_000).await;
+        unreachable();
     });
     response
 }

@@ -434,7 +434,6 @@ fn sockets() -> Vec<Try> {
         ),
         socket("a group by UDP", "/send?[ff02::1]:5353", "AccessDenied"),
         Try {
-            guests: &["tries-p2"],
             denied: Grant {
                 connections: Some(2),
                 ..MACHINE

@@ -3,9 +3,9 @@
 //! The sandbox itself, in which no path and no symbolic link leads out of a mounted folder, is
 //! wasmtime's; what is mounted is the host's choice.
 
+mod calls;
 mod folder;
 mod open;
-mod paths;
 mod quota;
 mod streams;
 mod writing;

@@ -20,8 +20,8 @@ use wasmtime::{
 use wasmtime_wasi::{filesystem::Descriptor, p3::bindings::filesystem::types::ErrorCode};
 
 use super::{
+    calls::{Call, count_refusal},
     folder::by_handle,
-    paths::{Call, count_refusal},
     writing::{Bound, growth},
 };
 use crate::Ctx;

@@ -1,5 +1,5 @@
-//! The calls of `wasi:filesystem@0.2` that make a folder grow, in the place of wasmtime's: they ask
-//! the quota first, then do what wasmtime's do.
+//! What the quota of a folder is asked for: which of an instance's descriptors lie below which, what may
+//! grow, and the streams of `wasi:filesystem@0.2`, which ask before each write.
 
 use std::{collections::HashMap, fs::File, io, sync::Arc};
 
@@ -12,21 +12,20 @@ use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView},
     p2::{
         DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult,
-        bindings::filesystem::{
-            preopens,
-            types::{DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags},
-        },
+        bindings::filesystem::{preopens, types::HostDescriptor},
     },
 };
 
 use super::{
     Mount, OpenFiles, Quota,
-    paths::{self, Call, p2::answer},
+    calls::{
+        self, Call,
+        p2::{Fallible, answer},
+    },
 };
 use crate::{Ctx, stats::Counters};
 
-/// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
-const TYPES: &str = "wasi:filesystem/types@0.2.12";
+/// The instances that give a guest its folders; the linker finds the first for all versions 0.2.
 const PREOPENS: [&str; 2] = [
     "wasi:filesystem/preopens@0.2.12",
     "wasi:filesystem/preopens@0.3.0",
@@ -46,8 +45,6 @@ pub(super) struct Bound {
     quota: Arc<Quota>,
     counters: Arc<Counters>,
 }
-
-type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
 impl Quotas {
     pub(crate) fn new(counters: Arc<Counters>, open_files: Arc<OpenFiles>) -> Self {
@@ -122,71 +119,13 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
     for name in PREOPENS {
         link_preopens(&mut linker.instance(name)?, 0)?;
     }
-    paths::replace(linker, with_p3)?;
-    let mut types = linker.instance(TYPES)?;
-    types.func_wrap_async(
-        "[method]descriptor.open-at",
-        |store: StoreContextMut<'_, Ctx>, arguments| Box::new(open_at(store, arguments)),
-    )?;
-    types.func_wrap_async(
-        "[method]descriptor.write",
-        |mut store: StoreContextMut<'_, Ctx>,
-         (fd, bytes, offset): (Resource<Descriptor>, Vec<u8>, u64)| {
-            Box::new(async move {
-                let ctx = store.data_mut();
-                let end = offset.saturating_add(bytes.len() as u64);
-                if !may_grow(ctx, &fd, end)? {
-                    return full();
-                }
-                let rep = fd.rep();
-                let done = ctx.filesystem().write(fd, bytes, offset).await;
-                answer(ctx, rep, Call::Writes, done)
-            })
-        },
-    )?;
-    types.func_wrap_async(
-        "[method]descriptor.set-size",
-        |mut store: StoreContextMut<'_, Ctx>, (fd, size): (Resource<Descriptor>, u64)| {
-            Box::new(async move {
-                let ctx = store.data_mut();
-                if !may_grow(ctx, &fd, size)? {
-                    return full();
-                }
-                let rep = fd.rep();
-                let done = ctx.filesystem().set_size(fd, size).await;
-                answer(ctx, rep, Call::Writes, done)
-            })
-        },
-    )?;
-    types.func_wrap_async(
-        "[method]descriptor.create-directory-at",
-        |mut store: StoreContextMut<'_, Ctx>, (fd, path): (Resource<Descriptor>, String)| {
-            Box::new(async move {
-                let ctx = store.data_mut();
-                if !may_add(ctx, &fd) {
-                    return full();
-                }
-                let rep = fd.rep();
-                let done = ctx.filesystem().create_directory_at(fd, path).await;
-                answer(ctx, rep, Call::Writes, done)
-            })
-        },
-    )?;
-    types.func_wrap_async(
-        "[method]descriptor.symlink-at",
-        |mut store: StoreContextMut<'_, Ctx>,
-         (fd, old, new): (Resource<Descriptor>, String, String)| {
-            Box::new(async move {
-                let ctx = store.data_mut();
-                if !may_add(ctx, &fd) {
-                    return full();
-                }
-                let rep = fd.rep();
-                let done = ctx.filesystem().symlink_at(fd, old, new).await;
-                answer(ctx, rep, Call::Writes, done)
-            })
-        },
-    )?;
+    calls::replace(linker, with_p3)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The same for those of 0.2 that give a stream to write to.
+pub(super) fn replace_streams(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
     types.func_wrap(
         "[method]descriptor.write-via-stream",
         |mut store: StoreContextMut<'_, Ctx>, (fd, offset): (Resource<Descriptor>, u64)| {
@@ -202,37 +141,7 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
             let made = ctx.filesystem().append_via_stream(fd);
             bounded(ctx, &borrowed, None, made)
         },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-async fn open_at(
-    mut store: StoreContextMut<'_, Ctx>,
-    (fd, path_flags, path, open_flags, flags): (
-        Resource<Descriptor>,
-        PathFlags,
-        String,
-        OpenFlags,
-        DescriptorFlags,
-    ),
-) -> Fallible<Resource<Descriptor>> {
-    let ctx = store.data_mut();
-    let bound = ctx.quotas().of(&fd);
-    if open_flags.contains(OpenFlags::CREATE)
-        && let Some(bound) = &bound
-        && !bound.charge_entry()
-    {
-        return full();
-    }
-    // What Waft made holds files and folders only.
-    let may_be_special = bound.is_none();
-    let arguments = (path_flags, path, open_flags, flags);
-    let opened = paths::p2::open(ctx, fd, arguments, may_be_special).await?;
-    if let (Ok(descriptor),) = &opened {
-        bind(ctx, descriptor, bound)?;
-    }
-    Ok(opened)
+    )
 }
 
 /// Binds what was opened below a folder as the folder is.
@@ -277,10 +186,6 @@ fn file_of(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Result<Option<Arc<File>>
 fn quota_of(mounts: &[Mount], path: &str) -> Option<Arc<Quota>> {
     let mount = mounts.iter().find(|mount| mount.path == path)?;
     mount.quota.clone()
-}
-
-fn full<T>() -> Fallible<T> {
-    Ok((Err(ErrorCode::InsufficientSpace),))
 }
 
 /// Puts a stream of a bounded file into one that asks the quota.

@@ -1,0 +1,177 @@
+//! The calls of `wasi:filesystem`, of both generations, that open something, name it by its path or
+//! make a folder grow, in the place of wasmtime's: they do what those do, ask the quota first, and count
+//! what is refused. Opening looks first, so that no guest waits for a pipe, and no component holds more
+//! files than it may.
+//!
+//! Each generation has types of its own under the same names. What both say alike stands here, in
+//! macros that are used where those types are in scope.
+
+use std::{fs::File, sync::Arc};
+
+use wasmtime::{
+    Result,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::filesystem::Descriptor;
+
+use super::writing::{Bound, bind, may_add, may_grow};
+use crate::{Ctx, Refusal};
+
+/// Has a macro of a generation put functions in the place of wasmtime's: name, method, arguments, what
+/// it does, and what must hold before it is done.
+macro_rules! replace_calls {
+    ($calls:ident, $types:ident) => {
+        $calls! { $types,
+            "stat-at" stat_at(flags: PathFlags, path: String) Reads;
+            "metadata-hash-at" metadata_hash_at(flags: PathFlags, path: String) Reads;
+            "readlink-at" readlink_at(path: String) Reads;
+            "set-times" set_times(accessed: NewTimestamp, modified: NewTimestamp) Writes;
+            "set-times-at" set_times_at(
+                flags: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp
+            ) Writes;
+            "link-at" link_at(
+                flags: PathFlags, old: String, folder: Resource<Descriptor>, new: String
+            ) Writes;
+            "rename-at" rename_at(old: String, folder: Resource<Descriptor>, new: String) Writes;
+            "remove-directory-at" remove_directory_at(path: String) Writes;
+            "unlink-file-at" unlink_file_at(path: String) Writes;
+            "set-size" set_size(size: u64) Writes if |ctx, fd| may_grow(ctx, fd, size);
+            "create-directory-at" create_directory_at(path: String) Writes
+                if |ctx, fd| Ok(may_add(ctx, fd));
+            "symlink-at" symlink_at(old: String, new: String) Writes
+                if |ctx, fd| Ok(may_add(ctx, fd));
+        }
+    };
+}
+
+/// The parts of a generation that need its types, but not its way to be called: `$Outcome` is what
+/// wasmtime's functions return.
+macro_rules! parts {
+    ($Outcome:ident) => {
+        pub(in crate::files) type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
+
+        /// What `open-at` is given.
+        type Opening = (
+            Resource<Descriptor>,
+            PathFlags,
+            String,
+            OpenFlags,
+            DescriptorFlags,
+        );
+
+        /// The answer of a call on a descriptor.
+        pub(in crate::files) fn answer<T>(
+            ctx: &mut Ctx,
+            fd: u32,
+            call: Call,
+            outcome: $Outcome<T>,
+        ) -> Fallible<T> {
+            match outcome {
+                Ok(value) => Ok((Ok(value),)),
+                Err(error) => {
+                    let code = error.downcast()?;
+                    if matches!(code, ErrorCode::NotPermitted) {
+                        count_refusal(ctx, fd, call);
+                    }
+                    Ok((Err(code),))
+                }
+            }
+        }
+
+        /// Whether one more file may be open, and be made if that is asked for: then what bounds it.
+        fn may_open(
+            ctx: &mut Ctx,
+            folder: &Resource<Descriptor>,
+            flags: OpenFlags,
+        ) -> std::result::Result<Option<Bound>, ErrorCode> {
+            if !has_room(ctx) {
+                return Err(ErrorCode::Quota);
+            }
+            let bound = ctx.quotas().of(folder);
+            match !flags.contains(OpenFlags::CREATE) || may_add(ctx, folder) {
+                true => Ok(bound),
+                false => Err(ErrorCode::InsufficientSpace),
+            }
+        }
+
+        /// Whether what was found is no file, folder or link. That is counted.
+        fn is_special(ctx: &mut Ctx, found: &DescriptorStat) -> bool {
+            use DescriptorType::{Directory, RegularFile, SymbolicLink};
+            let is_special = !matches!(found.type_, RegularFile | Directory | SymbolicLink);
+            if is_special {
+                ctx.count_refusal(Refusal::SpecialFile);
+            }
+            is_special
+        }
+
+        /// The answer of a call that opens.
+        fn opened(
+            ctx: &mut Ctx,
+            fd: u32,
+            (open_flags, flags): (OpenFlags, DescriptorFlags),
+            bound: Option<Bound>,
+            outcome: $Outcome<Resource<Descriptor>>,
+        ) -> Fallible<Resource<Descriptor>> {
+            if let Ok(made) = &outcome {
+                count_open(ctx, made)?;
+                bind(ctx, made, bound)?;
+            }
+            let writes = open_flags.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE)
+                || flags.contains(DescriptorFlags::WRITE);
+            let call = if writes { Call::Writes } else { Call::Reads };
+            answer(ctx, fd, call, outcome)
+        }
+    };
+}
+
+pub(super) mod p2;
+mod p3;
+
+/// What a call is about to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Call {
+    Reads,
+    Writes,
+}
+
+/// Puts these functions in the place of wasmtime's.
+pub(super) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
+    p2::replace(linker)?;
+    if with_p3 {
+        p3::replace(linker)?;
+    }
+    Ok(())
+}
+
+/// Counts a call that was not permitted.
+pub(super) fn count_refusal(ctx: &mut Ctx, fd: u32, call: Call) {
+    let fd = Resource::<Descriptor>::new_borrow(fd);
+    let perms = ctx.table().get(&fd).map(|descriptor| match descriptor {
+        Descriptor::File(file) => file.perms,
+        Descriptor::Dir(folder) => folder.perms,
+    });
+    let is_fixed = perms.is_ok_and(|perms| perms.write_not_permitted());
+    ctx.count_refusal(match call {
+        Call::Writes if is_fixed => Refusal::ReadOnly,
+        _ => Refusal::Path,
+    });
+}
+
+/// Whether one more file may be open. What is refused is counted.
+fn has_room(ctx: &mut Ctx) -> bool {
+    let has_room = ctx.quotas().open_files().has_room();
+    if !has_room {
+        ctx.count_refusal(Refusal::OpenFiles);
+    }
+    has_room
+}
+
+/// Counts what was opened among the open files.
+fn count_open(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Result<()> {
+    let file: Arc<File> = match ctx.table().get(fd)? {
+        Descriptor::File(file) => file.file.clone(),
+        Descriptor::Dir(folder) => folder.dir.clone(),
+    };
+    ctx.quotas().open_files().add(&file);
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Those of 0.2.
+
+use wasmtime::{
+    Result, StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::{
+    filesystem::{Descriptor, WasiFilesystemView},
+    p2::{
+        FsResult,
+        bindings::filesystem::types::{
+            DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptor,
+            NewTimestamp, OpenFlags, PathFlags,
+        },
+    },
+};
+
+use super::*;
+use crate::files::writing;
+
+/// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
+const TYPES: &str = "wasi:filesystem/types@0.2.12";
+
+macro_rules! calls {
+    ($types:ident, $(
+        $name:literal $method:ident($($argument:ident: $type:ty),*) $kind:ident
+            $(if |$ctx:ident, $fd:ident| $fits:expr)?;
+    )*) => {$(
+        $types.func_wrap_async(
+            concat!("[method]descriptor.", $name),
+            |mut store: StoreContextMut<'_, Ctx>,
+             (fd, $($argument,)*): (Resource<Descriptor>, $($type,)*)| {
+                Box::new(async move {
+                    let (ctx, rep) = (store.data_mut(), fd.rep());
+                    $(
+                        let fits: Result<bool> = {
+                            let ($ctx, $fd) = (&mut *ctx, &fd);
+                            $fits
+                        };
+                        if !fits? {
+                            return Ok((Err(ErrorCode::InsufficientSpace),));
+                        }
+                    )?
+                    let done = ctx.filesystem().$method(fd, $($argument),*).await;
+                    answer(ctx, rep, Call::$kind, done)
+                })
+            },
+        )?;
+    )*};
+}
+
+parts!(FsResult);
+
+pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap_async(
+        "[method]descriptor.open-at",
+        |store: StoreContextMut<'_, Ctx>, arguments| Box::new(open_at(store, arguments)),
+    )?;
+    replace_calls!(calls, types);
+    calls! { types,
+        "write" write(bytes: Vec<u8>, offset: u64) Writes
+            if |ctx, fd| may_grow(ctx, fd, offset.saturating_add(bytes.len() as u64));
+    }
+    writing::replace_streams(&mut types)
+}
+
+async fn open_at(
+    mut store: StoreContextMut<'_, Ctx>,
+    (fd, path_flags, path, open_flags, flags): Opening,
+) -> Fallible<Resource<Descriptor>> {
+    let ctx = store.data_mut();
+    let bound = match may_open(ctx, &fd, open_flags) {
+        Ok(bound) => bound,
+        Err(code) => return Ok((Err(code),)),
+    };
+    let rep = fd.rep();
+    // What Waft made holds files and folders only.
+    if bound.is_none() {
+        let folder = Resource::new_borrow(rep);
+        let mut view = ctx.filesystem();
+        let found = view.stat_at(folder, path_flags, path.clone()).await;
+        if let Ok(found) = found
+            && is_special(ctx, &found)
+        {
+            return Ok((Err(ErrorCode::NotPermitted),));
+        }
+    }
+    let mut view = ctx.filesystem();
+    let made = view.open_at(fd, path_flags, path, open_flags, flags).await;
+    opened(ctx, rep, (open_flags, flags), bound, made)
+}

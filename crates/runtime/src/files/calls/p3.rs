@@ -1,0 +1,87 @@
+//! Those of 0.3.
+
+use wasmtime::{
+    Result,
+    component::{Accessor, Linker, Resource},
+};
+use wasmtime_wasi::{
+    filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView},
+    p3::{
+        bindings::filesystem::types::{
+            DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptorWithStore,
+            NewTimestamp, OpenFlags, PathFlags,
+        },
+        filesystem::FilesystemResult,
+    },
+};
+
+use super::*;
+use crate::files::streams;
+
+/// The instance that holds these calls.
+const TYPES: &str = "wasi:filesystem/types@0.3.0";
+
+macro_rules! calls {
+    ($types:ident, $(
+        $name:literal $method:ident($($argument:ident: $type:ty),*) $kind:ident
+            $(if |$ctx:ident, $fd:ident| $fits:expr)?;
+    )*) => {$(
+        $types.func_wrap_concurrent(
+            concat!("[method]descriptor.", $name),
+            |accessor: &Accessor<Ctx>, (fd, $($argument,)*): (Resource<Descriptor>, $($type,)*)| {
+                let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
+                Box::pin(async move {
+                    let rep = fd.rep();
+                    $(
+                        let fits: Result<bool> = accessor.with(|mut store| {
+                            let ($ctx, $fd) = (store.get(), &fd);
+                            $fits
+                        });
+                        if !fits? {
+                            return Ok((Err(ErrorCode::InsufficientSpace),));
+                        }
+                    )?
+                    let done = <WasiFilesystem as HostDescriptorWithStore<Ctx>>::$method(
+                        &inner, fd, $($argument),*
+                    )
+                    .await;
+                    accessor.with(|mut store| answer(store.get(), rep, Call::$kind, done))
+                })
+            },
+        )?;
+    )*};
+}
+
+parts!(FilesystemResult);
+
+pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap_concurrent(
+        "[method]descriptor.open-at",
+        |accessor: &Accessor<Ctx>, arguments| Box::pin(open_at(accessor, arguments)),
+    )?;
+    replace_calls!(calls, types);
+    streams::replace(&mut types)
+}
+
+async fn open_at(
+    accessor: &Accessor<Ctx>,
+    (fd, path_flags, path, open_flags, flags): Opening,
+) -> Fallible<Resource<Descriptor>> {
+    type Types = WasiFilesystem;
+    let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
+    let bound = match accessor.with(|mut store| may_open(store.get(), &fd, open_flags)) {
+        Ok(bound) => bound,
+        Err(code) => return Ok((Err(code),)),
+    };
+    let rep = fd.rep();
+    let folder = Resource::new_borrow(rep);
+    let found = Types::stat_at(&inner, folder, path_flags, path.clone()).await;
+    if let Ok(found) = found
+        && accessor.with(|mut store| is_special(store.get(), &found))
+    {
+        return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    let made = Types::open_at(&inner, fd, path_flags, path, open_flags, flags).await;
+    accessor.with(|mut store| opened(store.get(), rep, (open_flags, flags), bound, made))
+}

@@ -9,6 +9,7 @@ mod address;
 mod error;
 mod loopback;
 mod net;
+mod options;
 mod p2;
 mod p3;
 mod pipe;

@@ -175,10 +175,7 @@ where
             .handshake(stream)
             .await
             .map_err(failed)?;
-        tokio::spawn(async move {
-            let _ = connection.await;
-            drop(place);
-        });
+        tokio::spawn(carry(connection, place));
         return Ok(Sender::Http2(sender));
     }
     let (sender, connection) = http1::Builder::new()
@@ -187,11 +184,14 @@ where
         .handshake(stream)
         .await
         .map_err(failed)?;
-    tokio::spawn(async move {
-        let _ = connection.await;
-        drop(place);
-    });
+    tokio::spawn(carry(connection, place));
     Ok(Sender::Http1(sender))
+}
+
+/// Carries a connection's bytes until it is closed.
+async fn carry(connection: impl Future, place: OwnedSemaphorePermit) {
+    connection.await;
+    drop(place);
 }
 
 impl From<Error> for Failed {

@@ -25,6 +25,7 @@ use super::{
 use crate::sockets::{
     Sockets,
     error::{Code, SocketResult, positive},
+    options::options,
     stream::no_wait,
     tcp::{State, TcpSocket},
 };
@@ -212,58 +213,13 @@ impl HostTcpSocket for Sockets<'_> {
         Ok(())
     }
 
-    fn keep_alive_idle_time(&mut self, this: Resource<Socket>) -> SocketResult<u64> {
-        Ok(self.tcp_inner(&this)?.options.keep_alive_idle)
-    }
-
-    fn set_keep_alive_idle_time(&mut self, this: Resource<Socket>, value: u64) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.keep_alive_idle = positive(value)?;
-        Ok(())
-    }
-
-    fn keep_alive_interval(&mut self, this: Resource<Socket>) -> SocketResult<u64> {
-        Ok(self.tcp_inner(&this)?.options.keep_alive_interval)
-    }
-
-    fn set_keep_alive_interval(&mut self, this: Resource<Socket>, value: u64) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.keep_alive_interval = positive(value)?;
-        Ok(())
-    }
-
-    fn keep_alive_count(&mut self, this: Resource<Socket>) -> SocketResult<u32> {
-        Ok(self.tcp_inner(&this)?.options.keep_alive_count)
-    }
-
-    fn set_keep_alive_count(&mut self, this: Resource<Socket>, value: u32) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.keep_alive_count = positive(value)?;
-        Ok(())
-    }
-
-    fn hop_limit(&mut self, this: Resource<Socket>) -> SocketResult<u8> {
-        Ok(self.tcp_inner(&this)?.options.hop_limit)
-    }
-
-    fn set_hop_limit(&mut self, this: Resource<Socket>, value: u8) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.hop_limit = positive(value)?;
-        Ok(())
-    }
-
-    fn receive_buffer_size(&mut self, this: Resource<Socket>) -> SocketResult<u64> {
-        Ok(self.tcp_inner(&this)?.options.receive_buffer)
-    }
-
-    fn set_receive_buffer_size(&mut self, this: Resource<Socket>, value: u64) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.receive_buffer = positive(value)?;
-        Ok(())
-    }
-
-    fn send_buffer_size(&mut self, this: Resource<Socket>) -> SocketResult<u64> {
-        Ok(self.tcp_inner(&this)?.options.send_buffer)
-    }
-
-    fn set_send_buffer_size(&mut self, this: Resource<Socket>, value: u64) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.send_buffer = positive(value)?;
-        Ok(())
+    options! { Socket, tcp_inner:
+        keep_alive_idle_time set_keep_alive_idle_time options.keep_alive_idle: u64;
+        keep_alive_interval set_keep_alive_interval options.keep_alive_interval: u64;
+        keep_alive_count set_keep_alive_count options.keep_alive_count: u32;
+        hop_limit set_hop_limit options.hop_limit: u8;
+        receive_buffer_size set_receive_buffer_size options.receive_buffer: u64;
+        send_buffer_size set_send_buffer_size options.send_buffer: u64;
     }
 
     fn subscribe(&mut self, this: Resource<Socket>) -> wasmtime::Result<Resource<DynPollable>> {

@@ -25,6 +25,7 @@ use super::{
 use crate::sockets::{
     Sockets,
     error::{Code, SocketResult, positive},
+    options::options,
     udp::{Bound, UdpSocket},
 };
 
@@ -116,35 +117,10 @@ impl HostUdpSocket for Sockets<'_> {
         Ok(family(self.0.table().get(&this)?.is_v6()))
     }
 
-    fn unicast_hop_limit(&mut self, this: Resource<UdpSocket>) -> SocketResult<u8> {
-        Ok(self.udp(&this)?.hop_limit)
-    }
-
-    fn set_unicast_hop_limit(&mut self, this: Resource<UdpSocket>, value: u8) -> SocketResult<()> {
-        self.udp(&this)?.hop_limit = positive(value)?;
-        Ok(())
-    }
-
-    fn receive_buffer_size(&mut self, this: Resource<UdpSocket>) -> SocketResult<u64> {
-        Ok(self.udp(&this)?.receive_buffer)
-    }
-
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Resource<UdpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
-        self.udp(&this)?.receive_buffer = positive(value)?;
-        Ok(())
-    }
-
-    fn send_buffer_size(&mut self, this: Resource<UdpSocket>) -> SocketResult<u64> {
-        Ok(self.udp(&this)?.send_buffer)
-    }
-
-    fn set_send_buffer_size(&mut self, this: Resource<UdpSocket>, value: u64) -> SocketResult<()> {
-        self.udp(&this)?.send_buffer = positive(value)?;
-        Ok(())
+    options! { UdpSocket, udp:
+        unicast_hop_limit set_unicast_hop_limit hop_limit: u8;
+        receive_buffer_size set_receive_buffer_size receive_buffer: u64;
+        send_buffer_size set_send_buffer_size send_buffer: u64;
     }
 
     fn subscribe(&mut self, this: Resource<UdpSocket>) -> wasmtime::Result<Resource<DynPollable>> {

@@ -17,6 +17,7 @@ use crate::{
     sockets::{
         Getter, Sockets,
         error::{Code, SocketResult, positive},
+        options::options,
         tcp::{Half, TcpSocket},
     },
 };
@@ -172,70 +173,13 @@ impl HostTcpSocket for Sockets<'_> {
         Ok(())
     }
 
-    fn get_keep_alive_idle_time(&mut self, this: Resource<TcpSocket>) -> SocketResult<u64> {
-        Ok(self.tcp_socket(&this)?.options.keep_alive_idle)
-    }
-
-    fn set_keep_alive_idle_time(
-        &mut self,
-        this: Resource<TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.keep_alive_idle = positive(value)?;
-        Ok(())
-    }
-
-    fn get_keep_alive_interval(&mut self, this: Resource<TcpSocket>) -> SocketResult<u64> {
-        Ok(self.tcp_socket(&this)?.options.keep_alive_interval)
-    }
-
-    fn set_keep_alive_interval(
-        &mut self,
-        this: Resource<TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.keep_alive_interval = positive(value)?;
-        Ok(())
-    }
-
-    fn get_keep_alive_count(&mut self, this: Resource<TcpSocket>) -> SocketResult<u32> {
-        Ok(self.tcp_socket(&this)?.options.keep_alive_count)
-    }
-
-    fn set_keep_alive_count(&mut self, this: Resource<TcpSocket>, value: u32) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.keep_alive_count = positive(value)?;
-        Ok(())
-    }
-
-    fn get_hop_limit(&mut self, this: Resource<TcpSocket>) -> SocketResult<u8> {
-        Ok(self.tcp_socket(&this)?.options.hop_limit)
-    }
-
-    fn set_hop_limit(&mut self, this: Resource<TcpSocket>, value: u8) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.hop_limit = positive(value)?;
-        Ok(())
-    }
-
-    fn get_receive_buffer_size(&mut self, this: Resource<TcpSocket>) -> SocketResult<u64> {
-        Ok(self.tcp_socket(&this)?.options.receive_buffer)
-    }
-
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Resource<TcpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.receive_buffer = positive(value)?;
-        Ok(())
-    }
-
-    fn get_send_buffer_size(&mut self, this: Resource<TcpSocket>) -> SocketResult<u64> {
-        Ok(self.tcp_socket(&this)?.options.send_buffer)
-    }
-
-    fn set_send_buffer_size(&mut self, this: Resource<TcpSocket>, value: u64) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.send_buffer = positive(value)?;
-        Ok(())
+    options! { TcpSocket, tcp_socket:
+        get_keep_alive_idle_time set_keep_alive_idle_time options.keep_alive_idle: u64;
+        get_keep_alive_interval set_keep_alive_interval options.keep_alive_interval: u64;
+        get_keep_alive_count set_keep_alive_count options.keep_alive_count: u32;
+        get_hop_limit set_hop_limit options.hop_limit: u8;
+        get_receive_buffer_size set_receive_buffer_size options.receive_buffer: u64;
+        get_send_buffer_size set_send_buffer_size options.send_buffer: u64;
     }
 
     fn drop(&mut self, this: Resource<TcpSocket>) -> wasmtime::Result<()> {

@@ -16,6 +16,7 @@ use crate::{
     sockets::{
         Getter, Sockets,
         error::{Code, SocketResult, positive},
+        options::options,
         udp::UdpSocket,
     },
 };
@@ -104,35 +105,10 @@ impl HostUdpSocket for Sockets<'_> {
         Ok(family(self.0.table().get(&this)?.is_v6()))
     }
 
-    fn get_unicast_hop_limit(&mut self, this: Resource<UdpSocket>) -> SocketResult<u8> {
-        Ok(self.udp_socket(&this)?.hop_limit)
-    }
-
-    fn set_unicast_hop_limit(&mut self, this: Resource<UdpSocket>, value: u8) -> SocketResult<()> {
-        self.udp_socket(&this)?.hop_limit = positive(value)?;
-        Ok(())
-    }
-
-    fn get_receive_buffer_size(&mut self, this: Resource<UdpSocket>) -> SocketResult<u64> {
-        Ok(self.udp_socket(&this)?.receive_buffer)
-    }
-
-    fn set_receive_buffer_size(
-        &mut self,
-        this: Resource<UdpSocket>,
-        value: u64,
-    ) -> SocketResult<()> {
-        self.udp_socket(&this)?.receive_buffer = positive(value)?;
-        Ok(())
-    }
-
-    fn get_send_buffer_size(&mut self, this: Resource<UdpSocket>) -> SocketResult<u64> {
-        Ok(self.udp_socket(&this)?.send_buffer)
-    }
-
-    fn set_send_buffer_size(&mut self, this: Resource<UdpSocket>, value: u64) -> SocketResult<()> {
-        self.udp_socket(&this)?.send_buffer = positive(value)?;
-        Ok(())
+    options! { UdpSocket, udp_socket:
+        get_unicast_hop_limit set_unicast_hop_limit hop_limit: u8;
+        get_receive_buffer_size set_receive_buffer_size receive_buffer: u64;
+        get_send_buffer_size set_send_buffer_size send_buffer: u64;
     }
 
     fn drop(&mut self, this: Resource<UdpSocket>) -> wasmtime::Result<()> {

@@ -17,6 +17,8 @@ mod nats;
 mod on_need;
 mod otel;
 mod postgres;
+#[cfg(test)]
+mod returning;
 mod secrets;
 mod slots;
 mod source;

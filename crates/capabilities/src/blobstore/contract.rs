@@ -1,13 +1,15 @@
 //! What every backend must keep to, as one test.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use tokio::io::AsyncReadExt as _;
+use waft_servers::Server;
 
 use super::{
     staged::{HELD, Staged, Staging},
     store::{Container, NAME, Span, Store, StoreError, now},
 };
+use crate::returning::once_it_answers;
 
 /// A value of these bytes, staged in a folder.
 pub(crate) fn value_in(folder: &Path, bytes: &[u8]) -> Staged {
@@ -32,6 +34,11 @@ pub(crate) async fn bytes(container: &dyn Container, name: &str, span: Span) -> 
     content.reader.read_to_end(&mut bytes).await.unwrap();
     assert_eq!(bytes.len() as u64, content.size);
     Some(bytes)
+}
+
+/// So many bytes, of which pieces that follow each other differ.
+fn long(bytes: u32) -> Vec<u8> {
+    (0..bytes).map(|n| (n % 251) as u8).collect()
 }
 
 async fn all(container: &dyn Container) -> Vec<String> {
@@ -93,7 +100,7 @@ pub(crate) async fn check_with_names(store: &dyn Store, staging: &Path, names: &
     assert_eq!(part(10, 100).await.unwrap(), b"");
 
     // More than is held in memory, and more than one message or block of anything.
-    let large: Vec<u8> = (0..1_000_003u32).map(|n| (n % 251) as u8).collect();
+    let large = long(1_000_003);
     one.write("o", value(&large)).await.unwrap();
     assert!(bytes(one, "o", Span::ALL).await.unwrap() == large);
     let span = Span {
@@ -153,4 +160,49 @@ pub(crate) async fn check_with_names(store: &dyn Store, staging: &Path, names: &
     assert_eq!(new.info("o").await, Ok(None));
     store.delete("one", "contract").await.unwrap();
     store.delete("one", "contract-2").await.unwrap();
+}
+
+/// Checks that a store in a server that all namespaces share gives a container to the one that made it.
+/// Gives that container, of `one`, in which `o` is `v`.
+pub(crate) async fn check_owned(store: &dyn Store, name: &str) -> Arc<dyn Container> {
+    // Looking for what is not there takes it from nobody.
+    assert!(store.find("two", name).await.unwrap().is_none());
+    let mine = store.create("one", name).await.unwrap();
+    mine.write("o", value(b"v")).await.unwrap();
+    for refused in [
+        store.create("two", name).await.map(drop),
+        store.find("two", name).await.map(drop),
+        store.delete("two", name).await,
+    ] {
+        assert_eq!(refused, Err(StoreError::NotOwned));
+    }
+    mine
+}
+
+/// Checks that a store says that its server is gone, by an error with these words, and that what it had
+/// acknowledged is there when the server is: an object of so many bytes among it.
+pub(crate) async fn check_restarts(store: &dyn Store, server: &mut Server, gone: &str, size: u32) {
+    let container = store.create("one", "bucket").await.unwrap();
+    let large = long(size);
+    container.write("large", value(&large)).await.unwrap();
+    container.write("o", value(b"kept")).await.unwrap();
+    let mut reading = container.read("large", Span::ALL).await.unwrap().unwrap();
+    reading.reader.read_exact(&mut [0; 1000]).await.unwrap();
+    server.kill();
+    let error = container.write("o", value(b"lost")).await.unwrap_err();
+    assert!(error.to_string().contains(gone), "{error}");
+    assert!(container.write("p", value(&large)).await.is_err());
+    // What the server has not sent does not come: the reader is told, or has it all.
+    let mut rest = Vec::new();
+    if reading.reader.read_to_end(&mut rest).await.is_ok() {
+        assert!(rest == large[1000..]);
+    }
+    server.restart();
+    once_it_answers(async || container.info("o").await).await;
+    let found = bytes(&*container, "o", Span::ALL).await.unwrap();
+    // The write that was answered with an error may have been made.
+    assert!(found == b"kept" || found == b"lost", "{found:?}");
+    assert!(bytes(&*container, "large", Span::ALL).await.unwrap() == large);
+    assert_eq!(container.info("p").await, Ok(None));
+    container.write("o", value(b"again")).await.unwrap();
 }

@@ -1,6 +1,14 @@
 //! What every backend must keep to, as one test.
 
-use super::store::{NAME, Store, StoreError};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use waft_servers::Server;
+
+use super::store::{Bucket, NAME, Store, StoreError};
+use crate::returning::once_it_answers;
 
 /// Checks a store. It may hold other buckets already, but not those of this test's names.
 pub(crate) async fn check(store: &dyn Store) {
@@ -78,4 +86,45 @@ pub(crate) async fn check(store: &dyn Store) {
     assert_eq!(one.get(&key("k2")).await.unwrap(), [Some(b"last".to_vec())]);
     let keys: Vec<_> = (0..2500).map(|n| format!("many-{n}")).collect();
     other.delete(&keys).await.unwrap();
+}
+
+/// Checks that a store in a server that all namespaces share gives a bucket to the first of them, and
+/// none of them that in which it keeps whose they are. Gives the bucket `b` of `one`, in which `k` is set.
+pub(crate) async fn check_owned(store: &dyn Store, owners: &str) -> Arc<dyn Bucket> {
+    let mine = store.open("one", "b").await.unwrap();
+    mine.set(vec![("k".into(), b"v".to_vec())]).await.unwrap();
+    for name in ["b", owners] {
+        let refused = store.open("two", name).await.map(drop);
+        assert_eq!(refused, Err(StoreError::NotOwned), "{name}");
+    }
+    mine
+}
+
+/// Checks that a store says that its server is gone, by an error with these words and soon, and that
+/// what it had acknowledged is there when the server is.
+pub(crate) async fn check_restarts(
+    store: &dyn Store,
+    server: &mut Server,
+    gone: &str,
+    soon: Duration,
+) {
+    let bucket = store.open("n", "b").await.unwrap();
+    for round in 0..3 {
+        let mut acknowledged = 0;
+        for _ in 0..20 {
+            acknowledged = bucket.increment("count", 1).await.unwrap();
+        }
+        server.kill();
+        let asked = Instant::now();
+        let error = bucket.increment("count", 1).await.unwrap_err();
+        assert!(matches!(error, StoreError::Other(_)), "{error}");
+        assert!(error.to_string().contains(gone), "{error}");
+        assert!(asked.elapsed() < soon, "round {round}");
+        server.restart();
+        let key = ["count".to_owned()];
+        let found = once_it_answers(async || bucket.get(&key).await).await;
+        let found = String::from_utf8(found[0].clone().unwrap()).unwrap();
+        let found: u64 = found.parse().unwrap();
+        assert!(found >= acknowledged, "{found} {acknowledged}");
+    }
 }

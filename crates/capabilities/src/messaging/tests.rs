@@ -3,7 +3,9 @@ use std::time::Duration;
 use super::*;
 use broker::{Broker, Reason};
 
-const NS: &str = "default";
+pub(super) const NS: &str = "default";
+/// Longer than a message takes.
+pub(super) const LONG: Duration = Duration::from_secs(10);
 
 fn wish(subjects: &str, group: Option<&str>, queue: u32) -> Subscribe {
     let mut entry = BTreeMap::from([("subscriptions".to_owned(), subjects.to_owned())]);
@@ -12,7 +14,7 @@ fn wish(subjects: &str, group: Option<&str>, queue: u32) -> Subscribe {
     settings.unwrap().unwrap().wish
 }
 
-fn message(subject: &str, body: &str) -> Message {
+pub(super) fn message(subject: &str, body: &str) -> Message {
     Message {
         subject: subject.into(),
         body: body.into(),
@@ -20,8 +22,8 @@ fn message(subject: &str, body: &str) -> Message {
     }
 }
 
-async fn body(subscription: &mut Box<dyn Subscription>) -> String {
-    let next = tokio::time::timeout(Duration::from_secs(10), subscription.next());
+pub(super) async fn body(subscription: &mut Box<dyn Subscription>) -> String {
+    let next = tokio::time::timeout(LONG, subscription.next());
     let message = next.await.expect("no message came").unwrap();
     String::from_utf8(message.body).unwrap()
 }

@@ -1,9 +1,7 @@
-use std::time::{Duration, Instant};
-
 use waft_servers::Server;
 
 use super::*;
-use crate::blobstore::contract::{bytes, check_with_names, value};
+use crate::blobstore::contract::{bytes, check_owned, check_restarts, check_with_names, value};
 
 /// Names that are as well those of files, which the server of the tests keeps.
 const NAMES: &[&str] = &["a/b", "ä ö/☃", "%2e%2e", "*", ">", "a?b=c&d", "a+b", "\\x"];
@@ -49,16 +47,7 @@ async fn a_container_is_of_who_made_it_and_of_those_who_are_granted_it() {
         return;
     };
     let store = store(&server);
-    assert!(store.find("two", "bucket").await.unwrap().is_none());
-    let mine = store.create("one", "bucket").await.unwrap();
-    mine.write("o", value(b"v")).await.unwrap();
-    for refused in [
-        store.create("two", "bucket").await.map(drop),
-        store.find("two", "bucket").await.map(drop),
-        store.delete("two", "bucket").await,
-    ] {
-        assert_eq!(refused, Err(StoreError::NotOwned));
-    }
+    let mine = check_owned(&store, "bucket").await;
     // Nothing of the bucket but its objects, and nothing beside it.
     let names = [
         "../other/o",
@@ -103,29 +92,8 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
         return;
     };
     let store = store(&server);
-    let container = store.create("one", "bucket").await.unwrap();
     // In parts, the last of which is not a whole one.
-    let large: Vec<u8> = (0..20_000_003u32).map(|n| (n % 251) as u8).collect();
-    container.write("large", value(&large)).await.unwrap();
-    assert!(bytes(&*container, "large", Span::ALL).await.unwrap() == large);
-    let reading = container.read("large", Span::ALL).await.unwrap().unwrap();
-    server.kill();
-    let error = container.write("o", value(b"lost")).await.unwrap_err();
-    assert!(error.to_string().contains("S3 does not answer"), "{error}");
-    assert!(container.write("p", value(&large)).await.is_err());
-    let mut rest = Vec::new();
-    let mut reader = reading.reader;
-    if reader.read_to_end(&mut rest).await.is_ok() {
-        assert!(rest == large);
-    }
-    server.restart();
-    let until = Instant::now() + Duration::from_secs(20);
-    while let Err(error) = container.info("large").await {
-        assert!(Instant::now() < until, "{error}");
-    }
-    assert!(bytes(&*container, "large", Span::ALL).await.unwrap() == large);
-    assert_eq!(container.info("p").await, Ok(None));
-    container.write("o", value(b"again")).await.unwrap();
+    check_restarts(&store, &mut server, "S3 does not answer", 20_000_003).await;
 }
 
 #[test]

@@ -1,9 +1,16 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use waft_servers::Server;
 
 use super::*;
-use crate::keyvalue::{Backend, Kept as Place};
+use crate::{
+    keyvalue::{
+        Backend, Kept as Place,
+        contract::{check, check_owned, check_restarts},
+    },
+    nats::WITHIN,
+    returning::once_it_answers,
+};
 
 fn store(server: &Server) -> NatsStore {
     NatsStore::new(Arc::new(Nats::new(&server.url()).unwrap()))
@@ -14,7 +21,7 @@ async fn keeps_what_a_store_keeps() {
     let Some(server) = Server::nats() else {
         return;
     };
-    crate::keyvalue::contract::check(&store(&server)).await;
+    check(&store(&server)).await;
 }
 
 #[tokio::test]
@@ -23,14 +30,7 @@ async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
         return;
     };
     let store = store(&server);
-    let mine = store.open("one", "b").await.unwrap();
-    mine.set(vec![("k".into(), b"v".to_vec())]).await.unwrap();
-    let refused = |result: Result<_, StoreError>| result.map(drop).unwrap_err();
-    assert_eq!(refused(store.open("two", "b").await), StoreError::NotOwned);
-    assert_eq!(
-        refused(store.open("two", OWNERS).await),
-        StoreError::NotOwned
-    );
+    let mine = check_owned(&store, OWNERS).await;
     for name in ["", "a.b", "a b", "ä", ">"] {
         assert!(store.open("one", name).await.is_err(), "{name:?}");
     }
@@ -65,35 +65,7 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
         return;
     };
     let store = store(&server);
-    let bucket = store.open("n", "b").await.unwrap();
-    for round in 1..=2 {
-        let mut acknowledged = 0;
-        for _ in 0..20 {
-            acknowledged = bucket.increment("count", 1).await.unwrap();
-        }
-        server.kill();
-        let error = bucket.increment("count", 1).await.unwrap_err();
-        assert!(
-            error.to_string().contains("NATS does not answer"),
-            "{error}"
-        );
-        server.restart();
-        let until = Instant::now() + Duration::from_secs(20);
-        let found = loop {
-            match bucket.get(&["count".into()]).await {
-                Ok(found) => break found,
-                Err(error) => assert!(Instant::now() < until, "{error}"),
-            }
-        };
-        let found: u64 = String::from_utf8(found[0].clone().unwrap())
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!(
-            found >= acknowledged,
-            "round {round}: {found} {acknowledged}"
-        );
-    }
+    check_restarts(&store, &mut server, "NATS does not answer", 2 * WITHIN).await;
 }
 
 /// The entry that grants to watch a bucket of this store.
@@ -156,9 +128,6 @@ async fn of_what_changed_while_the_server_was_away_the_last_states_are_told() {
     ];
     assert_eq!(told, wanted);
     // And nothing else: the next one is what is changed from now on.
-    let until = Instant::now() + Duration::from_secs(20);
-    while let Err(error) = bucket.set(set("last", "x")).await {
-        assert!(Instant::now() < until, "{error}");
-    }
+    once_it_answers(async || bucket.set(set("last", "x")).await).await;
     assert_eq!(next().await, state("last", Some("x")));
 }

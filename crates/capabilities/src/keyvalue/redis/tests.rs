@@ -1,8 +1,7 @@
-use std::time::Instant;
-
 use waft_servers::Server;
 
 use super::*;
+use crate::keyvalue::contract::{check, check_owned, check_restarts};
 
 fn store(server: &Server, prefix: &str) -> impl Store + use<> {
     Redis::new(&server.url()).unwrap().with_prefix(prefix)
@@ -13,9 +12,9 @@ async fn keeps_what_a_store_keeps() {
     let Some(server) = Server::redis() else {
         return;
     };
-    crate::keyvalue::contract::check(&store(&server, "")).await;
+    check(&store(&server, "")).await;
     // Another prefix is another bucket.
-    crate::keyvalue::contract::check(&store(&server, "app:")).await;
+    check(&store(&server, "app:")).await;
 }
 
 #[tokio::test]
@@ -24,15 +23,7 @@ async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
         return;
     };
     let store = store(&server, "");
-    let mine = store.open("one", "b").await.unwrap();
-    mine.set(vec![("k".into(), b"v".to_vec())]).await.unwrap();
-    let refused = |result: Result<_, StoreError>| result.map(drop).unwrap_err();
-    let elsewhere = store.open("two", "b").await;
-    assert_eq!(refused(elsewhere), StoreError::NotOwned);
-    assert_eq!(
-        refused(store.open("two", OWNERS).await),
-        StoreError::NotOwned
-    );
+    check_owned(&store, OWNERS).await;
 
     let client = Client::open(server.url()).unwrap();
     let mut admin = client.get_multiplexed_async_connection().await.unwrap();
@@ -55,36 +46,7 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
         return;
     };
     let store = store(&server, "");
-    let bucket = store.open("n", "b").await.unwrap();
-    let mut acknowledged = 0;
-    for round in 0..3 {
-        for _ in 0..20 {
-            acknowledged = bucket.increment("count", 1).await.unwrap();
-        }
-        server.kill();
-        let asked = Instant::now();
-        let error = bucket.increment("count", 1).await.unwrap_err();
-        assert!(matches!(error, StoreError::Other(_)), "{error}");
-        assert!(
-            error.to_string().contains("Redis does not answer"),
-            "{error}"
-        );
-        assert!(asked.elapsed() < 2 * WITHIN, "round {round}");
-        server.restart();
-        // The first calls may still meet the lost connection.
-        let until = Instant::now() + 2 * WITHIN;
-        let found = loop {
-            match bucket.get(&["count".into()]).await {
-                Ok(found) => break found,
-                Err(error) => assert!(Instant::now() < until, "{error}"),
-            }
-        };
-        let found: u64 = String::from_utf8(found[0].clone().unwrap())
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!(found >= acknowledged, "{found} {acknowledged}");
-    }
+    check_restarts(&store, &mut server, "Redis does not answer", 2 * WITHIN).await;
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use futures::StreamExt as _;
 use waft_servers::Server;
 
 use super::*;
-
-const NS: &str = "default";
-const LONG: Duration = Duration::from_secs(10);
+use crate::{
+    messaging::tests::{LONG, NS, body, message},
+    returning::once_it_answers,
+};
 
 fn broker(server: &Server) -> NatsBroker {
     NatsBroker(Arc::new(Nats::new(&server.url()).unwrap()))
@@ -22,20 +23,6 @@ fn wish(subjects: &[&str], group: Option<&str>) -> Subscribe {
         queue: 20,
         lost: Arc::default(),
     }
-}
-
-fn message(subject: &str, body: &str) -> Message {
-    Message {
-        subject: subject.into(),
-        body: body.into(),
-        reply_to: None,
-    }
-}
-
-async fn body(subscription: &mut Box<dyn Subscription>) -> String {
-    let next = tokio::time::timeout(LONG, subscription.next());
-    let message = next.await.expect("no message came").unwrap();
-    String::from_utf8(message.body).unwrap()
 }
 
 /// What is left, in order.
@@ -178,10 +165,7 @@ async fn subscriptions_come_back_with_the_server() {
         assert_eq!(error.reason, Reason::Unavailable, "{round}");
         assert_eq!(error.to_string(), "NATS does not answer");
         server.restart();
-        let until = std::time::Instant::now() + LONG;
-        while let Err(error) = broker.publish(NS, message("a", "after")).await {
-            assert!(std::time::Instant::now() < until, "{error}");
-        }
+        once_it_answers(async || broker.publish(NS, message("a", "after")).await).await;
         // What was on its way when the server died may come as well.
         while body(&mut taker).await != "after" {}
     }

@@ -37,6 +37,11 @@ impl wasip3::exports::http::handler::Guest for Labels {
     }
 }
 
+/// What an interface answers, in its own words.
+fn told<T>(result: Result<T, impl std::fmt::Debug>) -> Result<T, String> {
+    result.map_err(|error| format!("{error:?}"))
+}
+
 async fn act(path: &str) -> Result<String, String> {
     match path {
         "/one" | "/two" => {
@@ -44,40 +49,32 @@ async fn act(path: &str) -> Result<String, String> {
                 "/one" => one::query(DATABASE.into(), Vec::new()).await,
                 _ => two::query(DATABASE.into(), Vec::new()).await,
             };
-            let (_, rows, end) = asked.map_err(|error| format!("{error:?}"))?;
+            let (_, rows, end) = told(asked)?;
             let rows = rows.collect().await;
-            end.await.map_err(|error| format!("{error:?}"))?;
+            told(end.await)?;
             Ok(format!("{rows:?}"))
         }
         "/make" => {
             let with =
                 |rows| format!("CREATE TABLE labelled AS SELECT generate_series(1, {rows}) AS n");
-            let made = one::query_batch(with(1)).await;
-            made.map_err(|error| format!("{error:?}"))?;
-            let made = two::query_batch(with(2)).await;
-            made.map_err(|error| format!("{error:?}"))?;
+            told(one::query_batch(with(1)).await)?;
+            told(two::query_batch(with(2)).await)?;
             Ok("made".into())
         }
         "/first" => {
-            let token = first::prepare(UPDATE.into()).await;
-            let token = token.map_err(|error| format!("{error:?}"))?;
-            let done = first::exec(token, Vec::new()).await;
-            done.map(|rows| rows.to_string())
-                .map_err(|error| format!("{error:?}"))
+            let token = told(first::prepare(UPDATE.into()).await)?;
+            told(first::exec(token, Vec::new()).await).map(|rows| rows.to_string())
         }
         "/second" => {
-            let token = second::prepare(UPDATE.into()).await;
-            let token = token.map_err(|error| format!("{error:?}"))?;
-            let done = second::exec(token, Vec::new()).await;
-            done.map(|rows| rows.to_string())
-                .map_err(|error| format!("{error:?}"))
+            let token = told(second::prepare(UPDATE.into()).await)?;
+            told(second::exec(token, Vec::new()).await).map(|rows| rows.to_string())
         }
         "/old-one" | "/old-two" => {
             let asked = match path {
                 "/old-one" => old_one::query(DATABASE, &[]),
                 _ => old_two::query(DATABASE, &[]),
             };
-            let rows = asked.map_err(|error| format!("{error:?}"))?;
+            let rows = told(asked)?;
             let values = rows
                 .iter()
                 .flatten()

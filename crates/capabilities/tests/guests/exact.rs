@@ -3,28 +3,15 @@
 use std::sync::Arc;
 
 use waft_capabilities::Backends;
-use waft_ir::{CapabilityGrant, FailureReason};
-use waft_runtime::{Engine, Guest, Refusal};
+use waft_runtime::Refusal;
 use waft_servers::Server;
 
-use crate::{Entry, Lines, engine, engine_with, get, grants, refused, send, spec, try_send};
+use crate::{
+    Entry, Lines, engine, engine_with, get, grants, guest, guest_with, missing_entry, refused,
+    send, try_send,
+};
 
 const SECRETS: &str = "wasmcloud:secrets@2.1.0";
-
-async fn guest(engine: &Engine, name: &str, entries: Vec<CapabilityGrant>) -> Guest {
-    guest_with(engine, name, entries, Arc::default()).await
-}
-
-async fn guest_with(
-    engine: &Engine,
-    name: &str,
-    entries: Vec<CapabilityGrant>,
-    lines: Arc<Lines>,
-) -> Guest {
-    let wasm = waft_guests::bytes(name);
-    let compiled = engine.load(wasm.into(), name).await.unwrap();
-    engine.link(&compiled, spec(entries, lines)).await.unwrap()
-}
 
 #[tokio::test]
 async fn an_import_that_no_entry_lists_is_refused_with_the_entry_to_add() {
@@ -58,19 +45,15 @@ async fn an_import_that_no_entry_lists_is_refused_with_the_entry_to_add() {
         ("secrets-p3", SECRETS, &["store", "secret"], "reveal"),
     ];
     for (name, package, interfaces, missing) in cases {
-        let wasm = waft_guests::bytes(name);
-        let compiled = engine.load(wasm.into(), name).await.unwrap();
         let entries = grants(&[("", package, interfaces, &[])]);
-        let refused = engine.link(&compiled, spec(entries, Arc::default())).await;
-        let refused = refused.err().unwrap();
-        assert_eq!(refused.reason, FailureReason::UnsupportedImport, "{name}");
+        let told = missing_entry(&engine, name, entries).await;
         let (namespace, package) = package.split_once(':').unwrap();
         let package = package.split('@').next().unwrap();
         let entry = format!(
             "Add to spec.hostInterfaces: {{namespace: {namespace}, package: {package}, \
              interfaces: [{missing}]"
         );
-        assert!(refused.message.contains(&entry), "{}", refused.message);
+        assert!(told.contains(&entry), "{told}");
     }
 }
 
@@ -170,7 +153,7 @@ async fn a_secret_is_found_and_revealed_as_its_entry_lists() {
 
     // One that names no secret lists it for all.
     let entries = [entries[0], ("all", SECRETS, &["reveal"], &[])];
-    let guest = self::guest(&engine(), "secrets-p3", grants(&entries)).await;
+    let guest = crate::guest(&engine(), "secrets-p3", grants(&entries)).await;
     assert_eq!(get(&guest, "/reveal?quiet").await.1, "one");
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use waft_capabilities::{Backends, Signal, Telemetry};
-use waft_ir::{FailureReason, LogSource};
+use waft_ir::LogSource;
 use waft_servers::Server;
 
-use crate::{Entry, Lines, engine_with, get, grants, spec};
+use crate::{Entry, Lines, engine_with, get, grants, guest, guest_with, missing_entry};
 
 const MEMORY: &[(&str, &str)] = &[("backend", "in-memory")];
 
@@ -44,11 +44,8 @@ async fn each_interface_is_that_of_the_entry_with_its_name() {
         telemetry: Some(telemetry),
         ..Backends::default()
     });
-    let wasm = waft_guests::bytes("labels-p2");
-    let compiled = engine.load(wasm.into(), "labels-p2").await.unwrap();
     let lines = Arc::new(Lines::default());
-    let spec = spec(grants(ENTRIES), lines.clone());
-    let guest = engine.link(&compiled, spec).await.unwrap();
+    let guest = guest_with(&engine, "labels-p2", grants(ENTRIES), lines.clone()).await;
     for (path, wanted) in [
         // The same container and object by two names are two places.
         ("/put?photos&trips&sea&wide", "stored"),
@@ -86,23 +83,16 @@ async fn each_interface_is_that_of_the_entry_with_its_name() {
 #[tokio::test]
 async fn each_name_needs_its_entry() {
     let engine = engine_with(Backends::default());
-    let wasm = waft_guests::bytes("labels-p2");
-    let compiled = engine.load(wasm.into(), "labels-p2").await.unwrap();
     for (at, (name, package, ..)) in ENTRIES.iter().enumerate() {
         let mut entries = grants(ENTRIES);
         entries.remove(at);
-        let refused = engine
-            .link(&compiled, spec(entries, Arc::default()))
-            .await
-            .err()
-            .unwrap();
-        assert_eq!(refused.reason, FailureReason::UnsupportedImport, "{name}");
+        let told = missing_entry(&engine, "labels-p2", entries).await;
         let package = package.strip_prefix("wasi:").unwrap();
         let entry = format!(
             "Add to spec.hostInterfaces: {{name: {name}, namespace: wasi, package: {package}, \
              interfaces: ["
         );
-        assert!(refused.message.contains(&entry), "{}", refused.message);
+        assert!(told.contains(&entry), "{told}");
     }
 }
 
@@ -115,8 +105,6 @@ async fn each_database_is_that_of_the_entry_with_its_name() {
         postgres: Some(server.url()),
         ..Backends::default()
     });
-    let wasm = waft_guests::bytes("labels-p3");
-    let compiled = engine.load(wasm.into(), "labels-p3").await.unwrap();
     const FIRST: &[(&str, &str)] = &[("database", "postgres")];
     const SECOND: &[(&str, &str)] = &[("database", "template1")];
     let entries = grants(&[
@@ -137,8 +125,7 @@ async fn each_database_is_that_of_the_entry_with_its_name() {
             SECOND,
         ),
     ]);
-    let guest = engine.link(&compiled, spec(entries, Arc::default()));
-    let guest = guest.await.unwrap();
+    let guest = guest(&engine, "labels-p3", entries).await;
     let admin = get(&guest, "/make").await.1;
     assert_eq!(admin, "made");
     for (path, wanted) in [

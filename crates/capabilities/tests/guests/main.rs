@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use waft_capabilities::{Backends, Capabilities};
 use waft_ir::{CapabilityGrant, FailureReason, InterfaceName, Limits, LogSource, Pool};
 use waft_runtime::{
-    CallError, CallInfo, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, LogSink, Refusal,
-    request_body,
+    CallError, CallInfo, Compiled, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, LogSink,
+    Refusal, request_body,
 };
 
 #[derive(Default)]
@@ -93,6 +93,35 @@ fn spec(grants: Vec<CapabilityGrant>, log: Arc<Lines>) -> GuestSpec {
     }
 }
 
+async fn load(engine: &Engine, name: &str) -> Compiled {
+    let wasm = waft_guests::bytes(name);
+    engine.load(wasm.into(), name).await.unwrap()
+}
+
+/// A guest with these entries in its manifest.
+async fn guest(engine: &Engine, name: &str, entries: Vec<CapabilityGrant>) -> Guest {
+    guest_with(engine, name, entries, Arc::default()).await
+}
+
+async fn guest_with(
+    engine: &Engine,
+    name: &str,
+    entries: Vec<CapabilityGrant>,
+    lines: Arc<Lines>,
+) -> Guest {
+    let compiled = load(engine, name).await;
+    engine.link(&compiled, spec(entries, lines)).await.unwrap()
+}
+
+/// Why a guest can't be linked with these entries alone: an import that needs another one.
+async fn missing_entry(engine: &Engine, name: &str, entries: Vec<CapabilityGrant>) -> String {
+    let compiled = load(engine, name).await;
+    let refused = engine.link(&compiled, spec(entries, Arc::default())).await;
+    let refused = refused.err().unwrap();
+    assert_eq!(refused.reason, FailureReason::UnsupportedImport, "{name}");
+    refused.message
+}
+
 async fn get(guest: &Guest, path: &str) -> (u16, String) {
     let (status, body) = send(guest, "GET", path, &[]).await;
     (status, String::from_utf8(body.to_vec()).unwrap())
@@ -127,15 +156,12 @@ async fn try_send(
 #[tokio::test]
 async fn configuration_is_merged_and_read() {
     let engine = engine();
-    let wasm = waft_guests::bytes("config-p2");
-    let compiled = engine.load(wasm.into(), "config-p2").await.unwrap();
     let entry = grant(
         "config",
         "store",
         &[("shared", "entry"), ("own", "entry"), ("entry", "entry")],
     );
-    let spec = spec(vec![entry], Arc::default());
-    let guest = engine.link(&compiled, spec).await.unwrap();
+    let guest = guest(&engine, "config-p2", vec![entry]).await;
     let (status, all) = get(&guest, "/").await;
     assert_eq!(status, 200);
     assert_eq!(all, "entry=entry\nown=component\nshared=environment\n");
@@ -146,11 +172,9 @@ async fn configuration_is_merged_and_read() {
 #[tokio::test]
 async fn messages_become_lines_with_their_level() {
     let engine = engine();
-    let wasm = waft_guests::bytes("logger-p2");
-    let compiled = engine.load(wasm.into(), "logger-p2").await.unwrap();
     let lines = Arc::new(Lines::default());
-    let spec = spec(vec![grant("logging", "logging", &[])], lines.clone());
-    let guest = engine.link(&compiled, spec).await.unwrap();
+    let entries = vec![grant("logging", "logging", &[])];
+    let guest = guest_with(&engine, "logger-p2", entries, lines.clone()).await;
     get(&guest, "/?words").await;
     let lines = lines.0.lock();
     let logged = |source| {
@@ -184,20 +208,15 @@ async fn what_the_manifest_does_not_grant_is_refused_with_the_entry_to_add() {
             "{namespace: wasi, package: logging, interfaces: [logging]",
         ),
     ] {
-        let wasm = waft_guests::bytes(guest);
-        let compiled = engine.load(wasm.into(), guest).await.unwrap();
-        let spec = spec(Vec::new(), Arc::default());
-        let refused = engine.link(&compiled, spec).await.err().unwrap();
-        assert_eq!(refused.reason, FailureReason::UnsupportedImport);
-        assert!(refused.message.contains(entry), "{}", refused.message);
+        let told = missing_entry(&engine, guest, Vec::new()).await;
+        assert!(told.contains(entry), "{told}");
     }
 }
 
 #[tokio::test]
 async fn buckets_keep_values_counters_and_batches() {
     let engine = engine();
-    let wasm = waft_guests::bytes("keyvalue-p2");
-    let compiled = engine.load(wasm.into(), "keyvalue-p2").await.unwrap();
+    let compiled = load(&engine, "keyvalue-p2").await;
     let interfaces = ["store", "atomics", "batch"];
     let entries = |name: Option<&str>| {
         let mut entry = grant("keyvalue", "store", &[]);
@@ -256,8 +275,7 @@ fn containers(entries: &[Named<'_>]) -> Vec<CapabilityGrant> {
 #[tokio::test]
 async fn objects_are_streamed_in_and_out() {
     let engine = engine();
-    let wasm = waft_guests::bytes("blobstore-p2");
-    let compiled = engine.load(wasm.into(), "blobstore-p2").await.unwrap();
+    let compiled = load(&engine, "blobstore-p2").await;
     let lines = Arc::new(Lines::default());
     let any = spec(containers(&[(None, &[])]), lines.clone());
     let guest = engine.link(&compiled, any.clone()).await.unwrap();
@@ -328,8 +346,7 @@ async fn objects_are_streamed_in_and_out() {
 #[tokio::test]
 async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
     let engine = engine();
-    let wasm = waft_guests::bytes("blobstore-p2");
-    let compiled = engine.load(wasm.into(), "blobstore-p2").await.unwrap();
+    let compiled = load(&engine, "blobstore-p2").await;
     let linked = async |entries: &[Named<'_>]| {
         let spec = spec(containers(entries), Arc::default());
         engine.link(&compiled, spec).await
@@ -435,7 +452,6 @@ async fn a_guest_speaks_tls_to_whom_it_may_connect() {
         capabilities(Backends::default()).register(&mut builder);
         builder.build().unwrap()
     };
-    let wasm = waft_guests::bytes("tls-p3");
     let trusting = engine(vec![file]);
     let cases = [
         (&trusting, "secure.test", true, "HELLO"),
@@ -460,7 +476,7 @@ async fn a_guest_speaks_tls_to_whom_it_may_connect() {
         ),
     ];
     for (engine, name, granted, expected) in cases {
-        let compiled = engine.load(wasm.clone().into(), "tls-p3").await.unwrap();
+        let compiled = load(engine, "tls-p3").await;
         let mut spec = spec(vec![grant("tls", "client", &[])], Arc::default());
         spec.grants[0].interfaces.push("types".into());
         let resources = waft_ir::LocalResources {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use waft_measure::process::free_address;
+use waft_servers::free_address;
 
 /// A `waft up`. It ends when this is dropped.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Waft {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        let http = free_address()?;
+        let http = free_address();
         let mut command = Command::new(program);
         command
             .arg("up")
@@ -58,7 +58,7 @@ impl Waft {
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::inherit());
-        let others = [("--api", free_address()?), ("--admin", free_address()?)];
+        let others = [("--api", free_address()), ("--admin", free_address())];
         for (flag, address) in others.into_iter().chain([("--http", http)]) {
             command.arg(flag).arg(address.to_string());
         }

@@ -132,11 +132,3 @@ pub fn held(process: u32) -> Result<Held> {
             .count() as u64,
     })
 }
-
-/// An address of loopback that nobody listens on.
-///
-/// # Errors
-/// If there is none.
-pub fn free_address() -> Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
-}

@@ -22,11 +22,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use waft_benches::{
     client::{Client, Exchange, closed_loop},
     host::{Rig, workload},
-    process::{Server, free_address},
+    process::Server,
     report::{check_arguments, flag, median, option, quantile},
 };
 use waft_guests::Language;
 use waft_ir::Pool;
+use waft_servers::free_address;
 
 const ROUTES: usize = 1000;
 const HOST: &str = "bench.localhost";
@@ -261,7 +262,7 @@ impl Subject {
             ]),
             Self::Hyper => Server::of_this_program(&["serve-hyper"]),
             Self::Wasmtime(count) => {
-                let address = free_address()?;
+                let address = free_address();
                 let mut command = Command::new(wasmtime.context("no wasmtime")?);
                 command.args(["serve", "-S", "cli", "--addr", &address.to_string()]);
                 if count > 0 {

@@ -6,7 +6,7 @@ mod field;
 mod label;
 
 pub use field::{FieldRequirement, FieldSelector, field_text};
-pub use label::{LabelOperator, LabelRequirement, LabelSelector};
+pub use label::{LabelOperator, LabelRequirement, LabelSelector, labels_text, selector_text};
 
 /// A selector that doesn't parse; the text says where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

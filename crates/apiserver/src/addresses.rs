@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use waft_apimachinery::registry::Resource;
 
 use crate::open::ApiServer;
-use crate::store::Query;
 
 const STORAGE: &str = "/services";
 
@@ -36,14 +35,7 @@ impl ApiServer {
     }
 
     fn free_address(&self) -> Option<String> {
-        let query = Query {
-            resource: STORAGE,
-            namespace: None,
-            after: None,
-            limit: None,
-            at: None,
-        };
-        let services = self.store.list(&query).ok()?.objects;
+        let services = self.store.all(STORAGE, None);
         let taken: HashSet<String> = services
             .iter()
             .filter_map(|stored| Some(stored.value()["spec"]["clusterIP"].as_str()?.to_owned()))

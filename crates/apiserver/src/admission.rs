@@ -21,13 +21,14 @@ use crate::authorize::UserJudge;
 use crate::open::ApiServer;
 use crate::read::as_served;
 use crate::service::Text;
-use crate::store::{Key, Query};
+use crate::store::Key;
 use crate::write::Change;
 use client::Caller;
 
 const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";
 const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
-const POLICIES: &str = "admissionregistration.k8s.io/validatingadmissionpolicies";
+/// Where policies are stored.
+pub(crate) const POLICIES: &str = "admissionregistration.k8s.io/validatingadmissionpolicies";
 const BINDINGS: &str = "admissionregistration.k8s.io/validatingadmissionpolicybindings";
 
 /// The configurations as they are at one time, compiled.
@@ -163,19 +164,6 @@ impl ApiServer {
             text,
         )
     }
-
-    fn stored_values(&self, storage: &str) -> Vec<Value> {
-        let query = Query {
-            resource: storage,
-            namespace: None,
-            after: None,
-            limit: None,
-            at: None,
-        };
-        let page = self.store.list(&query).map(|page| page.objects);
-        let objects = page.unwrap_or_default();
-        objects.iter().map(|stored| stored.value()).collect()
-    }
 }
 
 impl<'a> Subject<'a> {
@@ -224,7 +212,7 @@ impl Admission {
     fn read(server: &ApiServer) -> Admission {
         // Stored objects come in the order of their names, which is the order of asking.
         let hooks = |storage, mutating| -> Vec<Hook> {
-            let configurations = server.stored_values(storage);
+            let configurations = server.store.values(storage);
             let webhooks = configurations
                 .iter()
                 .flat_map(|configuration| Webhook::read_all(configuration, mutating));
@@ -236,11 +224,12 @@ impl Admission {
                 .collect()
         };
         let mut bindings: Vec<Binding> = server
-            .stored_values(BINDINGS)
+            .store
+            .values(BINDINGS)
             .iter()
             .map(Binding::read)
             .collect();
-        let policies = server.stored_values(POLICIES);
+        let policies = server.store.values(POLICIES);
         let policies = policies.iter().map(|policy| {
             let policy = Policy::read(policy);
             let own: Vec<Binding> = bindings

@@ -16,9 +16,8 @@ use crate::definitions;
 use crate::delete::{FOREGROUND, ORPHAN};
 use crate::open::ApiServer;
 use crate::root_certificate;
-use crate::service::Text;
 use crate::service_accounts;
-use crate::store::{Event, EventKind, Key, Query, Stored};
+use crate::store::{Event, EventKind, Key, Stored};
 
 const BATCH: usize = 256;
 
@@ -87,18 +86,8 @@ impl ApiServer {
         for (resource, limit) in
             limited.filter_map(|resource| Some((resource, resource.rules.ttl_seconds?)))
         {
-            let query = Query {
-                resource: &resource.storage,
-                namespace: None,
-                after: None,
-                limit: None,
-                at: None,
-            };
-            let Ok(page) = self.store.list(&query) else {
-                continue;
-            };
             let oldest = crate::answer::now() - i64::from(limit);
-            for stored in page.objects {
+            for stored in self.store.all(&resource.storage, None) {
                 let value = stored.value();
                 if last_change(&value).is_some_and(|changed| changed < oldest) {
                     // A failure comes round again with the next sweep.
@@ -300,25 +289,14 @@ impl ApiServer {
             },
             ..DeleteOptions::default()
         };
-        let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
-        match self
-            .delete(
-                resource,
-                namespace,
-                &stored.key.name,
-                &options,
-                &mut Text::internal(),
-            )
-            .await
-        {
-            Err(status) if status.code == 404 => Ok(true),
+        match self.delete_stored(resource, stored, &options).await {
             Err(status) if status.code == 409 => Ok(false),
             Err(status) if status.code >= 500 => Err(status),
             Err(status) => {
                 tracing::warn!(key = %stored.key.text(), %status, "a dependent could not be deleted");
                 Ok(true)
             }
-            Ok(_) => Ok(true),
+            Ok(()) => Ok(true),
         }
     }
 

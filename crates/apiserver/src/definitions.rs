@@ -13,7 +13,7 @@ use waft_apimachinery::status::Status;
 use crate::open::{ApiServer, own_body};
 use crate::read::served;
 use crate::service::Text;
-use crate::store::{Key, Query};
+use crate::store::Key;
 use crate::write::now;
 
 /// Where definitions are stored.
@@ -135,19 +135,7 @@ fn condition(before: &Value, kind: &str, [status, reason, message]: [&str; 3]) -
 impl ApiServer {
     /// Serves what the stored definitions say; at the start.
     pub(crate) fn load_definitions(&self) {
-        let query = Query {
-            resource: STORAGE,
-            namespace: None,
-            after: None,
-            limit: None,
-            at: None,
-        };
-        for stored in self
-            .store
-            .list(&query)
-            .map(|page| page.objects)
-            .unwrap_or_default()
-        {
+        for stored in self.store.all(STORAGE, None) {
             self.definition_changed(&stored.key.name);
         }
     }

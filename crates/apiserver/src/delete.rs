@@ -41,6 +41,22 @@ impl ApiServer {
             .await
     }
 
+    /// Deletes an object by the server's own will. One that is gone already is no error.
+    pub(crate) async fn delete_stored(
+        &self,
+        resource: &Arc<Resource>,
+        stored: &Stored,
+        options: &DeleteOptions,
+    ) -> Result<(), Status> {
+        let (namespace, name) = (stored.key.namespace(), &stored.key.name);
+        let mut text = Text::internal();
+        let deleted = self.delete(resource, namespace, name, options, &mut text);
+        match deleted.await {
+            Err(status) if status.code != 404 => Err(status),
+            _ => Ok(()),
+        }
+    }
+
     /// The same for a request that names the object, or the collection by an empty `asked`.
     async fn delete_asked(
         &self,
@@ -165,7 +181,7 @@ impl ApiServer {
         out.extend_from_slice(b",\"items\":[");
         let first = out.len();
         for stored in &page.objects {
-            let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
+            let namespace = stored.key.namespace();
             match self
                 .delete_asked(resource, namespace, &stored.key.name, "", options, text)
                 .await

@@ -7,7 +7,7 @@ use waft_apimachinery::status::{Cause, Status};
 
 use crate::open::ApiServer;
 use crate::service::Text;
-use crate::store::{Query, Stored};
+use crate::store::Stored;
 
 const BUDGETS: &str = "policy/poddisruptionbudgets";
 
@@ -116,15 +116,7 @@ impl ApiServer {
     }
 
     fn budgets_of(&self, namespace: &str, pod: &Value) -> Vec<(std::sync::Arc<Stored>, Value)> {
-        let query = Query {
-            resource: BUDGETS,
-            namespace: Some(namespace),
-            after: None,
-            limit: None,
-            at: None,
-        };
-        let page = self.store.list(&query).map(|page| page.objects);
-        let all = page.unwrap_or_default().into_iter();
+        let all = self.store.all(BUDGETS, Some(namespace)).into_iter();
         all.map(|stored| {
             let budget = stored.value();
             (stored, budget)

@@ -8,8 +8,7 @@ use waft_apimachinery::status::Status;
 
 use crate::definitions;
 use crate::open::ApiServer;
-use crate::service::Text;
-use crate::store::{Key, Query, Stored};
+use crate::store::{Key, Stored};
 
 impl ApiServer {
     /// Empties a namespace that is being deleted, and lets it go when it is empty.
@@ -56,19 +55,7 @@ impl ApiServer {
             return Ok(());
         };
         let storage = format!("{group}/{plural}");
-        let contents = || {
-            let query = Query {
-                resource: &storage,
-                namespace: None,
-                after: None,
-                limit: None,
-                at: None,
-            };
-            self.store
-                .list(&query)
-                .map(|page| page.objects)
-                .unwrap_or_default()
-        };
+        let contents = || self.store.all(&storage, None);
         self.delete_all(&contents()).await;
         if !contents().is_empty() {
             return Ok(());
@@ -101,23 +88,7 @@ impl ApiServer {
                 propagation: Some(Propagation::Background),
                 ..DeleteOptions::default()
             };
-            let namespace = Some(&*stored.key.namespace).filter(|namespace| !namespace.is_empty());
-            let result = self
-                .delete(
-                    resource,
-                    namespace,
-                    &stored.key.name,
-                    &options,
-                    &mut Text::internal(),
-                )
-                .await;
-            if let Err(status) = result.or_else(|status| {
-                if status.code == 404 {
-                    Ok(Default::default())
-                } else {
-                    Err(status)
-                }
-            }) {
+            if let Err(status) = self.delete_stored(resource, stored, &options).await {
                 tracing::warn!(key = %stored.key.text(), %status, "an object could not be deleted with its container");
             }
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use waft_apimachinery::status::Status;
 
 use crate::open::ApiServer;
-use crate::store::{Key, Query};
+use crate::store::Key;
 
 /// Where ConfigMaps are stored.
 pub(crate) const STORAGE: &str = "/configmaps";
@@ -24,15 +24,7 @@ impl ApiServer {
     /// Makes the authority known in every namespace, from now on.
     pub(crate) async fn publish_root(&self, certificate: &str) {
         *self.root_certificate.write() = Some(certificate.into());
-        let query = Query {
-            resource: "/namespaces",
-            namespace: None,
-            after: None,
-            limit: None,
-            at: None,
-        };
-        let page = self.store.list(&query).map(|page| page.objects);
-        let namespaces = page.unwrap_or_default();
+        let namespaces = self.store.all("/namespaces", None);
         let all = namespaces
             .iter()
             .map(|namespace| self.make_root_map(&namespace.key.name));

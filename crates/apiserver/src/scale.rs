@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use waft_apimachinery::jsonpath::JsonPath;
 use waft_apimachinery::registry::{Resource, scale_columns};
 use waft_apimachinery::request::Output;
+use waft_apimachinery::selector::selector_text;
 use waft_apimachinery::status::{FieldError, Status};
 use waft_apimachinery::table;
 
@@ -25,7 +26,11 @@ pub(crate) fn read(object: &Value, resource: &Resource) -> Result<Value, Status>
         .selector
         .as_deref()
         .and_then(JsonPath::parse)
-        .and_then(|path| path.first(object).map(selector_text))
+        .and_then(|path| path.first(object))
+        .map(|value| match value.as_str() {
+            Some(text) => text.to_owned(),
+            None => selector_text(value),
+        })
         .unwrap_or_default();
     let kept = [
         "name",
@@ -128,32 +133,4 @@ pub(crate) fn write(object: &mut Value, wanted: &Value, resource: &Resource) -> 
         path.set(object, replicas.into());
     }
     Ok(())
-}
-
-fn selector_text(value: &Value) -> String {
-    if let Some(text) = value.as_str() {
-        return text.to_owned();
-    }
-    let mut parts: Vec<String> = value["matchLabels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    for rule in value["matchExpressions"].as_array().into_iter().flatten() {
-        let key = rule["key"].as_str().unwrap_or_default();
-        let values = rule["values"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str);
-        let values = values.collect::<Vec<_>>().join(",");
-        parts.push(match rule["operator"].as_str().unwrap_or_default() {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "Exists" => key.to_owned(),
-            _ => format!("!{key}"),
-        });
-    }
-    parts.join(",")
 }

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use index::Index;
@@ -180,6 +181,25 @@ impl Store {
                 Ok(state.index.past_page(query, at, past))
             }
         }
+    }
+
+    /// All objects of a resource as they are now, in key order: in a namespace, or everywhere.
+    pub(crate) fn all(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Stored>> {
+        let query = Query {
+            resource,
+            namespace,
+            after: None,
+            limit: None,
+            at: None,
+        };
+        let state = self.state.read();
+        state.index.page(&query, state.revision).objects
+    }
+
+    /// The same as values, everywhere.
+    pub(crate) fn values(&self, resource: &str) -> Vec<Value> {
+        let objects = self.all(resource, None);
+        objects.iter().map(|stored| stored.value()).collect()
     }
 
     /// The events of a resource after a revision, at most `limit` of them, and up to which revision

@@ -118,6 +118,44 @@ impl LabelSelector {
     }
 }
 
+/// Labels that must be there as people read them, e.g. `app=web,tier=a`.
+pub fn labels_text(labels: &Value) -> String {
+    terms(labels).join(",")
+}
+
+/// `{matchLabels, matchExpressions}` as people read it, e.g. `app=web,tier in (a,b),!old`. Whether it
+/// makes sense is not asked.
+pub fn selector_text(selector: &Value) -> String {
+    let mut terms = terms(&selector["matchLabels"]);
+    for expression in list(&selector["matchExpressions"]) {
+        let text = |field: &str| expression[field].as_str().unwrap_or_default();
+        let values: Vec<_> = list(&expression["values"])
+            .filter_map(Value::as_str)
+            .collect();
+        let (key, values) = (text("key"), values.join(","));
+        terms.push(match text("operator") {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            _ => format!("!{key}"),
+        });
+    }
+    terms.join(",")
+}
+
+fn terms(labels: &Value) -> Vec<String> {
+    let labels = labels.as_object().into_iter().flatten();
+    let mut terms: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    terms.sort();
+    terms
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
 fn parse_expression(expression: &Value) -> Result<LabelRequirement, SelectorError> {
     let text = |name: &str| {
         expression

@@ -111,3 +111,24 @@ fn field_selectors_compare_texts() {
         "a"
     );
 }
+
+#[test]
+fn selectors_are_read_as_they_are_written_in_a_query() {
+    let selector = json!({
+        "matchLabels": {"b": "2", "a": "1"},
+        "matchExpressions": [
+            {"key": "tier", "operator": "In", "values": ["x", "y"]},
+            {"key": "zone", "operator": "NotIn", "values": ["z"]},
+            {"key": "kept", "operator": "Exists"},
+            {"key": "old", "operator": "DoesNotExist"},
+        ],
+    });
+    let text = selector_text(&selector);
+    assert_eq!(text, "a=1,b=2,tier in (x,y),zone notin (z),kept,!old");
+    let read = LabelSelector::from_json(&selector);
+    assert_eq!(
+        LabelSelector::parse(&text).unwrap().requirements().len(),
+        read.unwrap().requirements().len()
+    );
+    assert_eq!(selector_text(&json!({})), "");
+}

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::age::{human_duration, timestamp};
 use super::summary::Summary;
 use crate::jsonpath::JsonPath;
+use crate::selector::{labels_text, selector_text};
 
 /// A function from an object to a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +96,7 @@ impl Function {
             Function::Regarding => reference(&object["regarding"]).into(),
             Function::JobDuration => job_duration(object, now).into(),
             Function::JobStatus => job_status(object).into(),
-            Function::LabelSelector => label_selector(at(0)).into(),
+            Function::LabelSelector => or_none(selector_text(at(0))).into(),
             Function::NodeAddress => {
                 list_entry(&object["status"]["addresses"], argument, "address")
                     .unwrap_or("<none>")
@@ -124,7 +125,7 @@ impl Function {
             )
             .into(),
             Function::ReadinessGates => readiness_gates(object).into(),
-            Function::Selector => selector(at(0)).into(),
+            Function::Selector => or_none(labels_text(at(0))).into(),
             Function::Size => {
                 let size = |index| at(index).as_object().map_or(0, serde_json::Map::len);
                 (0..paths.len()).map(size).sum::<usize>().into()
@@ -161,42 +162,6 @@ pub(super) fn or_none(text: String) -> String {
 
 fn list_entry<'a>(list: &'a Value, kind: &str, key: &str) -> Option<&'a str> {
     items(list).iter().find(|item| item["type"] == kind)?[key].as_str()
-}
-
-fn selector(labels: &Value) -> String {
-    let mut pairs: Vec<String> = labels
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    pairs.sort();
-    or_none(pairs.join(","))
-}
-
-fn label_selector(value: &Value) -> String {
-    let mut parts: Vec<String> = value["matchLabels"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    parts.sort();
-    for rule in items(&value["matchExpressions"]) {
-        let (key, values) = (text(rule, "key"), &rule["values"]);
-        let values = items(values)
-            .iter()
-            .filter_map(Value::as_str)
-            .collect::<Vec<_>>()
-            .join(",");
-        parts.push(match text(rule, "operator") {
-            "In" => format!("{key} in ({values})"),
-            "NotIn" => format!("{key} notin ({values})"),
-            "Exists" => key.to_owned(),
-            _ => format!("!{key}"),
-        });
-    }
-    or_none(parts.join(","))
 }
 
 fn reference(value: &Value) -> String {

@@ -9,7 +9,7 @@ use super::Gate;
 use crate::open::ApiServer;
 use crate::read::served;
 use crate::service::Text;
-use crate::store::{Key, Query};
+use crate::store::Key;
 
 impl ApiServer {
     /// Asks every policy; all warnings count, and the first refusal.
@@ -127,17 +127,7 @@ impl ApiServer {
                 let key = Key::new(&resource.storage, namespace, name);
                 self.store.get(&key).into_iter().collect()
             }
-            None => {
-                let query = Query {
-                    resource: &resource.storage,
-                    namespace: Some(namespace),
-                    after: None,
-                    limit: None,
-                    at: None,
-                };
-                let page = self.store.list(&query).map(|page| page.objects);
-                page.unwrap_or_default()
-            }
+            None => self.store.all(&resource.storage, Some(namespace)),
         };
         let found: Vec<Option<Value>> = stored
             .iter()

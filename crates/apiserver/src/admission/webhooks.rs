@@ -12,7 +12,7 @@ use super::{Gate, Hook};
 use crate::open::ApiServer;
 use crate::read::as_served;
 use crate::service::Text;
-use crate::store::{Key, Query};
+use crate::store::Key;
 
 impl ApiServer {
     /// Lets the mutating webhooks change the gate's object; says whether one did.
@@ -206,18 +206,10 @@ impl ApiServer {
     }
 
     fn slices(&self, namespace: &str, service: &str, port_name: &str) -> Vec<String> {
-        let query = Query {
-            resource: "discovery.k8s.io/endpointslices",
-            namespace: Some(namespace),
-            after: None,
-            limit: None,
-            at: None,
-        };
-        let page = self.store.list(&query).map(|page| page.objects);
-        let slices = page
-            .unwrap_or_default()
-            .into_iter()
-            .map(|stored| stored.value());
+        let slices = self
+            .store
+            .all("discovery.k8s.io/endpointslices", Some(namespace));
+        let slices = slices.iter().map(|stored| stored.value());
         let of_service = slices
             .filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == *service);
         of_service

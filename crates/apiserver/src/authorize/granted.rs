@@ -10,7 +10,7 @@ use waft_apimachinery::status::Status;
 
 use super::{Decision, GROUP, rules};
 use crate::identity::{User, user_of_account};
-use crate::store::{Query, Store};
+use crate::store::Store;
 
 /// Where roles and bindings are stored.
 pub(crate) const STORAGES: [&str; 4] = [CLUSTER_ROLES, ROLES, CLUSTER_BINDINGS, BINDINGS];
@@ -60,7 +60,9 @@ impl Granted {
             ..Granted::default()
         };
         let bindings = [CLUSTER_BINDINGS, BINDINGS];
-        let bindings = bindings.into_iter().flat_map(|storage| all(store, storage));
+        let bindings = bindings
+            .into_iter()
+            .flat_map(|storage| store.values(storage));
         for (index, binding) in bindings.enumerate() {
             granted.add(index, &binding);
         }
@@ -165,22 +167,9 @@ impl Granted {
     }
 }
 
-fn all(store: &Store, storage: &str) -> Vec<Value> {
-    let query = Query {
-        resource: storage,
-        namespace: None,
-        after: None,
-        limit: None,
-        at: None,
-    };
-    let page = store.list(&query).map(|page| page.objects);
-    let objects = page.unwrap_or_default();
-    objects.iter().map(|stored| stored.value()).collect()
-}
-
 fn roles(store: &Store) -> HashMap<RoleName, Arc<[Value]>> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let cluster_roles = all(store, CLUSTER_ROLES);
+    let cluster_roles = store.values(CLUSTER_ROLES);
     let aggregated = |role: &Value| -> Vec<Value> {
         let mut rules = list(&role["rules"]);
         let selectors = list(&role["aggregationRule"]["clusterRoleSelectors"]);
@@ -198,7 +187,7 @@ fn roles(store: &Store) -> HashMap<RoleName, Arc<[Value]>> {
         }
         rules
     };
-    let namespaced = all(store, ROLES);
+    let namespaced = store.values(ROLES);
     let all = cluster_roles.iter().chain(&namespaced);
     all.map(|role| {
         let metadata = &role["metadata"];

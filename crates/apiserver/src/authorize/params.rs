@@ -5,13 +5,11 @@ use waft_apimachinery::admission;
 use waft_apimachinery::request::Info;
 use waft_apimachinery::status::{FieldError, Status};
 
+use crate::admission::POLICIES;
 use crate::identity::User;
 use crate::open::ApiServer;
 use crate::store::Key;
 use crate::write::Change;
-
-/// Where policies are stored.
-const POLICIES: &str = "admissionregistration.k8s.io/validatingadmissionpolicies";
 
 impl ApiServer {
     /// Refuses policies whose parameters their writer may not get, and bindings that name some.

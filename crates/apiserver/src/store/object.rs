@@ -25,6 +25,11 @@ impl Key {
         }
     }
 
+    /// The namespace of an object that is in one.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        Some(&*self.namespace).filter(|namespace| !namespace.is_empty())
+    }
+
     /// The key as one string, for the log.
     pub(crate) fn text(&self) -> String {
         format!("{}/{}/{}", self.resource, self.namespace, self.name)

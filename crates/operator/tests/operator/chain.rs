@@ -20,10 +20,7 @@ const LABEL: &str = "runtime.wasmcloud.dev/workload-deployment";
 #[tokio::test]
 async fn a_deployment_becomes_ready_and_is_routed_by_its_name() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    let hello = world.ready::<WorkloadDeployment>("hello").await;
+    let hello = world.deployed("one", "").await;
     let status = hello.status.clone().unwrap();
     let counts = status.replicas.unwrap();
     assert_eq!(
@@ -53,11 +50,7 @@ async fn a_deployment_becomes_ready_and_is_routed_by_its_name() {
     assert_eq!(of_workload.host_id.as_deref(), Some("a"));
     assert_eq!(of_workload.workload_id, workload.uid());
     assert_eq!(world.link.started().len(), 1);
-    world
-        .routed("by its default name", |table| {
-            backends(table, "hello.default.localhost") == Some(1)
-        })
-        .await;
+    world.has_backends("hello.default.localhost", Some(1)).await;
     let hello = world
         .until::<WorkloadDeployment>("hello", "has its url", |hello| {
             hello
@@ -75,16 +68,9 @@ async fn a_deployment_becomes_ready_and_is_routed_by_its_name() {
 #[tokio::test]
 async fn scale_up_and_down_and_delete_leave_nothing_behind() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 3"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 3").await;
     assert_eq!(world.list::<Workload>().await.len(), 3);
-    world
-        .routed("three", |table| {
-            backends(table, "hello.default.localhost") == Some(3)
-        })
-        .await;
+    world.has_backends("hello.default.localhost", Some(3)).await;
 
     world.scale::<WorkloadDeployment>("hello", 1).await;
     let hello = world.ready::<WorkloadDeployment>("hello").await;
@@ -98,11 +84,7 @@ async fn scale_up_and_down_and_delete_leave_nothing_behind() {
     world
         .linked("all stopped", |link| link.states_now().is_empty())
         .await;
-    world
-        .routed("no backend", |table| {
-            backends(table, "hello.default.localhost") == Some(0)
-        })
-        .await;
+    world.has_backends("hello.default.localhost", Some(0)).await;
 
     world.scale::<WorkloadDeployment>("hello", 2).await;
     world.ready::<WorkloadDeployment>("hello").await;
@@ -116,25 +98,14 @@ async fn scale_up_and_down_and_delete_leave_nothing_behind() {
     for set in world.list::<WorkloadReplicaSet>().await {
         world.gone::<WorkloadReplicaSet>(&set.name_any()).await;
     }
-    world
-        .routed("no route", |table| {
-            backends(table, "hello.default.localhost").is_none()
-        })
-        .await;
+    world.has_backends("hello.default.localhost", None).await;
 }
 
 #[tokio::test]
 async fn routes_leave_before_a_workload_is_stopped() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
-    world
-        .routed("one", |table| {
-            backends(table, "hello.default.localhost") == Some(1)
-        })
-        .await;
+    world.deployed("one", "").await;
+    world.has_backends("hello.default.localhost", Some(1)).await;
     world.link.hold_stops();
     world.scale::<WorkloadDeployment>("hello", 0).await;
     world
@@ -290,10 +261,7 @@ async fn a_bare_set_and_a_bare_workload_run_too() {
 #[tokio::test]
 async fn after_a_restart_strays_are_stopped_and_the_rest_is_placed_again() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 2").await;
     world.stop_operator().await;
 
     // The host process ends as well; its successor has another id, and something on it.
@@ -328,10 +296,7 @@ async fn after_a_restart_strays_are_stopped_and_the_rest_is_placed_again() {
 #[tokio::test]
 async fn a_change_of_spec_never_leaves_ready_standing() {
     let world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    let before = world.ready::<WorkloadDeployment>("hello").await;
+    let before = world.deployed("one", "").await;
     let patch = serde_json::json!({"spec": {"deployPolicy": "Recreate"}});
     let changed = world.merge::<WorkloadDeployment>("hello", patch).await;
     let api = world.api::<WorkloadDeployment>();
@@ -356,10 +321,7 @@ async fn a_change_of_spec_never_leaves_ready_standing() {
 #[tokio::test]
 async fn nothing_is_written_when_nothing_changed() {
     let world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 2").await;
     world
         .until::<WorkloadDeployment>("hello", "has its url", |hello| {
             hello
@@ -431,11 +393,7 @@ async fn a_deployment_that_no_route_leads_to_says_who_holds_it() {
     world.warned("b-second", "RouteConflict").await;
     world.delete::<WorkloadDeployment>("a-first").await;
     world.ready::<WorkloadDeployment>("b-second").await;
-    world
-        .routed("the second serves", |table| {
-            backends(table, "same.test") == Some(1)
-        })
-        .await;
+    world.has_backends("same.test", Some(1)).await;
 }
 
 #[tokio::test]
@@ -449,19 +407,13 @@ async fn what_the_api_server_refuses_is_told() {
     assert!(message(&hello, "Ready").contains("not a label value"));
     let set = world.only_set().await;
     assert!(is(&set, "ScaleUp", "False", Some("ApplyFailed")));
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "").await;
 }
 
 #[tokio::test]
 async fn a_name_that_belongs_to_someone_else_is_left_alone() {
     let world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "").await;
     let trigger = "
 apiVersion: control.cosmonic.io/v1alpha1
 kind: HTTPTrigger
@@ -481,10 +433,7 @@ spec:
 #[tokio::test]
 async fn what_is_deleted_by_hand_comes_back() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 2").await;
     let workload = world.list::<Workload>().await.remove(0);
     world.delete::<Workload>(&workload.name_any()).await;
     let back = world
@@ -501,11 +450,7 @@ async fn what_is_deleted_by_hand_comes_back() {
         })
         .await;
     world.ready::<WorkloadDeployment>("hello").await;
-    world
-        .routed("two serve", |table| {
-            backends(table, "hello.default.localhost") == Some(2)
-        })
-        .await;
+    world.has_backends("hello.default.localhost", Some(2)).await;
     assert!(
         world.events("hello").await.is_empty(),
         "nothing of it was wrong"
@@ -525,11 +470,7 @@ async fn deleted_and_created_again_at_once() {
             .apply::<WorkloadDeployment>(&deployment(image, "replicas: 2"))
             .await;
         world.ready::<WorkloadDeployment>("hello").await;
-        world
-            .routed("two serve", |table| {
-                backends(table, "hello.default.localhost") == Some(2)
-            })
-            .await;
+        world.has_backends("hello.default.localhost", Some(2)).await;
     }
     world
         .linked("two run", |link| link.states_now().len() == 2)
@@ -543,10 +484,7 @@ async fn deleted_and_created_again_at_once() {
 #[tokio::test]
 async fn what_a_user_must_know_is_passed_up() {
     let world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "").await;
     let states = world.link.states_now();
     let (id, state) = states.iter().next().unwrap();
     let mut state = WorkloadState::clone(state);

@@ -81,10 +81,7 @@ async fn a_label_on_the_host_object_counts() {
 #[tokio::test]
 async fn replicas_spread_over_hosts_and_move_when_one_is_lost() {
     let world = World::with_hosts([host("a"), host("b")]).await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 4"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 4").await;
     let on = |id: &str| {
         let states = world.link.states_now();
         states.values().filter(|state| state.host.0 == id).count()

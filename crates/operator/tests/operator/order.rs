@@ -40,6 +40,27 @@ fn files(world: &World) -> String {
     }
 }
 
+/// Changes an object of a resource and the template of the deployment that names it. The operator starts
+/// then, and sees the object's change last: the deployment waits for it, and rolls.
+async fn rolls_once(
+    world: &mut World,
+    (resource, name): (&str, &str),
+    deployment: &str,
+    change: impl AsyncFnOnce(&World),
+) {
+    let before = world.only_set().await.name_any();
+    world.stop_operator().await;
+    let lag = world.start_lagging(resource);
+    change(world).await;
+    let other_template = deployment.replace("{app: hello}", "{app: changed}");
+    world.apply::<WorkloadDeployment>(&other_template).await;
+    lag.asked(name).await;
+    assert_eq!(world.only_set().await.name_any(), before);
+    lag.catch_up();
+    world.gone::<WorkloadReplicaSet>(&before).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+}
+
 #[tokio::test]
 async fn a_volume_that_may_be_empty_has_what_was_applied_before_it() {
     let (world, lag) = World::lagging("configmaps").await;
@@ -59,18 +80,15 @@ async fn a_configuration_and_a_template_that_change_together_roll_once() {
     let policy = "deployPolicy: Recreate";
     world.apply::<WorkloadDeployment>(&mounting(policy)).await;
     world.ready::<WorkloadDeployment>("hello").await;
-    let before = world.only_set().await.name_any();
-
-    world.stop_operator().await;
-    let lag = world.start_lagging("configmaps");
-    world.apply::<ConfigMap>(&config_map("two")).await;
-    let other_template = mounting(policy).replace("{app: hello}", "{app: changed}");
-    world.apply::<WorkloadDeployment>(&other_template).await;
-    lag.asked("settings").await;
-    assert_eq!(world.only_set().await.name_any(), before);
-    lag.catch_up();
-    world.gone::<WorkloadReplicaSet>(&before).await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    rolls_once(
+        &mut world,
+        ("configmaps", "settings"),
+        &mounting(policy),
+        async |world| {
+            world.apply::<ConfigMap>(&config_map("two")).await;
+        },
+    )
+    .await;
     assert_eq!(world.link.started().len(), 2);
     assert_eq!(files(&world), "level=two");
 }
@@ -121,23 +139,13 @@ async fn an_artifact_and_a_template_that_change_together_roll_once() {
     let yaml = deployment("'artifact://art'", "");
     world.apply::<WorkloadDeployment>(&yaml).await;
     world.ready::<WorkloadDeployment>("hello").await;
-    let before = world.only_set().await.name_any();
-
-    world.stop_operator().await;
-    let lag = world.start_lagging("artifacts");
-    world
-        .artifacts
-        .answer("r.test/hello:next", "sha256:2", HTTP);
-    world
-        .apply::<Artifact>(&ARTIFACT.replace("latest", "next"))
-        .await;
-    let other_template = yaml.replace("{app: hello}", "{app: changed}");
-    world.apply::<WorkloadDeployment>(&other_template).await;
-    lag.asked("art").await;
-    assert_eq!(world.only_set().await.name_any(), before);
-    lag.catch_up();
-    world.gone::<WorkloadReplicaSet>(&before).await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    rolls_once(&mut world, ("artifacts", "art"), &yaml, async |world| {
+        let next = "r.test/hello:next";
+        world.artifacts.answer(next, "sha256:2", HTTP);
+        let artifact = ARTIFACT.replace("latest", "next");
+        world.apply::<Artifact>(&artifact).await;
+    })
+    .await;
     let images: Vec<_> = world
         .link
         .started()

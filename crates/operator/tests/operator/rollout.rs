@@ -28,10 +28,7 @@ async fn images(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn a_broken_image_leaves_the_old_replicas_serving_and_can_be_taken_back() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("good", "replicas: 2").await;
     world.link.script("bad", broken());
     world
         .apply::<WorkloadDeployment>(&deployment("bad", "replicas: 2"))
@@ -42,11 +39,7 @@ async fn a_broken_image_leaves_the_old_replicas_serving_and_can_be_taken_back() 
     assert!(message(&hello, "Ready").contains("image `bad` is not there"));
     let status = hello.status.unwrap();
     assert!(status.previous_replica_set.is_some());
-    world
-        .routed("the old ones serve", |table| {
-            backends(table, HOST) == Some(2)
-        })
-        .await;
+    world.has_backends(HOST, Some(2)).await;
 
     // Two updates in a row: the healthy set outlives both.
     world.link.script("worse", broken());
@@ -67,10 +60,7 @@ async fn a_broken_image_leaves_the_old_replicas_serving_and_can_be_taken_back() 
     assert_eq!(images(&world).await, ["good", "worse"]);
     assert_eq!(world.backends(HOST), Some(2));
 
-    world
-        .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("good", "replicas: 2").await;
     assert_eq!(images(&world).await, ["good"]);
     let good = world
         .link
@@ -84,10 +74,7 @@ async fn a_broken_image_leaves_the_old_replicas_serving_and_can_be_taken_back() 
 #[tokio::test]
 async fn the_new_set_is_fully_ready_before_the_old_goes() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 2").await;
     world.link.script("two", Phase::Compiling);
     world
         .apply::<WorkloadDeployment>(&deployment("two", "replicas: 2"))
@@ -100,11 +87,7 @@ async fn the_new_set_is_fully_ready_before_the_old_goes() {
     world.link.turn("two", Phase::Running);
     world.ready::<WorkloadDeployment>("hello").await;
     assert_eq!(images(&world).await, ["two"]);
-    world
-        .routed("only the new ones", |table| {
-            backends(table, HOST) == Some(2)
-        })
-        .await;
+    world.has_backends(HOST, Some(2)).await;
     assert_eq!(world.link.stopped().len(), 2);
 }
 
@@ -112,10 +95,7 @@ async fn the_new_set_is_fully_ready_before_the_old_goes() {
 async fn recreate_waits_until_the_old_replicas_are_gone() {
     let world = World::new().await;
     let more = "deployPolicy: Recreate";
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", more))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", more).await;
     world.link.hold_stops();
     world
         .apply::<WorkloadDeployment>(&deployment("two", more))
@@ -138,10 +118,7 @@ async fn recreate_waits_until_the_old_replicas_are_gone() {
 #[tokio::test]
 async fn annotations_of_the_template_restart() {
     let world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", ""))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "").await;
     let before = world.only_set().await.name_any();
     world
         .merge::<WorkloadDeployment>(
@@ -163,10 +140,7 @@ async fn annotations_of_the_template_restart() {
 #[tokio::test]
 async fn scaling_reaches_the_old_set_while_the_new_one_is_broken() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("good", ""))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("good", "").await;
     world.link.script("bad", broken());
     world
         .apply::<WorkloadDeployment>(&deployment("bad", ""))
@@ -177,22 +151,14 @@ async fn scaling_reaches_the_old_set_while_the_new_one_is_broken() {
     world
         .apply::<WorkloadDeployment>(&deployment("bad", "replicas: 3"))
         .await;
-    world
-        .routed("three serve", |table| backends(table, HOST) == Some(3))
-        .await;
+    world.has_backends(HOST, Some(3)).await;
 }
 
 #[tokio::test]
 async fn many_replicas_come_and_go() {
     let mut world = World::new().await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("one", "replicas: 100"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
-    world
-        .apply::<WorkloadDeployment>(&deployment("two", "replicas: 100"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("one", "replicas: 100").await;
+    world.deployed("two", "replicas: 100").await;
     world.delete::<WorkloadDeployment>("hello").await;
     world
         .linked("all stopped", |link| link.states_now().is_empty())
@@ -208,13 +174,8 @@ async fn a_storm_of_updates_never_takes_a_replica_from_the_routes() {
     for bad in 0..40 {
         world.link.script(&format!("bad-{bad}"), broken());
     }
-    world
-        .apply::<WorkloadDeployment>(&deployment("good", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
-    world
-        .routed("two serve", |table| backends(table, HOST) == Some(2))
-        .await;
+    world.deployed("good", "replicas: 2").await;
+    world.has_backends(HOST, Some(2)).await;
     let mut routes = world.routes.clone();
     let fewest = tokio::spawn(async move {
         let mut fewest = 2;
@@ -248,10 +209,7 @@ async fn a_storm_of_updates_never_takes_a_replica_from_the_routes() {
             world.ready::<WorkloadDeployment>("hello").await;
         }
     }
-    world
-        .apply::<WorkloadDeployment>(&deployment("last", "replicas: 2"))
-        .await;
-    world.ready::<WorkloadDeployment>("hello").await;
+    world.deployed("last", "replicas: 2").await;
     assert_eq!(images(&world).await, ["last"]);
     let end = deployment("last", "")
         .replace("name: hello", "name: end")

@@ -3,7 +3,7 @@
 use kube::ResourceExt as _;
 use waft_api::{HttpTrigger, Workload, WorkloadDeployment};
 
-use crate::world::{World, backends, is, message};
+use crate::world::{World, is, message};
 
 pub(crate) fn trigger(name: &str, host: &str, more: &str) -> String {
     format!(
@@ -41,9 +41,7 @@ async fn a_trigger_leads_to_its_workload_and_takes_it_along() {
     let entry = &owned.spec.template.spec.host_interfaces[0];
     assert_eq!(entry.interfaces, ["handler"]);
     assert_eq!(owned.owner_references()[0].kind, "HTTPTrigger");
-    world
-        .routed("its host", |table| backends(table, "hello.test") == Some(1))
-        .await;
+    world.has_backends("hello.test", Some(1)).await;
     let table = world.routes.borrow().clone();
     assert_eq!(
         table
@@ -70,9 +68,7 @@ async fn a_trigger_leads_to_its_workload_and_takes_it_along() {
         .await;
     world.scale::<HttpTrigger>("hello", 3).await;
     world.ready::<HttpTrigger>("hello").await;
-    world
-        .routed("three", |table| backends(table, "hello.test") == Some(3))
-        .await;
+    world.has_backends("hello.test", Some(3)).await;
     world.scale::<WorkloadDeployment>("hello", 1).await;
     world
         .until::<WorkloadDeployment>("hello", "follows the trigger", |owned| {
@@ -116,11 +112,7 @@ async fn of_two_with_one_route_the_older_keeps_it() {
     world.warned("b-second", "RouteConflict").await;
     world.delete::<HttpTrigger>("a-first").await;
     world.ready::<HttpTrigger>("b-second").await;
-    world
-        .routed("the second serves", |table| {
-            backends(table, "same.test") == Some(1)
-        })
-        .await;
+    world.has_backends("same.test", Some(1)).await;
 }
 
 #[tokio::test]
@@ -184,11 +176,7 @@ async fn a_change_of_the_template_rolls_through_the_deployment() {
         started.last().unwrap().1.components[0].image.reference,
         "two"
     );
-    world
-        .routed("the new one", |table| {
-            backends(table, "hello.test") == Some(1)
-        })
-        .await;
+    world.has_backends("hello.test", Some(1)).await;
 }
 
 #[tokio::test]

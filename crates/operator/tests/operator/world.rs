@@ -230,6 +230,13 @@ impl World {
         }
     }
 
+    /// Applies the [deployment] `hello` and waits until it is ready.
+    pub(crate) async fn deployed(&self, image: &str, more: &str) -> WorkloadDeployment {
+        self.apply::<WorkloadDeployment>(&deployment(image, more))
+            .await;
+        self.ready("hello").await
+    }
+
     /// Waits until an object is ready, at its newest generation.
     pub(crate) async fn ready<K: Conditioned>(&self, name: &str) -> K {
         self.until(name, "ready", |object: &K| {
@@ -265,6 +272,13 @@ impl World {
             let table = self.routes.borrow().clone();
             panic!("{what}: {:#?}", table.iter().collect::<Vec<_>>());
         }
+    }
+
+    /// Waits until a host name has so many backends; `None`: no route.
+    pub(crate) async fn has_backends(&mut self, host: &str, wanted: Option<usize>) {
+        let what = format!("{host} with {wanted:?} backends");
+        self.routed(&what, |table| backends(table, host) == wanted)
+            .await;
     }
 
     /// How many backends a host name has; `None`: no route.

@@ -18,12 +18,13 @@ use waft_api::{HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet, Wo
 use waft_ir::{Backend, HostPattern, PathMatch, Phase, RouteTable, Routes, WorkloadId};
 
 use crate::{
+    cache::Cache,
     config_layers::Sources,
     context::{Caches, Context},
     deployment::effective_spec,
     dereference,
     key::Kind,
-    object::{is_owned_by, is_terminating, owner_among, owner_of_kind},
+    object::{Object, is_owned_by, is_terminating, owner_among, owner_of_kind},
     routes::{Changes, Claims, Outcome, Source, SourceKey},
     sources::{self, Serving},
 };
@@ -96,43 +97,36 @@ pub(crate) fn touch_configured(context: &Context, namespace: &str) {
 /// Notes an object and those above it. Above one that is not there nothing is noted: it is when that
 /// one comes, and was when it went.
 fn mark(caches: &Caches, dirty: &mut BTreeSet<SourceKey>, kind: Kind, meta: &ObjectMeta) {
-    let key = SourceKey::of_meta(kind, meta);
-    let namespace = key.namespace.clone();
-    dirty.insert(key);
-    let owners = meta.owner_references.as_deref().unwrap_or_default();
-    let mut note = |kind, name: &str| {
-        let (namespace, name) = (namespace.clone(), name.to_owned());
-        dirty.insert(SourceKey {
-            kind,
-            namespace,
-            name,
-        });
-    };
+    dirty.insert(SourceKey::of_meta(kind, meta));
     match kind {
-        Kind::Workload => {
-            let Some(owner) = owner_among::<WorkloadReplicaSet>(owners) else {
-                return;
-            };
-            note(Kind::ReplicaSet, &owner.name);
-            if let Some(set) = caches.replica_sets.get(&namespace, &owner.name) {
-                mark(caches, dirty, Kind::ReplicaSet, &set.metadata);
-            }
-        }
-        Kind::ReplicaSet => {
-            let Some(owner) = owner_among::<WorkloadDeployment>(owners) else {
-                return;
-            };
-            note(Kind::Deployment, &owner.name);
-            if let Some(deployment) = caches.deployments.get(&namespace, &owner.name) {
-                mark(caches, dirty, Kind::Deployment, &deployment.metadata);
-            }
-        }
-        Kind::Deployment => {
-            if let Some(owner) = owner_among::<HttpTrigger>(owners) {
-                note(Kind::Trigger, &owner.name);
-            }
-        }
+        Kind::Workload => mark_owner(caches, dirty, meta, Kind::ReplicaSet, &caches.replica_sets),
+        Kind::ReplicaSet => mark_owner(caches, dirty, meta, Kind::Deployment, &caches.deployments),
+        Kind::Deployment => mark_owner(caches, dirty, meta, Kind::Trigger, &caches.triggers),
         _ => {}
+    }
+}
+
+/// Notes the owner of this kind that an object has, and those above that one.
+fn mark_owner<O: Object>(
+    caches: &Caches,
+    dirty: &mut BTreeSet<SourceKey>,
+    meta: &ObjectMeta,
+    kind: Kind,
+    cache: &Cache<O>,
+) {
+    let owners = meta.owner_references.as_deref().unwrap_or_default();
+    let Some(owner) = owner_among::<O>(owners) else {
+        return;
+    };
+    let key = SourceKey {
+        kind,
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: owner.name.clone(),
+    };
+    let found = cache.get(&key.namespace, &key.name);
+    dirty.insert(key);
+    if let Some(owner) = found {
+        mark(caches, dirty, kind, owner.meta());
     }
 }
 

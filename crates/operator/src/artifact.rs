@@ -98,10 +98,7 @@ pub(crate) async fn reconcile(
             status(&artifact, Err(problem), known.filter(|_| same))
         }
     };
-    let warnings = events::warnings(artifact.conditions(), &status.conditions);
-    if write::status(&context.client, artifact.as_ref(), status).await? {
-        events::warn(&context.client, artifact.as_ref(), &warnings).await;
-    }
+    events::write_status(context, artifact.as_ref(), status, None).await?;
     if next == Next::Await {
         context.resolved.lock().insert(uid, question);
     }

@@ -15,7 +15,13 @@ use kube::{
 use serde_json::json;
 use waft_api::{Condition, Reason, conditions, names::MANAGER_OPERATOR};
 
-use crate::{condition::find, names, object::Object};
+use crate::{
+    condition::find,
+    context::Context,
+    names,
+    object::{HasStatus, Object},
+    write::{self, WriteError},
+};
 
 /// Longest message that is sent; the condition has all of it.
 const LONGEST_MESSAGE: usize = 1024;
@@ -29,9 +35,24 @@ pub(crate) struct Warning {
     pub message: String,
 }
 
+/// Writes a status, if it differs from the object's, and tells what it newly warns of, and one thing more.
+pub(crate) async fn write_status<K: HasStatus>(
+    context: &Context,
+    object: &K,
+    status: K::Status,
+    more: Option<Warning>,
+) -> Result<(), WriteError> {
+    let mut warnings = warnings(object.conditions(), K::conditions_of(&status));
+    warnings.extend(more);
+    if write::status(&context.client, object, status).await? {
+        warn(&context.client, object, &warnings).await;
+    }
+    Ok(())
+}
+
 /// What new conditions warn of that the old ones did not. Aspects that only wait or are under way
 /// are no warnings, and `Ready` only repeats another condition.
-pub(crate) fn warnings(old: &[Condition], new: &[Condition]) -> Vec<Warning> {
+fn warnings(old: &[Condition], new: &[Condition]) -> Vec<Warning> {
     let mut found: Vec<Warning> = Vec::new();
     for condition in new {
         let bad = if condition.type_ == conditions::DEGRADED {
@@ -69,7 +90,7 @@ pub(crate) fn warnings(old: &[Condition], new: &[Condition]) -> Vec<Warning> {
 }
 
 /// Tells an object's warnings.
-pub(crate) async fn warn<K: Object>(client: &Client, object: &K, warnings: &[Warning]) {
+async fn warn<K: Object>(client: &Client, object: &K, warnings: &[Warning]) {
     for warning in warnings {
         if let Err(error) = write(client, object, warning).await {
             tracing::debug!(%error, reason = warning.reason, "an Event could not be written");

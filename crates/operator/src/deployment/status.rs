@@ -61,17 +61,13 @@ pub(crate) async fn write(
     if keeps && write::may_wait(deployment, &status, waited) {
         return Ok(Next::PutOff(write::PATIENCE));
     }
-    let mut warnings = events::warnings(deployment.conditions(), &status.conditions);
     let seen = deployment
         .status
         .as_ref()
-        .and_then(|status| status.observed_generation);
-    if seen != status.observed_generation {
-        warnings.extend(sources::address_warning(&deployment.spec.template.spec));
-    }
-    if write::status(&context.client, deployment, status).await? {
-        events::warn(&context.client, deployment, &warnings).await;
-    }
+        .and_then(|s| s.observed_generation);
+    let ignored = (seen != status.observed_generation)
+        .then(|| sources::address_warning(&deployment.spec.template.spec));
+    events::write_status(context, deployment, status, ignored.flatten()).await?;
     Ok(Next::Await)
 }
 

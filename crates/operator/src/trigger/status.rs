@@ -15,7 +15,7 @@ use crate::{
     problem::Problem,
     routes::{Outcome, SourceKey},
     routing, sources,
-    write::{self, WriteError},
+    write::WriteError,
 };
 
 /// What was found out about a trigger.
@@ -44,18 +44,10 @@ pub(crate) async fn write(
         .outcome(&SourceKey::of(Kind::Trigger, trigger));
     let url = routing::url(context, &routes);
     let status = build(trigger, observed, &routes, url, Timestamp::now());
-    let mut warnings = events::warnings(trigger.conditions(), &status.conditions);
-    let seen = trigger
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
-    if seen != status.observed_generation {
-        warnings.extend(sources::address_warning(&trigger.spec.template.spec));
-    }
-    if write::status(&context.client, trigger, status).await? {
-        events::warn(&context.client, trigger, &warnings).await;
-    }
-    Ok(())
+    let seen = trigger.status.as_ref().and_then(|s| s.observed_generation);
+    let ignored = (seen != status.observed_generation)
+        .then(|| sources::address_warning(&trigger.spec.template.spec));
+    events::write_status(context, trigger, status, ignored.flatten()).await
 }
 
 /// Sums the trigger up.

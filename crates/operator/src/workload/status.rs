@@ -51,17 +51,10 @@ pub(crate) async fn write(
     if write::may_wait(workload, &status, waited) {
         return Ok(Next::PutOff(write::PATIENCE));
     }
-    let mut warnings = events::warnings(workload.conditions(), &status.conditions);
-    let seen = workload
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
-    if seen != generation && workload.owner_references().is_empty() {
-        warnings.extend(sources::address_warning(&workload.spec));
-    }
-    if write::status(&context.client, workload, status).await? {
-        events::warn(&context.client, workload, &warnings).await;
-    }
+    let seen = workload.status.as_ref().and_then(|s| s.observed_generation);
+    let ignored = (seen != generation && workload.owner_references().is_empty())
+        .then(|| sources::address_warning(&workload.spec));
+    events::write_status(context, workload, status, ignored.flatten()).await?;
     Ok(decision.next)
 }
 

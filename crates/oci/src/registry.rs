@@ -180,14 +180,7 @@ impl Repository<'_> {
     /// The digest that a tag or digest stands for, without its content. `None` if the registry
     /// does not tell.
     pub(crate) async fn resolve(&self, target: &str) -> Result<Option<Digest>, Failure> {
-        let ask = Ask {
-            method: Method::HEAD,
-            url: self.url(&format!("manifests/{target}"))?,
-            headers: &[(header::ACCEPT, manifest::ACCEPT)],
-            body: None,
-            timeout: Some(SMALL_TIMEOUT),
-        };
-        let response = self.send(&ask).await?;
+        let response = self.send_for_manifest(Method::HEAD, target).await?;
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Ok(None);
         }
@@ -198,18 +191,22 @@ impl Repository<'_> {
     /// The bytes of the manifest that a tag or digest stands for, and the digest that the registry
     /// says they have.
     pub(crate) async fn manifest(&self, target: &str) -> Result<(Bytes, Option<Digest>), Failure> {
+        let response = self.send_for_manifest(Method::GET, target).await?;
+        let response = self.expect(response).await?;
+        let digest = content_digest(&response);
+        let bytes = client::read(response, MANIFEST_LIMIT).await;
+        Ok((bytes.map_err(|e| self.broken_off(&e))?, digest))
+    }
+
+    async fn send_for_manifest(&self, method: Method, target: &str) -> Result<Response, Failure> {
         let ask = Ask {
-            method: Method::GET,
+            method,
             url: self.url(&format!("manifests/{target}"))?,
             headers: &[(header::ACCEPT, manifest::ACCEPT)],
             body: None,
             timeout: Some(SMALL_TIMEOUT),
         };
-        let response = self.send(&ask).await?;
-        let response = self.expect(response).await?;
-        let digest = content_digest(&response);
-        let bytes = client::read(response, MANIFEST_LIMIT).await;
-        Ok((bytes.map_err(|e| self.broken_off(&e))?, digest))
+        self.send(&ask).await
     }
 
     /// Address of something in the repository.

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use waft_ir::{Artifacts, HostLink, Routes, StateMap};
+use waft_ir::{Artifacts, HostLink, Routes};
 
 use crate::{
     artifact,
@@ -105,8 +105,12 @@ fn watch_everything(
     context: &Arc<Context>,
     watches: &mut JoinSet<()>,
 ) -> Vec<watch::Receiver<bool>> {
-    watches.spawn(watch_hosts(context.clone()));
-    watches.spawn(watch_states(context.clone()));
+    watches.spawn(follow(
+        context.clone(),
+        context.link.hosts(),
+        |context, old, new| wake::hosts(context, old, new),
+    ));
+    watches.spawn(follow(context.clone(), context.link.states(), wake::states));
     vec![
         watch_kind(context, watches, |caches| &caches.triggers),
         watch_kind(context, watches, |caches| &caches.deployments),
@@ -160,27 +164,18 @@ fn watch_kind<K: Object + Wakes>(
     listed
 }
 
-async fn watch_hosts(context: Arc<Context>) {
-    let mut hosts = context.link.hosts();
-    let mut old = Arc::new(BTreeMap::new());
+/// Wakes whom each change of a value concerns, until nobody changes it any more.
+async fn follow<T: Clone + Default + Send + Sync>(
+    context: Arc<Context>,
+    mut values: watch::Receiver<T>,
+    wake: fn(&Context, &T, &T),
+) {
+    let mut old = T::default();
     loop {
-        let new = hosts.borrow_and_update().clone();
-        wake::hosts(&context, &old, &new);
+        let new = values.borrow_and_update().clone();
+        wake(&context, &old, &new);
         old = new;
-        if hosts.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn watch_states(context: Arc<Context>) {
-    let mut states = context.link.states();
-    let mut old = StateMap::default();
-    loop {
-        let new = states.borrow_and_update().clone();
-        wake::states(&context, &old, &new);
-        old = new;
-        if states.changed().await.is_err() {
+        if values.changed().await.is_err() {
             return;
         }
     }

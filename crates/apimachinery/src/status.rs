@@ -239,13 +239,9 @@ impl Status {
 
     /// An object of that name is there and on its way out.
     pub fn object_is_being_deleted(group: &str, plural: &str, name: &str) -> Self {
-        let message = format!(
-            "object is being deleted: {} {} already exists",
-            qualified(group, plural),
-            quote(name)
-        );
-        Self::new(409, Some(Reason::AlreadyExists), message)
-            .about(Details::object(group, plural, name))
+        let mut status = Self::already_exists(group, plural, name);
+        status.message.insert_str(0, "object is being deleted: ");
+        status
     }
 
     /// The write and the stored object contradict each other.

@@ -144,15 +144,17 @@ fn fill(object: &mut Value, path: &str, value: impl Fn(&Value) -> Option<Value>)
     });
 }
 
+/// Has each place to which a path leads changed: what holds its last field, and that field's name.
+fn each(object: &mut Value, path: &str, mut change: impl FnMut(&mut Value, &str)) {
+    let path = JsonPath::parse(path);
+    if let Some((parent, field)) = path.as_ref().and_then(JsonPath::split_last) {
+        parent.each_mut(object, &mut |at| change(at, field));
+    }
+}
+
 /// Repeats a field where another is absent, or is what Go takes for absent.
 fn copy(object: &mut Value, path: &str, from: &str) {
-    let Some(path) = JsonPath::parse(path) else {
-        return;
-    };
-    let Some((parent, field)) = path.split_last() else {
-        return;
-    };
-    parent.each_mut(object, &mut |at| {
+    each(object, path, |at, field| {
         let absent = at
             .get(field)
             .is_none_or(|value| value.is_null() || *value == 0 || *value == "");
@@ -164,13 +166,7 @@ fn copy(object: &mut Value, path: &str, from: &str) {
 
 /// Gives a map the entries that it lacks of the map beside it.
 fn fill_map(object: &mut Value, path: &str, from: &str) {
-    let Some(path) = JsonPath::parse(path) else {
-        return;
-    };
-    let Some((parent, field)) = path.split_last() else {
-        return;
-    };
-    parent.each_mut(object, &mut |at| {
+    each(object, path, |at, field| {
         let Some(entries) = at.get(from).and_then(Value::as_object).cloned() else {
             return;
         };

@@ -239,17 +239,13 @@ fn check_list(
         }
     }
     let shown = || Value::Array(list.to_vec());
-    if let Some(min) = bounds.min_items
-        && count < min
-    {
-        let detail = format!("{path} in body should have at least {min} items");
-        errors.push(FieldError::invalid(path, &Value::from(count), detail));
-    }
-    if let Some(max) = bounds.max_items
-        && count > max
-    {
-        errors.push(FieldError::too_many(path, count, max));
-    }
+    check_count(
+        count,
+        (bounds.min_items, bounds.max_items),
+        "items",
+        path,
+        errors,
+    );
     if bounds.unique_items {
         let mut seen = HashSet::new();
         if !list.iter().all(|item| seen.insert(item.to_string())) {
@@ -279,15 +275,22 @@ fn check_map(
             check(field, child, old, &join_name(path, name), errors);
         }
     }
-    if let Some(min) = bounds.min_properties
-        && count < min
-    {
-        let detail = format!("{path} in body should have at least {min} properties");
+    let bounds = (bounds.min_properties, bounds.max_properties);
+    check_count(count, bounds, "properties", path, errors);
+}
+
+fn check_count(
+    count: u64,
+    (min, max): (Option<u64>, Option<u64>),
+    what: &str,
+    path: &str,
+    errors: &mut Vec<FieldError>,
+) {
+    if let Some(min) = min.filter(|min| count < *min) {
+        let detail = format!("{path} in body should have at least {min} {what}");
         errors.push(FieldError::invalid(path, &Value::from(count), detail));
     }
-    if let Some(max) = bounds.max_properties
-        && count > max
-    {
+    if let Some(max) = max.filter(|max| count > *max) {
         errors.push(FieldError::too_many(path, count, max));
     }
 }

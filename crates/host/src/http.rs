@@ -1,6 +1,7 @@
 //! The HTTP server: connections, the check of what comes in, routing, and the answers the host
 //! gives itself.
 
+mod answering;
 mod body;
 mod connection;
 mod framing;

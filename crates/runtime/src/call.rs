@@ -2,7 +2,7 @@
 //! and frees both.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
@@ -39,9 +39,6 @@ pub(crate) enum Job {
 
 /// How long a guest may go on after its response has been read to the end.
 pub(crate) const AFTER_RESPONSE: Duration = Duration::from_secs(15);
-
-/// How long a guest's end may take to be told after its means to answer have gone.
-const END_IS_TOLD: Duration = Duration::from_millis(100);
 
 /// A running call.
 pub(crate) struct Call {
@@ -110,77 +107,24 @@ impl Call {
         }
     }
 
-    /// Runs the guest until it answers. The rest of the call goes on as the body is read.
-    pub(crate) async fn respond(
-        mut self,
-        method: Method,
-        timeout: Option<Duration>,
-        answer: oneshot::Receiver<Answer>,
-    ) -> Result<http::Response<ResponseBody>, CallError> {
-        let answered = self.answer(answer);
-        let result = match timeout {
-            None => answered.await,
-            Some(limit) => tokio::time::timeout(limit, answered)
-                .await
-                .unwrap_or(Err(CallError::Deadline)),
-        };
-        match result {
-            Ok(Ok((response, body_done))) => self.into_response(method, response, body_done),
-            Ok(Err(code)) => {
-                self.finish_later();
-                Err(CallError::GuestErrorCode(code))
-            }
-            Err(CallError::Deadline) => {
-                self.give_up();
-                Err(CallError::Deadline)
-            }
-            Err(error) => {
-                self.counted = true;
-                Err(error)
-            }
-        }
-    }
-
-    async fn answer(&mut self, mut answer: oneshot::Receiver<Answer>) -> Result<Answer, CallError> {
-        let answered = poll_fn(|cx| {
-            match Pin::new(&mut *self).poll(cx) {
-                // Nothing has been sent yet, so a trap is a failed request even if the guest had
-                // begun its answer.
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                // Not polled: that may be pending for the sake of other tasks.
-                Poll::Ready(Ok(())) => {
-                    let answer = answer.try_recv();
-                    return Poll::Ready(answer.map_err(|_| CallError::NoResponse));
-                }
-                Poll::Pending => {}
-            }
-            // A guest may drop its means to answer and still run; then no answer will come.
-            let answer = Pin::new(&mut answer).poll(cx);
-            answer.map(|answer| answer.map_err(|_| CallError::NoResponse))
-        })
-        .await;
-        if matches!(answered, Err(CallError::NoResponse)) && !self.done && self.runs_elsewhere() {
-            // It may also have ended, in another thread, which is about to say how.
-            let end = tokio::time::timeout(END_IS_TOLD, self).await;
-            return Err(end
-                .ok()
-                .and_then(Result::err)
-                .unwrap_or(CallError::NoResponse));
-        }
-        answered
+    /// What there is to count of its end has been counted: that it is dropped is not the client's
+    /// leaving.
+    pub(crate) fn is_accounted_for(&mut self) {
+        self.counted = true;
     }
 
     /// Whether the guest may run while this is not polled.
-    fn runs_elsewhere(&self) -> bool {
+    pub(crate) fn runs_elsewhere(&self) -> bool {
         match &self.work {
             Work::Own { driver, .. } => driver.is_far(),
             Work::Shared(_) => true,
         }
     }
 
-    fn into_response(
+    /// The response that its guest has begun; the rest of the call goes on as the body is read.
+    pub(crate) fn into_response(
         self,
-        method: Method,
+        method: &Method,
         response: http::Response<WasiBody>,
         body_done: Option<oneshot::Sender<()>>,
     ) -> Result<http::Response<ResponseBody>, CallError> {
@@ -189,7 +133,7 @@ impl Call {
             self.finish_later();
             return Err(CallError::Malformed);
         }
-        let bodiless = method == Method::HEAD
+        let bodiless = *method == Method::HEAD
             || matches!(
                 parts.status,
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
@@ -265,21 +209,25 @@ impl Seat {
 
 /// Begins a call's life inside the guest. A kind of job has a future of its own: one for all
 /// would have the size of the largest, which a small job would pay for.
-fn whole(guest: Arc<GuestInner>, seat: Seat, job: Job) -> Whole {
+fn whole(guest: Arc<GuestInner>, mut seat: Seat, job: Job) -> Whole {
     let is_p3 = match &job {
         Job::Http(..) => guest.http() == Some(HttpVersion::P3),
         Job::Message(..) => guest.messaging() == Some(MessagingVersion::P3),
         Job::Change(..) => false,
     };
     match (job, is_p3) {
-        (Job::Http(request, answer), false) => Box::pin(run(
-            guest,
-            seat,
-            async move |store, handlers| match &handlers.http {
-                Some(HttpHandler::P2(proxy)) => p2::call(store, proxy, request, answer).await,
-                _ => Err(no_handler()),
-            },
-        )),
+        (Job::Http(request, answer), false) => {
+            // Handed over here: the future need not have room for it.
+            let arguments = p2::take_in(&mut seat.cell().store, request, answer);
+            Box::pin(run(
+                guest,
+                seat,
+                async move |store, handlers| match &handlers.http {
+                    Some(HttpHandler::P2(proxy)) => p2::call(store, proxy, arguments?).await,
+                    _ => Err(no_handler()),
+                },
+            ))
+        }
         (Job::Http(request, answer), true) => Box::pin(run(
             guest,
             seat,

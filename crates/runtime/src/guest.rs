@@ -9,21 +9,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
 use waft_ir::{CapabilityGrant, Limits, LogSource, Pool};
 use wasmtime::PoolConcurrencyLimitError;
 
 use crate::{
     Body, CallError, Compiled, Ctx, Delivery, EgressPolicy, EgressStats, GuestStats, HttpVersion,
-    LogSink, MessagingVersion, Mount, Origin, ResponseBody, TrapReason,
+    LogSink, MessagingVersion, Mount, Origin, TrapReason,
     admission::Admission,
-    body::into_wasi,
-    call::{Call, Job, Seat},
+    call::{Job, Seat},
     capability::Slot,
     ctx::{Given, Named},
     delivering::Delivering,
     epoch::{Meter, Metered, Ticker},
     files::OpenFiles,
+    handling::Handling,
     instance::{Cell, Instance, Pre},
     lane::{Driver, SlowLane},
     log::InstanceLog,
@@ -205,37 +204,8 @@ impl Guest {
     ///
     /// The guest runs inside this future, and then inside the body of the response: dropping either
     /// ends the call.
-    pub async fn handle(
-        &self,
-        request: http::Request<Body>,
-        info: CallInfo,
-    ) -> Result<http::Response<ResponseBody>, CallError> {
-        let inner = &self.0;
-        Counters::add(&inner.counters.requests);
-        let result = self.try_handle(request, info).await;
-        if let Err(error) = &result {
-            inner.counters.failed(error);
-        }
-        result
-    }
-
-    async fn try_handle(
-        &self,
-        request: http::Request<Body>,
-        info: CallInfo,
-    ) -> Result<http::Response<ResponseBody>, CallError> {
-        let inner = &self.0;
-        if self.http().is_none() {
-            return Err(CallError::NotHttp);
-        }
-        let timeout = info.timeout.unwrap_or(inner.spec.limits.request_timeout);
-        let place = inner.admission.enter(&inner.counters.queued).await?;
-        let method = request.method().clone();
-        let (sender, answer) = oneshot::channel();
-        let request = request.map(into_wasi);
-        let job = Job::Http(request, sender);
-        let call = Call::begin(inner.clone(), place, job, info.origin);
-        call.respond(method, timeout, answer).await
+    pub fn handle(&self, request: http::Request<Body>, info: CallInfo) -> Handling {
+        Handling::new(self.0.clone(), request, info)
     }
 
     /// Has it handle a message or a change.

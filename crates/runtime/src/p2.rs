@@ -1,22 +1,26 @@
 //! One request through `wasi:http/incoming-handler@0.2`.
 
 use tokio::sync::oneshot;
-use wasmtime::Store;
+use wasmtime::{Store, component::Resource};
 use wasmtime_wasi_http::{
     WasiBody, WasiHttpView,
-    p2::bindings::{Proxy, http::types::Scheme},
+    p2::bindings::{
+        Proxy,
+        http::types::{IncomingRequest, ResponseOutparam, Scheme},
+    },
 };
 
 use crate::{Ctx, call::Answer};
 
-/// Calls the handler. The answer is sent when the guest sets it; the call goes on until the guest
-/// returns, usually after it has written the body.
-pub(crate) async fn call(
+/// What the handler is called with.
+pub(crate) type Arguments = (Resource<IncomingRequest>, Resource<ResponseOutparam>);
+
+/// Puts a request where the guest finds it. The answer is sent when the guest sets it.
+pub(crate) fn take_in(
     store: &mut Store<Ctx>,
-    proxy: &Proxy,
     request: http::Request<WasiBody>,
     answer: oneshot::Sender<Answer>,
-) -> wasmtime::Result<()> {
+) -> wasmtime::Result<Arguments> {
     let scheme = match request.uri().scheme_str() {
         Some("https") => Scheme::Https,
         _ => Scheme::Http,
@@ -29,6 +33,16 @@ pub(crate) async fn call(
         // Nobody waits any more when the deadline has passed.
         let _ = answer.send(result.map(|response| (response, None)));
     })?;
+    Ok((request, outparam))
+}
+
+/// Calls the handler. The call goes on until the guest returns, usually after it has written the
+/// body.
+pub(crate) async fn call(
+    store: &mut Store<Ctx>,
+    proxy: &Proxy,
+    (request, outparam): Arguments,
+) -> wasmtime::Result<()> {
     proxy
         .wasi_http_incoming_handler()
         .call_handle(store, request, outparam)

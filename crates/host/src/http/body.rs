@@ -61,7 +61,7 @@ pub(crate) struct Finish {
     pub(crate) reason: Option<Reason>,
     pub(crate) workload: Option<Arc<RunningWorkload>>,
     pub(crate) record: Option<Record>,
-    pub(super) span: Option<RequestSpan>,
+    pub(super) span: Option<Box<RequestSpan>>,
     pub(crate) in_flight: Option<InFlight>,
     /// Counts requests that no workload got.
     pub(crate) unrouted: Arc<Counters>,
@@ -80,16 +80,14 @@ pub(crate) struct Record {
 }
 
 impl<B> LimitedBody<B> {
-    /// Also returns the flag that tells whether the body was too large.
-    pub(super) fn new(inner: B, limit: Option<u64>) -> (Self, Arc<AtomicBool>) {
-        let exceeded = Arc::new(AtomicBool::new(false));
-        let body = Self {
+    /// `exceeded` is set when the body is too large.
+    pub(super) fn new(inner: B, limit: Option<u64>, exceeded: Arc<AtomicBool>) -> Self {
+        Self {
             inner,
             left: limit,
-            exceeded: exceeded.clone(),
+            exceeded,
             stall: None,
-        };
-        (body, exceeded)
+        }
     }
 }
 
@@ -262,7 +260,7 @@ mod tests {
         LimitedBody<StreamBody<UnboundedReceiver<Piece>>>,
     ) {
         let (sender, pieces) = mpsc::unbounded();
-        let (body, _) = LimitedBody::new(StreamBody::new(pieces), None);
+        let body = LimitedBody::new(StreamBody::new(pieces), None, Arc::default());
         (sender, body)
     }
 

@@ -17,12 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     service::{ConnectionService, Entry},
-    wire::{Protocol, Wire},
+    wire::{HEAD_TIMEOUT, Protocol, Wire},
 };
 use crate::serving::Serving;
 
-/// Longest wait for a request head, the idle time before it included.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Streams of one HTTP/2 connection at a time.
 const H2_STREAMS: u32 = 250;
 /// Bytes of the headers of one HTTP/2 request.
@@ -55,8 +53,8 @@ where
     let result = match protocol {
         Protocol::Http1 => {
             let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
+                // The wire watches the time of heads, for less.
+                .header_read_timeout(None)
                 .serve_connection(io, answer);
             run(connection, |c| c.graceful_shutdown(), stop).await
         }

@@ -1,31 +1,26 @@
-//! One request: which replica gets it, under which limits, and what the client hears.
+//! One request: which replica gets it, and under which limits.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version,
-    header::{CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, UPGRADE},
+    HeaderMap, HeaderValue, Method, Request, Uri, Version,
+    header::{HOST, UPGRADE},
     uri::Authority,
 };
 use http_body::Body;
 use waft_ir::{WorkloadId, normalize_host};
-use waft_runtime::{CallInfo, Origin, ResponseBody, TraceContext, request_body};
+use waft_runtime::{CallInfo, Origin, TraceContext, request_body};
 
 use super::{
-    body::{AnswerBody, Finish, LimitedBody, Record},
+    answering::{Answering, Called},
+    body::{Finish, LimitedBody, Record},
     request_id,
     router::Target,
-    signals::{Active, Signals},
+    signals::Signals,
     trace::RequestSpan,
 };
-use crate::{reason::Reason, running::RunningWorkload, serving::Serving};
-
-/// The header that says why the host answered itself.
-pub(crate) const WAFT_REASON: HeaderName = HeaderName::from_static("x-waft-reason");
+use crate::{reason::Reason, serving::Serving};
 
 /// Where a connection's requests go.
 #[derive(Clone, Debug)]
@@ -45,28 +40,13 @@ pub(crate) struct ConnectionService {
 
 impl ConnectionService {
     /// Answers one request. Dropping the future, because the client left, ends the guest's call.
-    /// The request is counted in at once, not at the first poll: before that hyper looks for the
+    /// What need not wait is done at once, not at the first poll: before that hyper looks for the
     /// end of the stream.
-    pub(crate) fn answer<B>(
-        self: Arc<Self>,
-        request: Request<B>,
-    ) -> impl Future<Output = Result<Response<AnswerBody>, Infallible>> + Send
+    pub(crate) fn answer<B>(self: Arc<Self>, mut request: Request<B>) -> Answering
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (active, refused) = self.signals.begin();
-        self.answer_begun(request, active, refused)
-    }
-
-    async fn answer_begun<B>(
-        self: Arc<Self>,
-        mut request: Request<B>,
-        active: Active,
-        refused: Option<Reason>,
-    ) -> Result<Response<AnswerBody>, Infallible>
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-    {
         let mut finish = Finish::new(active, self.serving.unrouted.clone());
         let request_id = request_id::of(request.headers());
         if self.serving.events.wanted() {
@@ -83,27 +63,22 @@ impl ConnectionService {
         {
             let host = host_name(&request);
             let span = RequestSpan::begin(tracer, &mut request, &request_id, host);
-            finish.span = Some(span);
+            finish.span = Some(Box::new(span));
         }
-        let result = match refused {
+        let called = match refused {
             Some(reason) => Err(reason),
-            None => self.route(request, request_id, &mut finish).await,
+            None => self.call(request, request_id, &mut finish),
         };
-        Ok(match result {
-            Ok((response, workload)) => guest_answer(response, &workload, finish),
-            Err(reason) => {
-                self.note_error(reason, &finish);
-                own_answer(reason, finish)
-            }
-        })
+        Answering::new(self, called, finish)
     }
 
-    async fn route<B>(
+    /// Finds who gets a request, and begins to ask them.
+    fn call<B>(
         &self,
         mut request: Request<B>,
         request_id: Arc<str>,
         finish: &mut Finish,
-    ) -> Result<(Response<ResponseBody>, Arc<RunningWorkload>), Reason>
+    ) -> Result<Called, Reason>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -123,32 +98,19 @@ impl ConnectionService {
             return Err(Reason::BodyTooLarge);
         }
         prefer_target_authority(&mut request);
-        let (parts, body) = request.into_parts();
         let origin = Origin {
             request_id,
-            trace: TraceContext::of(&parts.headers),
+            trace: TraceContext::of(request.headers()),
         };
-        let (body, exceeded) = LimitedBody::new(body, limit);
-        let request = Request::from_parts(parts, request_body(body));
-        let call = workload.guest.handle(
-            request,
-            CallInfo {
-                origin,
-                timeout: Some(target.timeout),
-            },
-        );
-        let result = tokio::select! {
-            biased;
-            result = call => result,
-            () = workload.cut_off().cancelled() => return Err(Reason::InstanceLost),
+        let info = CallInfo {
+            origin,
+            timeout: Some(target.timeout),
         };
-        match result {
-            Ok(response) if response.status().is_informational() => Err(Reason::MalformedResponse),
-            Ok(response) => Ok((response, workload)),
-            // The guest could do nothing with a body that ended so.
-            Err(_) if exceeded.load(Ordering::Relaxed) => Err(Reason::BodyTooLarge),
-            Err(error) => Err(Reason::from(&error)),
-        }
+        let exceeded = Arc::new(AtomicBool::new(false));
+        let flag = exceeded.clone();
+        let request = request.map(|body| request_body(LimitedBody::new(body, limit, flag)));
+        let handling = workload.guest.handle(request, info);
+        Ok(Called::new(handling, workload, exceeded))
     }
 
     fn target<B>(&self, request: &Request<B>) -> Result<Target, Reason> {
@@ -163,15 +125,6 @@ impl ConnectionService {
         self.serving
             .router
             .find(&host, request.uri().path(), running)
-    }
-
-    fn note_error(&self, reason: Reason, finish: &Finish) {
-        if let Some(workload) = &finish.workload
-            && reason.is_trap()
-            && workload.is_news(reason)
-        {
-            self.serving.report_error(workload, reason);
-        }
     }
 
     fn record<B>(&self, request: &Request<B>, request_id: Arc<str>) -> Record {
@@ -261,37 +214,4 @@ fn header_bytes(headers: &HeaderMap) -> usize {
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum()
-}
-
-fn guest_answer(
-    response: Response<ResponseBody>,
-    workload: &RunningWorkload,
-    mut finish: Finish,
-) -> Response<AnswerBody> {
-    finish.status = Some(response.status().as_u16());
-    let (mut parts, body) = response.into_parts();
-    // Only the host says why the host answered.
-    parts.headers.remove(WAFT_REASON);
-    let body = AnswerBody::guest(body, workload.cut_off().clone(), finish);
-    Response::from_parts(parts, body)
-}
-
-fn own_answer(reason: Reason, mut finish: Finish) -> Response<AnswerBody> {
-    finish.status = Some(reason.status().as_u16());
-    finish.reason = Some(reason);
-    let mut response = Response::new(AnswerBody::text(reason.text(), finish));
-    *response.status_mut() = reason.status();
-    let headers = response.headers_mut();
-    headers.insert(WAFT_REASON, HeaderValue::from_static(reason.as_str()));
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    if let Some(seconds) = reason.retry_after() {
-        headers.insert(RETRY_AFTER, seconds.into());
-    }
-    if reason.ends_connection() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }

@@ -34,6 +34,8 @@ use crate::reason::Reason;
 
 /// Silence after which a client that closed its sending side counts as gone.
 const GONE_AFTER: Duration = Duration::from_millis(50);
+/// Longest wait for a request head, the idle time before it included.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the client to read a last answer, before a connection with unread bytes is
 /// closed and the kernel resets it.
 const LINGER: Duration = Duration::from_secs(5);
@@ -70,6 +72,9 @@ pub(crate) struct Wire<T> {
     /// When bytes could last be sent, or the client closed its sending side.
     quiet_since: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Rings when a head may have taken too long. It is not set anew for each one: that would be a
+    /// good part of what a small request costs.
+    head_timer: Option<Pin<Box<Sleep>>>,
     linger: Linger,
 }
 
@@ -124,6 +129,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             write_blocked: false,
             quiet_since: Instant::now(),
             timer: None,
+            head_timer: None,
             linger: Linger::NotYet,
         };
         Ok((wire, protocol))
@@ -134,7 +140,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         self.signals.clone()
     }
 
-    /// Reads more into the buffer; `Ok(0)` is the end of the stream.
+    /// Reads more into the buffer; `Ok(0)` is the end of the stream. Fails when a head takes too
+    /// long.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
@@ -142,12 +149,41 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         let in_body = matches!(self.stage, Stage::Body { .. } | Stage::Raw);
         self.buffer
             .reserve(if in_body { BODY_READ } else { HEAD_READ });
-        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer))?;
+        let Poll::Ready(read) = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) else {
+            return self
+                .poll_late(cx)
+                .map(|()| Err(io::ErrorKind::TimedOut.into()));
+        };
+        let read = read?;
         if read == 0 {
             self.ended = true;
             self.quiet_since = Instant::now();
         }
         Poll::Ready(Ok(read))
+    }
+
+    /// Waits until a head has taken too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !matches!(self.stage, Stage::Head { .. }) {
+            return Poll::Pending;
+        }
+        let first = self.quiet_since + HEAD_TIMEOUT;
+        let timer = self
+            .head_timer
+            .get_or_insert_with(|| Box::pin(sleep_until(first)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            // The wait begins behind the last answer.
+            let since = match self.signals.is_active() {
+                true => Instant::now(),
+                false => self.quiet_since,
+            };
+            let until = since + HEAD_TIMEOUT;
+            if until <= timer.deadline() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(until);
+        }
     }
 
     /// Takes a whole head out of doubt, or a substitute in its place.
@@ -419,6 +455,40 @@ mod tests {
         let blocked = tokio::time::timeout(100 * GONE_AFTER, time_to_end(&mut wire));
         assert!(blocked.await.is_err(), "gone while it was slow");
         drop(active);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_takes_too_long_ends_the_connection() {
+        let (mut wire, mut client) = with_request().await;
+        let trickle = async {
+            for byte in HEAD {
+                client.write_all(&[*byte]).await.unwrap();
+                tokio::time::sleep(HEAD_TIMEOUT / 4).await;
+            }
+        };
+        let started = Instant::now();
+        let ended = tokio::select! {
+            ended = wire.read_u8() => ended.unwrap_err(),
+            () = trickle => panic!("a head of {:?}", started.elapsed()),
+        };
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        let took = started.elapsed();
+        assert!((HEAD_TIMEOUT..HEAD_TIMEOUT * 2).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_a_head_begins_behind_the_last_answer() {
+        let (mut wire, _client) = with_request().await;
+        let (active, _) = wire.signals().begin();
+        let busy = tokio::time::timeout(HEAD_TIMEOUT * 10, wire.read_u8());
+        assert!(busy.await.is_err(), "ended while a request was answered");
+        wire.write_all(b"x").await.unwrap();
+        drop(active);
+        let started = Instant::now();
+        let ended = wire.read_u8().await.unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+        let took = started.elapsed();
+        assert!((HEAD_TIMEOUT..HEAD_TIMEOUT * 2).contains(&took), "{took:?}");
     }
 
     #[tokio::test]

@@ -1,0 +1,164 @@
+//! The answer to one request, while it is waited for, and what the client hears in the end.
+//!
+//! Written as a future by hand: as an async function it would take 6 KiB, copied for each request.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use http::{
+    HeaderName, HeaderValue, Response,
+    header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use waft_runtime::{Handling, ResponseBody};
+
+use super::{
+    body::{AnswerBody, Finish},
+    service::ConnectionService,
+};
+use crate::{reason::Reason, running::RunningWorkload};
+
+/// The header that says why the host answered itself.
+const WAFT_REASON: HeaderName = HeaderName::from_static("x-waft-reason");
+
+/// An answer that is waited for. Dropping it, because the client left, ends the guest's call.
+pub(crate) struct Answering {
+    service: Arc<ConnectionService>,
+    /// Or why the host answers itself.
+    called: Result<Called, Reason>,
+    /// Gone with the answer. Dropped behind the call otherwise.
+    finish: Option<Finish>,
+}
+
+/// A workload that was asked.
+pub(super) struct Called {
+    handling: Handling,
+    workload: Arc<RunningWorkload>,
+    /// Whether the request's body was larger than it may be.
+    exceeded: Arc<AtomicBool>,
+    /// Set up only when the guest makes the client wait.
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Answering {
+    pub(super) fn new(
+        service: Arc<ConnectionService>,
+        called: Result<Called, Reason>,
+        finish: Finish,
+    ) -> Self {
+        Self {
+            service,
+            called,
+            finish: Some(finish),
+        }
+    }
+
+    fn note_error(&self, reason: Reason, finish: &Finish) {
+        if let Some(workload) = &finish.workload
+            && reason.is_trap()
+            && workload.is_news(reason)
+        {
+            self.service.serving.report_error(workload, reason);
+        }
+    }
+}
+
+impl Called {
+    pub(super) fn new(
+        handling: Handling,
+        workload: Arc<RunningWorkload>,
+        exceeded: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            handling,
+            workload,
+            exceeded,
+            cut: None,
+        }
+    }
+
+    /// The guest's response, until its workload is cut off.
+    fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<ResponseBody>, Reason>> {
+        let Poll::Ready(result) = Pin::new(&mut self.handling).poll(cx) else {
+            let cut_off = || Box::pin(self.workload.cut_off().clone().cancelled_owned());
+            ready!(self.cut.get_or_insert_with(cut_off).as_mut().poll(cx));
+            return Poll::Ready(Err(Reason::InstanceLost));
+        };
+        Poll::Ready(match result {
+            Ok(response) if response.status().is_informational() => Err(Reason::MalformedResponse),
+            Ok(response) => Ok(response),
+            // The guest could do nothing with a body that ended so.
+            Err(_) if self.exceeded.load(Ordering::Relaxed) => Err(Reason::BodyTooLarge),
+            Err(error) => Err(Reason::from(&error)),
+        })
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Response<AnswerBody>, Infallible>;
+
+    /// Must not be polled again once it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let result = match &mut this.called {
+            Err(reason) => Err(*reason),
+            Ok(called) => {
+                let response = ready!(called.poll_response(cx));
+                response.map(|response| (response, &*called.workload))
+            }
+        };
+        let Some(finish) = this.finish.take() else {
+            return Poll::Pending;
+        };
+        Poll::Ready(Ok(match result {
+            Ok((response, workload)) => guest_answer(response, workload, finish),
+            Err(reason) => {
+                this.note_error(reason, &finish);
+                own_answer(reason, finish)
+            }
+        }))
+    }
+}
+
+fn guest_answer(
+    response: Response<ResponseBody>,
+    workload: &RunningWorkload,
+    mut finish: Finish,
+) -> Response<AnswerBody> {
+    finish.status = Some(response.status().as_u16());
+    let (mut parts, body) = response.into_parts();
+    // Only the host says why the host answered.
+    parts.headers.remove(WAFT_REASON);
+    let body = AnswerBody::guest(body, workload.cut_off().clone(), finish);
+    Response::from_parts(parts, body)
+}
+
+fn own_answer(reason: Reason, mut finish: Finish) -> Response<AnswerBody> {
+    finish.status = Some(reason.status().as_u16());
+    finish.reason = Some(reason);
+    let mut response = Response::new(AnswerBody::text(reason.text(), finish));
+    *response.status_mut() = reason.status();
+    let headers = response.headers_mut();
+    headers.insert(WAFT_REASON, HeaderValue::from_static(reason.as_str()));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    if let Some(seconds) = reason.retry_after() {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if reason.ends_connection() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

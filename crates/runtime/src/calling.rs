@@ -1,0 +1,223 @@
+//! A job on its way through a guest: to a place, to an instance, and to its answer or the end of its
+//! time.
+//!
+//! Written as a future by hand: most jobs are answered when they are polled first, and then cost
+//! neither a timer nor the copies of futures within futures.
+
+use std::{
+    future::Future,
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Sleep, sleep},
+};
+
+use crate::{
+    CallError, Origin,
+    call::{Call, Job},
+    guest::GuestInner,
+};
+
+/// How long a guest's end may take to be told after its means to answer have gone.
+const END_IS_TOLD: Duration = Duration::from_millis(100);
+
+/// A job under way. Dropping it ends the call.
+pub(crate) struct Calling<A> {
+    guest: Arc<GuestInner>,
+    /// Longest run.
+    timeout: Option<Duration>,
+    answer: oneshot::Receiver<A>,
+    stage: Stage,
+    /// Made when the call has to wait for something.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// What ends the waiting for an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Until {
+    /// The answer itself; the guest may go on.
+    Answer,
+    /// The end of the call.
+    End,
+}
+
+enum Stage {
+    /// Before a place has been asked for.
+    New(Job, Origin),
+    /// All places are taken.
+    Queued(Place, Job, Origin),
+    Running(Call),
+    /// It runs in another thread and can't answer any more: it is about to end, or has.
+    Ending(Call),
+    /// It will not go on, for this reason.
+    Over(CallError),
+}
+
+type Place = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, CallError>> + Send>>;
+
+impl<A> Calling<A> {
+    /// Nothing happens until it is polled.
+    pub(crate) fn new(
+        guest: Arc<GuestInner>,
+        job: Job,
+        answer: oneshot::Receiver<A>,
+        origin: Origin,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self {
+            guest,
+            timeout,
+            answer,
+            stage: Stage::New(job, origin),
+            deadline: None,
+        }
+    }
+
+    /// One that the guest can't be called for.
+    pub(crate) fn refused(guest: Arc<GuestInner>, why: CallError) -> Self {
+        Self {
+            guest,
+            timeout: None,
+            answer: oneshot::channel().1,
+            stage: Stage::Over(why),
+            deadline: None,
+        }
+    }
+
+    pub(crate) fn guest(&self) -> &Arc<GuestInner> {
+        &self.guest
+    }
+
+    /// The call that has answered.
+    pub(crate) fn take_call(&mut self) -> Option<Call> {
+        match self.replace(Stage::Over(CallError::NoResponse)) {
+            Stage::Running(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// Lets it go on. Must not be polled again once it was ready.
+    pub(crate) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        until: Until,
+    ) -> Poll<Result<A, CallError>> {
+        let result = ready!(self.poll_stages(cx, until));
+        if let Err(error) = &result {
+            // What is left of the call ends here.
+            self.stage = Stage::Over(error.clone());
+        }
+        Poll::Ready(result)
+    }
+
+    fn poll_stages(&mut self, cx: &mut Context<'_>, until: Until) -> Poll<Result<A, CallError>> {
+        loop {
+            let next = match &mut self.stage {
+                Stage::New(..) => self.enter(),
+                Stage::Queued(place, ..) => {
+                    let place = ready!(place.as_mut().poll(cx))?;
+                    self.begin(place)
+                }
+                Stage::Running(call) => {
+                    match Pin::new(&mut *call).poll(cx) {
+                        // Nothing has been sent yet, so a trap is a failed request even if the guest
+                        // had begun its answer.
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                        // Not polled: that may be pending for the sake of other tasks.
+                        Poll::Ready(Ok(())) => {
+                            let answer = self.answer.try_recv();
+                            return Poll::Ready(answer.map_err(|_| CallError::NoResponse));
+                        }
+                        Poll::Pending => {}
+                    }
+                    match until {
+                        Until::End => return self.poll_deadline(cx),
+                        Until::Answer => match Pin::new(&mut self.answer).poll(cx) {
+                            Poll::Ready(Ok(answer)) => return Poll::Ready(Ok(answer)),
+                            Poll::Ready(Err(_)) => self.end(),
+                            Poll::Pending => return self.poll_deadline(cx),
+                        },
+                    }
+                }
+                Stage::Ending(call) => {
+                    let over = Pin::new(&mut *call).poll(cx).map(Result::err);
+                    let told = match (over, &mut self.deadline) {
+                        (Poll::Ready(error), _) => error,
+                        (Poll::Pending, Some(timer)) => {
+                            ready!(timer.as_mut().poll(cx));
+                            None
+                        }
+                        (Poll::Pending, None) => None,
+                    };
+                    call.is_accounted_for();
+                    Stage::Over(told.unwrap_or(CallError::NoResponse))
+                }
+                Stage::Over(why) => return Poll::Ready(Err(why.clone())),
+            };
+            self.stage = next;
+        }
+    }
+
+    fn replace(&mut self, stage: Stage) -> Stage {
+        mem::replace(&mut self.stage, stage)
+    }
+
+    /// Takes a place, or joins the queue.
+    fn enter(&mut self) -> Stage {
+        if let Some(place) = self.guest.admission().try_enter() {
+            return self.begin(place);
+        }
+        let guest = self.guest.clone();
+        let place = async move { guest.admission().enter(&guest.counters.queued).await };
+        match self.replace(Stage::Over(CallError::NoResponse)) {
+            Stage::New(job, origin) => Stage::Queued(Box::pin(place), job, origin),
+            other => other,
+        }
+    }
+
+    fn begin(&mut self, place: OwnedSemaphorePermit) -> Stage {
+        match self.replace(Stage::Over(CallError::NoResponse)) {
+            Stage::New(job, origin) | Stage::Queued(_, job, origin) => {
+                Stage::Running(Call::begin(self.guest.clone(), place, job, origin))
+            }
+            other => other,
+        }
+    }
+
+    /// The guest may drop its means to answer and still run; then no answer will come.
+    fn end(&mut self) -> Stage {
+        match self.replace(Stage::Over(CallError::NoResponse)) {
+            // It may also have ended, in another thread, which is about to say how.
+            Stage::Running(call) if call.runs_elsewhere() => {
+                self.deadline = Some(Box::pin(sleep(END_IS_TOLD)));
+                Stage::Ending(call)
+            }
+            Stage::Running(mut call) => {
+                call.is_accounted_for();
+                Stage::Over(CallError::NoResponse)
+            }
+            other => other,
+        }
+    }
+
+    /// Ends the call when its time is over.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<A, CallError>> {
+        let Some(timeout) = self.timeout else {
+            return Poll::Pending;
+        };
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(deadline.as_mut().poll(cx));
+        if let Stage::Running(call) = &mut self.stage {
+            call.give_up();
+        }
+        Poll::Ready(Err(CallError::Deadline))
+    }
+}

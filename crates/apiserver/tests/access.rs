@@ -6,25 +6,18 @@ use std::sync::Arc;
 
 use base64::Engine;
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::Request;
+use http_body_util::Full;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use support::eventually;
+use support::{eventually, read};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
-use waft_apiserver::{Access, ApiServer, Body, Config};
+use waft_apiserver::{Access, ApiServer, Config};
 
 const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 const SPACE: &str = "/api/v1/namespaces/default";
 const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
-
-async fn read(response: Response<Body>) -> (u16, Value) {
-    let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.expect("a body");
-    let value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or(Value::Null);
-    (code, value)
-}
 
 /// Asks as someone, in several groups.
 async fn ask(
@@ -56,6 +49,11 @@ async fn ask(
     };
     let request = request.body(Full::new(bytes)).expect("a request");
     read(server.service().oneshot(request).await.expect("an answer")).await
+}
+
+async fn make_namespace(server: &Arc<ApiServer>, name: &str) {
+    let namespace = json!({"metadata": {"name": name}});
+    admin(server, "POST", "/api/v1/namespaces", namespace).await;
 }
 
 async fn admin(server: &Arc<ApiServer>, method: &str, path: &str, body: Value) -> Value {
@@ -163,13 +161,7 @@ async fn nothing_is_allowed_that_no_binding_grants() {
 #[tokio::test]
 async fn bindings_grant_verbs_on_resources_in_their_namespace() {
     let server = start().await;
-    admin(
-        &server,
-        "POST",
-        "/api/v1/namespaces",
-        json!({"metadata": {"name": "other"}}),
-    )
-    .await;
+    make_namespace(&server, "other").await;
     grant(&server, "u", &["get", "list"], &["configmaps"]).await;
     let maps = format!("{SPACE}/configmaps");
     let code = |user: &'static str,
@@ -519,8 +511,7 @@ async fn every_namespace_knows_the_authority() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let serving = server.clone();
     tokio::spawn(async move { serving.serve(listener, &access).await });
-    let space = json!({"metadata": {"name": "web"}});
-    admin(&server, "POST", "/api/v1/namespaces", space).await;
+    make_namespace(&server, "web").await;
     let known = async |namespace: &str| {
         let path = format!("/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt");
         eventually("a certificate", || async {
@@ -554,13 +545,7 @@ async fn every_namespace_knows_the_authority() {
 #[tokio::test]
 async fn every_namespace_has_its_account() {
     let server = start().await;
-    admin(
-        &server,
-        "POST",
-        "/api/v1/namespaces",
-        json!({"metadata": {"name": "web"}}),
-    )
-    .await;
+    make_namespace(&server, "web").await;
     for namespace in ["default", "kube-system", "web"] {
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default");
         eventually("an account", || async {

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Map, Value, json};
-use support::widgets;
+use support::{whole, widgets};
 use tower::ServiceExt;
 use waft_apiserver::{ApiServer, Config};
 use waft_fuzz::{Random, rounds};
@@ -228,13 +228,7 @@ async fn nonsense_is_refused_and_never_a_panic() {
             .body(Full::new(Bytes::from(body.to_string())))
             .expect("a request");
         let response = server.service().oneshot(request).await.expect("an answer");
-        let code = response.status().as_u16();
-        let answer = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a body")
-            .to_bytes();
+        let (code, answer) = whole(response).await;
         let answer: Value = serde_json::from_slice(&answer).expect("JSON");
         let said = || format!("round {round}: {method} {path} {kind}\n{body}\n{answer}");
         *codes.entry(code).or_insert(0) += 1;
@@ -267,13 +261,8 @@ async fn nonsense_is_refused_and_never_a_panic() {
             Request::get(path).header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
         let request = request.body(Full::new(Bytes::new())).expect("a request");
         let response = server.service().oneshot(request).await.expect("an answer");
-        assert_eq!(response.status(), 200, "{path}");
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .expect("a body")
-            .to_bytes();
+        let (code, body) = whole(response).await;
+        assert_eq!(code, 200, "{path}");
         assert!(serde_json::from_slice::<Value>(&body).is_ok(), "{path}");
     }
 }

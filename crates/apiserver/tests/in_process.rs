@@ -11,7 +11,7 @@ use kube::api::{
 };
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use support::{eventually, refusal, server, widget, widget_api, widgets};
+use support::{define_widgets, eventually, refusal, server, server_of_widgets, widget, widget_api};
 
 fn config_map(name: &str, data: Value) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name}, "data": data})).expect("a ConfigMap")
@@ -277,15 +277,8 @@ async fn streaming_lists_end_with_a_bookmark() {
 
 #[tokio::test]
 async fn custom_kinds_are_served_at_once_with_their_rules() {
-    let (server, client) = server().await;
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed");
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed again");
+    let (server, client) = server_of_widgets().await;
+    define_widgets(&server).await;
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let definition = definitions
         .get("widgets.test.waft.dev")
@@ -339,11 +332,7 @@ async fn custom_kinds_are_served_at_once_with_their_rules() {
 
 #[tokio::test]
 async fn status_and_spec_do_not_touch_each_other() {
-    let (server, client) = server().await;
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed");
+    let (_server, client) = server_of_widgets().await;
     let api = widget_api(&client);
     let mut object = widget("w", json!({"size": 1}));
     object.data["status"] = json!({"phase": "Made up"});
@@ -397,11 +386,7 @@ async fn status_and_spec_do_not_touch_each_other() {
 
 #[tokio::test]
 async fn server_side_apply_owns_fields() {
-    let (server, client) = server().await;
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed");
+    let (_server, client) = server_of_widgets().await;
     let api = widget_api(&client);
     let apply = |manager: &str, spec: Value| {
         let (api, params) = (api.clone(), PatchParams::apply(manager));
@@ -675,11 +660,7 @@ async fn a_namespace_takes_its_contents_with_it() {
 
 #[tokio::test]
 async fn a_definition_takes_its_objects_with_it() {
-    let (server, client) = server().await;
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed");
+    let (server, client) = server_of_widgets().await;
     let api = widget_api(&client);
     api.create(&PostParams::default(), &widget("w", json!({})))
         .await
@@ -698,10 +679,7 @@ async fn a_definition_takes_its_objects_with_it() {
     })
     .await;
     assert_eq!(refusal(api.list(&ListParams::default()).await).0, 404);
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed");
+    define_widgets(&server).await;
     assert!(
         api.list(&ListParams::default())
             .await

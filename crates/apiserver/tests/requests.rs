@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use serde_json::{Value, json};
-use support::widgets;
+use support::{read, server_of_widgets, whole, widgets};
 use tower::ServiceExt;
 use waft_apiserver::{Admit, ApiServer, Body, Config, Operation, ResourceId, Status};
 
@@ -18,12 +18,7 @@ const WIDGETS: &str = "/apis/test.waft.dev/v1/namespaces/default/widgets";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 async fn start() -> Arc<ApiServer> {
-    let server = ApiServer::open(Config::default()).await.expect("a server");
-    server
-        .install_crds(vec![widgets()])
-        .await
-        .expect("installed");
-    server
+    server_of_widgets().await.0
 }
 
 async fn send(server: &Arc<ApiServer>, request: Request<Full<Bytes>>) -> Response<Body> {
@@ -61,17 +56,6 @@ async fn ask(server: &Arc<ApiServer>, method: &str, path: &str, body: Value) -> 
         .await,
     )
     .await
-}
-
-async fn read(response: Response<Body>) -> (u16, Value) {
-    let code = response.status().as_u16();
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .expect("a body")
-        .to_bytes();
-    (code, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
 fn map(name: &str) -> Value {
@@ -288,12 +272,7 @@ async fn watches_come_as_tables_too() {
         ask(&server, "POST", WIDGETS, body).await;
     }
     // The server ends it after a second, with a bookmark.
-    let body = watch
-        .into_body()
-        .collect()
-        .await
-        .expect("a body")
-        .to_bytes();
+    let (_, body) = whole(watch).await;
     let events: Vec<Value> = body
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())

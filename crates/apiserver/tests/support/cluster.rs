@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use waft_apiserver::{Access, ApiServer, Config};
 
-use super::widgets;
+use super::define_widgets;
 
 /// A server on a port of its own, and a folder with its kubeconfig.
 pub(crate) struct Cluster {
@@ -40,10 +40,7 @@ impl Cluster {
             })
             .await
             .expect("a server");
-            server
-                .install_crds(vec![widgets()])
-                .await
-                .expect("installed");
+            define_widgets(&server).await;
             let access = Access::open(data_dir.as_deref(), &[]).expect("access");
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let address = listener.local_addr().expect("an address").to_string();

@@ -6,10 +6,13 @@ pub(crate) mod cluster;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
+use http_body_util::BodyExt;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use waft_apiserver::{ApiServer, Config};
+use waft_apiserver::{ApiServer, Body, Config};
 
 pub(crate) async fn server() -> (Arc<ApiServer>, Client) {
     let server = ApiServer::open(Config::default())
@@ -17,6 +20,31 @@ pub(crate) async fn server() -> (Arc<ApiServer>, Client) {
         .expect("a server in memory");
     let client = Client::new(server.service(), "default");
     (server, client)
+}
+
+/// The same, in which [`widgets`] are defined.
+pub(crate) async fn server_of_widgets() -> (Arc<ApiServer>, Client) {
+    let (server, client) = server().await;
+    define_widgets(&server).await;
+    (server, client)
+}
+
+pub(crate) async fn define_widgets(server: &ApiServer) {
+    let defined = server.install_crds(vec![widgets()]).await;
+    defined.expect("installed");
+}
+
+/// Code and body of an answer.
+pub(crate) async fn whole(response: Response<Body>) -> (u16, Bytes) {
+    let code = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a body");
+    (code, body.to_bytes())
+}
+
+/// The same, the body as JSON; null if it is none.
+pub(crate) async fn read(response: Response<Body>) -> (u16, Value) {
+    let (code, body) = whole(response).await;
+    (code, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
 /// A definition with status, scale, columns and a rule.

@@ -1,5 +1,5 @@
 //! The latency of a well-behaved workload at 1,000 requests a second, alone and beside others that
-//! spin, take memory, trap, flood and write lines.
+//! spin, take memory, trap, flood and write lines; and beside services that spin.
 //!
 //! ```text
 //! cargo run --release -p waft-benches --bin neighbours -- [--quick] [--rate N]
@@ -19,7 +19,7 @@ use waft_benches::{
     process::Server,
     report::{check_arguments, flag, ms, option, quantile},
 };
-use waft_ir::Pool;
+use waft_ir::{LocalResources, Pool, Service, Workload};
 
 /// A bad neighbour: its name, guest, path, how many call it at a time (0: one a processor), and
 /// what it answers, if it does.
@@ -30,6 +30,9 @@ const NEIGHBOURS: [(&str, &str, &str, usize, &str); 5] = [
     ("flooding", "hello-p2", "/", 64, "Hello from Waft!\n"),
     ("logging", "hello-p2", "/log?spam-spam-spam", 8, "logged\n"),
 ];
+/// Beside services that compute for ever, one a processor. They have a server of their own, since nobody
+/// has to call them.
+const SERVICES: &str = "services";
 const VICTIM: &str = "victim.localhost";
 
 fn main() -> Result<()> {
@@ -42,14 +45,18 @@ fn main() -> Result<()> {
     check_arguments(include_str!("neighbours.rs"))?;
     let seconds = Duration::from_secs(if flag("--quick") { 3 } else { 15 });
     let rate = option("--rate").map_or(Ok(1000), |text| text.parse())?;
-    let server = Server::of_this_program(&["serve"])?;
+    let mut server = Server::of_this_program(&["serve"])?;
     println!(
         "{:<12} {:>12} {:>12} {:>12}",
         "beside", "p50", "p99", "p99.9"
     );
     runtime.block_on(async {
-        let alone = ("nobody", "", "", 0, "");
-        for (name, _, path, callers, answer) in [alone].into_iter().chain(NEIGHBOURS) {
+        let uncalled = |name| (name, "", "", 0, "");
+        let rows = [uncalled("nobody")].into_iter().chain(NEIGHBOURS);
+        for (name, _, path, callers, answer) in rows.chain([uncalled(SERVICES)]) {
+            if name == SERVICES {
+                server = Server::of_this_program(&["serve", SERVICES])?;
+            }
             let bad = if path.is_empty() {
                 JoinSet::new()
             } else {
@@ -80,7 +87,7 @@ fn bother(
     answer: &'static str,
 ) -> JoinSet<()> {
     let callers = match callers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        0 => processors(),
         some => some,
     };
     let (address, mut tasks) = (server.address, JoinSet::new());
@@ -103,6 +110,30 @@ fn bother(
     tasks
 }
 
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A workload that is nothing but a service, which computes for ever.
+fn spinning_service(at: usize) -> Workload {
+    let mut workload = workload(
+        &format!("{SERVICES}-{at}"),
+        &waft_guests::path("service-p2"),
+        Pool::default(),
+    );
+    workload.service = workload.components.pop().map(|part| Service {
+        name: part.name,
+        image: part.image,
+        max_restarts: 0,
+        resources: LocalResources {
+            environment: [("MODE".to_owned(), "spin".to_owned())].into(),
+            ..part.resources
+        },
+        limits: part.limits,
+    });
+    workload
+}
+
 async fn serve() -> Result<()> {
     let caches = std::env::temp_dir().join("waft-bench");
     std::fs::create_dir_all(&caches)?;
@@ -119,6 +150,12 @@ async fn serve() -> Result<()> {
         routes.push((format!("{name}.localhost"), id));
     }
     rig.route(routes);
+    if std::env::args().nth(2).as_deref() == Some(SERVICES) {
+        for at in 0..processors() {
+            let id = rig.start(spinning_service(at));
+            rig.running_one(&id).await?;
+        }
+    }
     println!("{}", rig.address);
     let mut nothing = tokio::io::empty();
     let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await;

@@ -62,20 +62,12 @@ impl Service {
         let mut restarts = Restarts::new(self.max_restarts);
         loop {
             let began = Instant::now();
-            let command = self.command.clone();
-            let run = self.guest_runtime.spawn(async move { command.run().await });
-            let mut run = AbortOnDropHandle::new(run);
-            let ended = tokio::select! {
-                biased;
-                () = stop.cancelled() => {
-                    run.abort();
-                    // Its store is gone before its folders and its network go.
-                    let _ = run.await;
-                    return Ok(());
-                }
-                ended = &mut run => ended,
-            };
-            let error = match ended {
+            let (command, stopped) = (self.command.clone(), stop.clone().cancelled_owned());
+            let run = self
+                .guest_runtime
+                .spawn(async move { command.run(stopped).await });
+            // Its store is gone before its folders and its network go.
+            let error = match AbortOnDropHandle::new(run).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => error,
                 // A panic of the host, or its end: both are not the guest's doing.

@@ -3,19 +3,18 @@
 //!
 //! How often it is started again, and what its end means for the workload, is the host's business.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use parking_lot::Mutex;
 use wasmtime::{Store, component::InstancePre};
 use wasmtime_wasi::{I32Exit, p2::bindings as p2, p3::bindings as p3};
 
 use crate::{
-    CallError, Ctx, Guest, GuestStats, RunVersion, TrapReason,
-    epoch::{Meter, Metered},
-    guest::GuestInner,
-    instance::Cell,
-    room::Search,
-    stats::Counters,
+    CallError, Ctx, Guest, GuestStats, RunVersion, TrapReason, epoch::Meter, guest::GuestInner,
+    instance::Cell, room::Search, stats::Counters,
 };
 
 /// A linked component that can be run. Clones are the same one.
@@ -82,18 +81,27 @@ impl Command {
         })
     }
 
-    /// Makes an instance in a store of its own and runs it to its end. Dropping the future ends it
-    /// sooner, also while it computes: it gives way at each tick of the epoch, and has no budget of
-    /// processor time.
-    pub async fn run(&self) -> Result<(), RunError> {
+    /// Makes an instance in a store of its own and runs it to its end, or until it is told to stop,
+    /// which is `Ok` as well: also while it computes, as it gives way at each tick of the epoch. It
+    /// has no budget of processor time. Its store is gone when this is ready. If this is dropped
+    /// instead, the store of one that computes goes a little later.
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let guest = self.guest.inner().clone();
         let mut cell = guest.new_cell();
         cell.begin_unbounded_call();
         let meter = cell.meter.clone();
         let _counted = Counted::begin(self, meter.clone());
-        let (ticker, pre) = (guest.ticker().clone(), self.pre.clone());
-        let whole = async move { run(&guest, cell, &pre).await };
-        Metered::new(Box::pin(whole), ticker, meter).await
+        let (inside, pre) = (guest.clone(), self.pre.clone());
+        let whole = async move { run(&inside, cell, &pre).await };
+        let mut driver = guest.driver(Box::pin(whole), meter);
+        tokio::select! {
+            biased;
+            () = stop => {
+                driver.end().await;
+                Ok(())
+            }
+            ended = &mut driver => ended,
+        }
     }
 
     /// Its counters.

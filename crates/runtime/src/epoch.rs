@@ -222,6 +222,7 @@ impl Meter {
         }
         self.charge();
         if let Some(wait) = self.must_wait() {
+            self.gave_way.store(true, Relaxed);
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(sleep(wait))));
         }
         if poll < TICK.as_nanos() as u64 / 2 {

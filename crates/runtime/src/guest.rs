@@ -229,9 +229,9 @@ impl Guest {
         cell.begin_call(None, inner.limits().cpu_time);
         let (guest, meter) = (inner.clone(), cell.meter.clone());
         let making = async move { guest.seated(Seat::New(cell)).await };
-        let metered = Metered::new(Box::pin(making), inner.ticker.clone(), meter);
+        let driver = inner.driver(Box::pin(making), meter);
         let limit = inner.limits().request_timeout.unwrap_or(Duration::MAX);
-        let instance = tokio::time::timeout(limit, metered)
+        let instance = tokio::time::timeout(limit, driver)
             .await
             .unwrap_or(Err(CallError::Deadline))?;
         inner.give_back(instance);
@@ -277,11 +277,7 @@ impl GuestInner {
         self.compiled.messaging()
     }
 
-    pub(crate) fn ticker(&self) -> &Arc<Ticker> {
-        &self.ticker
-    }
-
-    /// What runs guest code that a caller waits for.
+    /// What runs guest code.
     pub(crate) fn driver<T>(
         &self,
         whole: Pin<Box<dyn Future<Output = T> + Send>>,

@@ -1,5 +1,5 @@
-//! Where guests run: in the task that called them, and, once they have computed for long, in threads
-//! of their own that stand behind all others.
+//! Where guests run: in the task that called them, and, while they compute for long, in threads of
+//! their own that stand behind all others. One that then waits for something comes back.
 //!
 //! A guest gives way at each tick, but with as many guests that compute as there are threads, every
 //! other request waits for a tick. Behind them, it waits for nobody.
@@ -9,18 +9,19 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::{Builder, Handle, Runtime},
     task::JoinHandle,
 };
 
-use crate::{CallError, compile::lower_priority, epoch::Metered};
+use crate::{CallError, RunError, compile::lower_priority, epoch::Metered};
 
 /// How long a guest may compute at a stretch before it goes on behind all others. What most requests
-/// take ends before.
+/// take ends before. One that has just come back may not: waiting for a moment now and then is no way
+/// to stay before the others.
 const LONG: Duration = Duration::from_millis(5);
 
 /// Nice value of the threads for guests that compute. When all processors are wanted by others too,
@@ -32,12 +33,28 @@ const NICENESS: i32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct SlowLane(OnceLock<Option<Runtime>>);
 
-/// A future of guest code. It stays in the task that polls it unless it computes for long. Dropping
-/// it ends it.
+/// A future of guest code. It runs in the task that polls it unless it computes for long. Dropping it
+/// ends it, in the slow threads at the next tick.
 pub(crate) struct Driver<T> {
     near: Option<Metered<T>>,
-    far: Option<JoinHandle<T>>,
+    far: Option<JoinHandle<Back<T>>>,
+    /// When it last came back.
+    back: Option<Instant>,
     lane: Arc<SlowLane>,
+}
+
+/// Guest code in the slow threads, until it ends or waits for anything but its turn.
+struct Behind<T> {
+    metered: Option<Metered<T>>,
+    /// Where it came from. What it starts belongs there: sockets, timers and tasks outlast its
+    /// computing, and tasks that connections share are not its own.
+    origin: Handle,
+}
+
+/// What comes back from the slow threads.
+enum Back<T> {
+    Ended(T),
+    Waits(Metered<T>),
 }
 
 /// What becomes of a guest whose threads are gone: the host is shutting down.
@@ -49,9 +66,15 @@ impl Lost for () {
     fn lost() {}
 }
 
-impl Lost for Result<(), CallError> {
+impl<T> Lost for Result<T, CallError> {
     fn lost() -> Self {
         Err(CallError::InstanceLost)
+    }
+}
+
+impl Lost for Result<(), RunError> {
+    fn lost() -> Self {
+        Err(RunError::HostFailed)
     }
 }
 
@@ -62,7 +85,6 @@ impl SlowLane {
             let started = Builder::new_multi_thread()
                 .thread_name("waft-slow")
                 .on_thread_start(|| lower_priority(NICENESS))
-                .enable_all()
                 .build();
             if let Err(error) = &started {
                 tracing::warn!(%error, "can't start threads for guests that compute");
@@ -87,6 +109,7 @@ impl<T> Driver<T> {
         Self {
             near: Some(metered),
             far: None,
+            back: None,
             lane,
         }
     }
@@ -94,6 +117,35 @@ impl<T> Driver<T> {
     /// Whether it goes on in threads of its own.
     pub(crate) fn is_far(&self) -> bool {
         self.far.is_some()
+    }
+
+    /// Ends it. When this is ready nothing of it is left, wherever it was.
+    pub(crate) async fn end(&mut self) {
+        self.near = None;
+        if let Some(far) = &mut self.far {
+            far.abort();
+            // What it ended with is of no interest any more.
+            let _ = far.await;
+        }
+        self.far = None;
+    }
+
+    /// Whether a guest that has computed for so long, and does still, goes on behind all others.
+    fn is_long(&self, stretch: Duration) -> bool {
+        let has_just_come = || self.back.is_some_and(|back| back.elapsed() < LONG);
+        stretch >= LONG || !stretch.is_zero() && has_just_come()
+    }
+}
+
+impl<T: Send + 'static> Driver<T> {
+    /// Has it go on in the slow threads, if there are any.
+    fn go_behind(&mut self) {
+        if let Some(threads) = self.lane.threads()
+            && let Ok(origin) = Handle::try_current()
+        {
+            let metered = self.near.take();
+            self.far = Some(threads.spawn(Behind { metered, origin }));
+        }
     }
 }
 
@@ -110,28 +162,66 @@ impl<T: Lost + Send + 'static> Future for Driver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
-        if let Some(near) = &mut this.near {
-            let polled = Pin::new(&mut *near).poll(cx);
-            if polled.is_ready() || near.stretch() < LONG {
-                return polled;
+        loop {
+            if let Some(near) = &mut this.near {
+                let polled = Pin::new(&mut *near).poll(cx);
+                let stretch = near.stretch();
+                if polled.is_ready() || !this.is_long(stretch) {
+                    return polled;
+                }
+                this.go_behind();
             }
-            let Some(threads) = this.lane.threads() else {
-                return polled;
+            let Some(far) = &mut this.far else {
+                // It stays, and has asked for its turn.
+                return Poll::Pending;
             };
-            let near = this.near.take();
-            this.far = near.map(|near| threads.spawn(near));
+            let back = ready!(Pin::new(far).poll(cx));
+            this.far = None;
+            match back {
+                Ok(Back::Ended(value)) => return Poll::Ready(value),
+                // It is polled here at once: what it waits for has to know whom to wake.
+                Ok(Back::Waits(metered)) => {
+                    this.near = Some(metered);
+                    this.back = Some(Instant::now());
+                }
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(_) => return Poll::Ready(T::lost()),
+                },
+            }
         }
-        let Some(far) = &mut this.far else {
-            return Poll::Ready(T::lost());
-        };
-        let ended = ready!(Pin::new(far).poll(cx));
-        this.far = None;
-        Poll::Ready(match ended {
-            Ok(value) => value,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => T::lost(),
+    }
+}
+
+impl<T> Future for Behind<T> {
+    type Output = Back<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Back<T>> {
+        let Self { metered, origin } = &mut *self;
+        let _there = origin.enter();
+        let polled = metered.as_mut().map(|metered| {
+            let polled = Pin::new(&mut *metered).poll(cx);
+            (polled, metered.stretch())
+        });
+        match polled {
+            Some((Poll::Ready(value), _)) => {
+                *metered = None;
+                Poll::Ready(Back::Ended(value))
+            }
+            Some((Poll::Pending, Duration::ZERO)) => match metered.take() {
+                Some(metered) => Poll::Ready(Back::Waits(metered)),
+                None => Poll::Pending,
             },
-        })
+            // Nobody polls it again once it was ready.
+            Some((Poll::Pending, _)) | None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Behind<T> {
+    fn drop(&mut self) {
+        // What a guest leaves behind may start tasks as it ends.
+        let _there = self.origin.enter();
+        self.metered = None;
     }
 }

@@ -9,6 +9,8 @@ mod compose;
 mod fuzz;
 #[path = "guests/hygiene.rs"]
 mod hygiene;
+#[path = "guests/lanes.rs"]
+mod lanes;
 #[path = "guests/limits.rs"]
 mod limits;
 #[path = "guests/limits_p3.rs"]

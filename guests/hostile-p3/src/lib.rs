@@ -5,6 +5,7 @@
 //! | `/trap` | traps at once |
 //! | `/after-headers` | sends headers and a piece of the body, waits a little, then traps |
 //! | `/spin` | never ends, and never gives way |
+//! | `/turns` | computes for 50 ms, says a line, waits for 10 ms, says a line, once more, then answers |
 //! | `/grow` | takes memory until it traps |
 //! | `/error` | answers with an error code |
 //! | `/sleep?MS` | waits, then answers |
@@ -14,8 +15,9 @@
 //! | `/log?N` | writes N lines |
 
 use core::arch::wasm32::{memory_grow, unreachable};
-use std::{hint::black_box, mem};
+use std::{hint::black_box, mem, time::Duration};
 
+use compute::compute;
 use wasip3::{
     clocks::monotonic_clock,
     http::types::{ErrorCode, Fields, Request, Response},
@@ -34,6 +36,14 @@ impl wasip3::exports::http::handler::Guest for Hostile {
             "/trap" => unreachable(),
             "/after-headers" => return Ok(trap_after_headers()),
             "/spin" => spin(),
+            "/turns" => {
+                for _ in 0..2 {
+                    compute(Duration::from_millis(50));
+                    println!("computes");
+                    monotonic_clock::wait_for(10_000_000).await;
+                    println!("waited");
+                }
+            }
             "/grow" => {
                 while memory_grow::<0>(16) != usize::MAX {}
                 unreachable();

@@ -6,17 +6,22 @@
 //! | `fail`, `panic`, `exit` | says a line and ends badly: an error, a trap, a status |
 //! | `sleep` | says a line and sleeps for ever |
 //! | `spin` | says a line and computes for ever |
+//! | `tell` | computes for ever, and says a line every 10 ms |
+//! | `turns` | computes for 50 ms, says a line, waits for 10 ms, says a line, and so on |
 //! | `tcp` | upper-cases lines of TCP connections to `ADDRESS` |
 //! | `http` | answers HTTP requests to `ADDRESS` with their first line |
 //! | `udp` | answers datagrams to `ADDRESS`, upper-cased |
 
 use std::{
     env,
+    hint::black_box,
     io::{self, BufRead, BufReader, Write},
     net::{TcpListener, TcpStream, UdpSocket},
     process, thread,
     time::Duration,
 };
+
+use compute::compute;
 
 fn main() -> io::Result<()> {
     let mode = env::var("MODE").unwrap_or_default();
@@ -33,7 +38,17 @@ fn main() -> io::Result<()> {
             thread::sleep(Duration::from_secs(3600));
         },
         "spin" => loop {
-            std::hint::black_box(0);
+            black_box(0);
+        },
+        "tell" => loop {
+            compute(Duration::from_millis(10));
+            println!("computes");
+        },
+        "turns" => loop {
+            compute(Duration::from_millis(50));
+            println!("computes");
+            thread::sleep(Duration::from_millis(10));
+            println!("waited");
         },
         "tcp" => tcp(&address()),
         "http" => http(&address()),

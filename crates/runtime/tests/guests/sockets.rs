@@ -38,7 +38,7 @@ async fn service(network: &Loopback, mode: &str, address: &str) -> Running {
         .await
         .unwrap();
     let task = tokio::spawn(async move {
-        let _ = command.run().await;
+        let _ = command.run(std::future::pending()).await;
     });
     let running = Running { lines, task };
     wait_until("the service listens", || running.says("listening on")).await;

@@ -10,15 +10,15 @@ use tokio::sync::mpsc;
 use waft_api::{
     Artifact, Host, HostGroup, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet,
 };
-use waft_ir::{Artifacts, HostLink};
+use waft_ir::{Artifacts, Failure, HostLink};
 
 use crate::{
-    artifact::Question,
+    artifact::{Pinned, Question},
     cache::Cache,
     key::{Key, Kind},
+    looks::Looks,
     operator::OperatorConfig,
     routing::Routing,
-    trigger::Handlers,
     workload::Memories,
 };
 
@@ -40,10 +40,13 @@ pub(crate) struct Context {
     pub memory: Mutex<Memories>,
     /// What was asked of each Artifact's image when it was answered last, by uid.
     pub resolved: Mutex<HashMap<String, Question>>,
+    /// Looks at the images of Artifacts.
+    pub pins: Looks<Question, Result<Pinned, Failure>>,
     /// Children that the API server refused, with its answer, by the uid of the parent.
     pub refused: Mutex<HashMap<String, (String, String)>>,
-    /// Which HTTP handler images export.
-    pub handlers: Handlers,
+    /// Which HTTP handler the images of triggers export, asked by the hash of the template. Kept:
+    /// the deployment that tells it may not be seen yet when the trigger is looked at again.
+    pub handlers: Looks<String, &'static str>,
     wake: mpsc::UnboundedSender<Key>,
 }
 
@@ -89,8 +92,9 @@ impl Context {
             routing: Routing::default(),
             memory: Mutex::default(),
             resolved: Mutex::default(),
+            pins: Looks::default(),
             refused: Mutex::default(),
-            handlers: Handlers::default(),
+            handlers: Looks::default(),
             wake,
         };
         (context, woken)
@@ -100,6 +104,20 @@ impl Context {
     pub(crate) fn wake(&self, kind: Kind, namespace: &str, name: &str) {
         // The receiver is only gone when the operator stops.
         let _ = self.wake.send(Key::new(kind, namespace, name));
+    }
+
+    /// Has an object reconciled when it is called.
+    pub(crate) fn waker(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        name: &str,
+    ) -> impl FnOnce() + Send + 'static + use<> {
+        let (wake, key) = (self.wake.clone(), Key::new(kind, namespace, name));
+        move || {
+            // The receiver is only gone when the operator stops.
+            let _ = wake.send(key);
+        }
     }
 
     /// Has something that is one per operator reconciled soon.

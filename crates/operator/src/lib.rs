@@ -28,6 +28,7 @@ mod golden;
 mod host;
 mod host_group;
 mod key;
+mod looks;
 mod names;
 mod object;
 mod operator;

@@ -251,11 +251,11 @@ async fn reconcile(context: Arc<Context>, key: Key, waited: Duration) -> Next {
     let done = match key.kind {
         Kind::Routes => Ok(rested(|| routing::refresh(&context)).await),
         Kind::Strays => Ok(rested(|| strays::stop(&context)).await),
-        Kind::Trigger => trigger::reconcile(&context, namespace, name).await,
+        Kind::Trigger => trigger::reconcile(&context, namespace, name, waited).await,
         Kind::Deployment => deployment::reconcile(&context, namespace, name, waited).await,
         Kind::ReplicaSet => replica_set::reconcile(&context, namespace, name, waited).await,
         Kind::Workload => workload::reconcile(&context, namespace, name, waited).await,
-        Kind::Artifact => artifact::reconcile(&context, namespace, name).await,
+        Kind::Artifact => artifact::reconcile(&context, namespace, name, waited).await,
         Kind::Host => host::reconcile(&context, name).await,
         Kind::HostGroup => host_group::reconcile(&context, namespace, name).await,
     };

@@ -22,6 +22,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 pub(crate) enum Next {
     /// Nothing, until something changes.
     Await,
+    /// Nothing, until an answer comes that was asked for: neither a success nor a failure.
+    Pending,
     /// Another look at a given time from now, whatever changes.
     After(Duration),
     /// The same again, later and later: a call failed.
@@ -82,7 +84,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Notes that a key was handled.
     pub(crate) fn done(&mut self, key: K, next: Next, now: Instant) {
         self.running.remove(&key);
-        if next != Next::Backoff {
+        if !matches!(next, Next::Backoff | Next::Pending | Next::PutOff(_)) {
             self.failures.remove(&key);
         }
         let again = self.again.remove(&key);
@@ -90,7 +92,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             self.put_off.remove(&key);
         }
         match next {
-            Next::Await => {}
+            Next::Await | Next::Pending => {}
             Next::After(pause) => self.arm(key.clone(), now + pause),
             Next::Backoff => {
                 let count = self.failures.entry(key.clone()).or_default();
@@ -190,6 +192,12 @@ mod tests {
             now = due;
             queue.wake_due(now);
             assert_eq!(queue.pop(), Some("a"));
+            // What is only awaited is no success.
+            queue.done("a", Next::PutOff(Duration::ZERO), now);
+            queue.add("a");
+            queue.pop();
+            queue.done("a", Next::Pending, now);
+            assert_eq!(queue.next_due(), None);
             queue.again.clear();
             queue.running.clear();
         }

@@ -25,10 +25,11 @@ fn forget(context: &Context) {
     let is_known =
         |id: &WorkloadId| states.contains_key(id) || caches.workloads.by_uid(&id.0).is_some();
     context.memory.lock().retain(is_known);
-    let is_trigger = |uid: &String| caches.triggers.by_uid(uid).is_some();
-    context.handlers.lock().retain(|uid, _| is_trigger(uid));
-    let is_artifact = |uid: &String| caches.artifacts.by_uid(uid).is_some();
+    let is_trigger = |uid: &str| caches.triggers.by_uid(uid).is_some();
+    context.handlers.retain(is_trigger);
+    let is_artifact = |uid: &str| caches.artifacts.by_uid(uid).is_some();
     context.resolved.lock().retain(|uid, _| is_artifact(uid));
+    context.pins.retain(is_artifact);
     let is_deployment = |uid: &String| caches.deployments.by_uid(uid).is_some();
     context.refused.lock().retain(|uid, _| is_deployment(uid));
 }

@@ -10,16 +10,17 @@ mod dereference;
 mod status;
 mod validate;
 
+use std::time::Duration;
+
 use kube::ResourceExt as _;
 
 use dereference::Found;
-pub(crate) use dereference::Handlers;
 
 use crate::{
     context::Context,
     object::{is_in_the_way, is_owned_by, is_terminating},
     queue::Next,
-    write::WriteError,
+    write::{self, WriteError},
 };
 
 /// Brings one trigger closer to what it should be.
@@ -27,6 +28,7 @@ pub(crate) async fn reconcile(
     context: &Context,
     namespace: &str,
     name: &str,
+    waited: Duration,
 ) -> Result<Next, WriteError> {
     let Some(trigger) = context.caches.triggers.get(namespace, name) else {
         return Ok(Next::Await);
@@ -42,6 +44,7 @@ pub(crate) async fn reconcile(
     let owned = deployment.filter(|deployment| is_owned_by(deployment.as_ref(), trigger.as_ref()));
     let mut applied = apply::Applied::default();
     let mut hindrance = None;
+    let mut next = Next::Await;
     if checked.is_ok() && !taken {
         // Only a changed template needs another look at the images.
         let of_owned = || build::handler_of(&trigger, owned.as_ref()?);
@@ -54,7 +57,15 @@ pub(crate) async fn reconcile(
                 let wanted = build::deployment(&trigger, &handler);
                 applied = apply::apply(context, &wanted, owned.as_deref()).await?;
             }
-            Found::Hindered(problem) => hindrance = Some(problem),
+            Found::Hindered(problem) => hindrance = Some(problem.verdict()),
+            // Most images are there at once.
+            Found::Asked(_) if waited < write::PATIENCE => {
+                return Ok(Next::PutOff(write::PATIENCE));
+            }
+            Found::Asked(awaited) => {
+                hindrance = Some(awaited);
+                next = Next::Pending;
+            }
             Found::Unseen => return Ok(Next::Await),
         }
     }
@@ -71,7 +82,7 @@ pub(crate) async fn reconcile(
         },
     )
     .await?;
-    Ok(Next::Await)
+    Ok(next)
 }
 
 /// Name of the owned deployment: that of the trigger.

@@ -1,18 +1,21 @@
 //! Fourteen things users get wrong, each as an argument of `waft up` and by kubectl: how it ends,
-//! and what it says, word by word in `bad_inputs.golden`. A neighbour serves through all of it.
+//! and what it says, word by word in `bad_inputs.golden`. A neighbour serves through all of it, and beside a registry that
+//! hangs.
 //!
 //! `WAFT_UPDATE_GOLDEN=1` writes the file anew; read the difference before it is committed.
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    thread,
 };
 
 use tempfile::TempDir;
 
 use crate::support::{
-    free_address,
+    eventually, free_address,
     kubectl::Kubectl,
     manifest::{deployment, deployment_with},
     registry::{PASSWORD, Registry, USER, docker_config},
@@ -242,7 +245,7 @@ fn each_mistake_is_told_and_harms_nobody() {
         );
     }
     let address = free_address();
-    let _holder = std::net::TcpListener::bind(address).unwrap();
+    let _holder = TcpListener::bind(address).unwrap();
     let ended = Up::default().arg(scene.neighbour()).http(address).run();
     let stderr = ended.stderr.trim_end();
     let stderr = stderr.replace(&address.to_string(), "ADDRESS");
@@ -258,4 +261,76 @@ fn each_mistake_is_told_and_harms_nobody() {
     }
     let expected = fs::read_to_string(&golden).unwrap_or_default();
     assert!(told == expected, "what was said now:\n{told}");
+}
+
+/// A trigger that leaves it to the image which interface it serves.
+fn trigger(name: &str, image: &str) -> String {
+    format!(
+        "\
+apiVersion: control.cosmonic.io/v1alpha1
+kind: HTTPTrigger
+metadata: {{name: {name}}}
+spec:
+  ingress: {{host: {name}.localhost}}
+  template:
+    spec:
+      components:
+        - {{name: main, image: \"{image}\"}}
+---
+"
+    )
+}
+
+#[test]
+fn a_registry_that_never_answers_holds_nobody_else() {
+    /// More than the operator reconciles at a time.
+    const HANGING: usize = 40;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = listener.local_addr().unwrap();
+    let accepted = Arc::new(Mutex::new(Vec::new()));
+    let held = accepted.clone();
+    thread::spawn(move || {
+        for connection in listener.incoming() {
+            held.lock().unwrap().extend(connection);
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let hanging = (0..HANGING).map(|number| {
+        let artifact = format!(
+            "\
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: Artifact
+metadata: {{name: hangs-{number}}}
+spec: {{image: \"{registry}/artifact/{number}:1\"}}
+---
+"
+        );
+        let image = format!("{registry}/trigger/{number}:1");
+        artifact + &trigger(&format!("hangs-{number}"), &image)
+    });
+    let file = folder.path().join("hanging.yaml");
+    fs::write(&file, hanging.collect::<String>()).unwrap();
+    let up = Up::default().arg(&file).working_dir(folder.path());
+    let waft = up.start();
+    for number in 0..HANGING {
+        for kind in ["artifact", "httptrigger"] {
+            let name = format!("hangs-{number}");
+            eventually(&format!("{kind} {name} waits"), || {
+                let described = waft.cli(&["describe", kind, &name]).stdout;
+                let waits = described.contains("Unknown   Pulling");
+                waits.then_some(()).ok_or(described)
+            });
+        }
+    }
+    assert!(!accepted.lock().unwrap().is_empty());
+
+    let hello = waft_guests::bytes("hello-p2");
+    fs::write(folder.path().join("hello.wasm"), hello).unwrap();
+    let neighbour = folder.path().join("neighbour.yaml");
+    fs::write(&neighbour, trigger("neighbour", "file:hello.wasm")).unwrap();
+    let applied = waft.cli(&["apply", "-f", &path_text(&neighbour)]);
+    assert!(applied.status.success(), "{applied:?}");
+    waft.get_ok(NEIGHBOUR, "/");
+    let (status, output) = waft.interrupt();
+    assert!(status.success(), "{output}");
 }

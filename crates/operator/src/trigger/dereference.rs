@@ -1,17 +1,18 @@
 //! What the images of a trigger's template export: `incoming-handler` or `handler`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
-use parking_lot::Mutex;
-use waft_api::{HttpTrigger, WorkloadSpec};
-use waft_ir::{Image, InterfaceName};
+use waft_api::{HttpTrigger, Reason, WorkloadSpec};
+use waft_ir::{Artifacts, Image, InterfaceName};
 
 use super::build::{HANDLER, INCOMING_HANDLER, template_hash};
 use crate::{
     artifacts,
+    condition::Verdict,
     context::Context,
     dereference,
+    key::Kind,
     problem::Problem,
     workload::{CheckedComponent, Inputs, check, credentials},
     write::WriteError,
@@ -21,15 +22,13 @@ use crate::{
 /// waits for the image and says so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The hash of a trigger's template and the handler that was found for it, by the uid of the trigger:
-/// the deployment that tells it may not be seen yet when the trigger is looked at again.
-pub(crate) type Handlers = Mutex<HashMap<String, (String, String)>>;
-
 /// What could be found out.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
     /// The inbound interface.
     Handler(String),
+    /// The images are being looked at; what is found wakes the trigger.
+    Asked(Verdict),
     /// An Artifact or a pull secret is not there: a deployment that is made now might name another
     /// interface than one that is made when it is.
     Hindered(Problem),
@@ -42,9 +41,10 @@ pub(crate) enum Found {
 pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<Found, WriteError> {
     let uid = trigger.uid().unwrap_or_default();
     let template = template_hash(trigger);
-    let known = context.handlers.lock().get(&uid).cloned();
-    if let Some((_, handler)) = known.filter(|(of, _)| *of == template) {
-        return Ok(Found::Handler(handler));
+    match context.handlers.at(&uid, &template) {
+        Some(Some(handler)) => return Ok(Found::Handler(handler.to_owned())),
+        Some(None) => return Ok(Found::Asked(asked())),
+        None => {}
     }
     let namespace = trigger.namespace().unwrap_or_default();
     let mut spec = trigger.spec.template.spec.clone();
@@ -54,17 +54,22 @@ pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<
     if !dereference::are_newest(context, &namespace, &spec, &inputs, &known).await? {
         return Ok(Found::Unseen);
     }
-    let images = replaced.and_then(|_| images(&spec, &inputs));
-    let found = match images {
-        Ok(images) => look_up(context, &images).await,
+    let images = match replaced.and_then(|_| images(&spec, &inputs)) {
+        Ok(images) => images,
         Err(problem) => return Ok(Found::Hindered(problem)),
     };
-    let found = found.unwrap_or(INCOMING_HANDLER).to_owned();
-    context
-        .handlers
-        .lock()
-        .insert(uid, (template, found.clone()));
-    Ok(Found::Handler(found))
+    let look = look_up(context.artifacts.clone(), images);
+    let wake = context.waker(Kind::Trigger, &namespace, &trigger.name_any());
+    let handlers = &context.handlers;
+    handlers.begin(&uid, template, look, INCOMING_HANDLER, wake);
+    Ok(Found::Asked(asked()))
+}
+
+fn asked() -> Verdict {
+    Verdict::unknown(
+        Reason::Pulling,
+        "its images are being fetched, to see which interface they export",
+    )
 }
 
 /// The images of a template, with what is needed to pull them.
@@ -81,15 +86,15 @@ fn images(spec: &WorkloadSpec, inputs: &Inputs) -> Result<Vec<Image>, Problem> {
 }
 
 /// What the first image exports that can be had and serves HTTP.
-async fn look_up(context: &Context, images: &[Image]) -> Option<&'static str> {
-    for image in images {
-        let resolved = tokio::time::timeout(PATIENCE, context.artifacts.resolve(image)).await;
+async fn look_up(artifacts: Arc<dyn Artifacts>, images: Vec<Image>) -> &'static str {
+    for image in &images {
+        let resolved = tokio::time::timeout(PATIENCE, artifacts.resolve(image)).await;
         let Ok(Ok(artifact)) = resolved else { continue };
         if let Some(found) = exported(&artifact.exports) {
-            return Some(found);
+            return found;
         }
     }
-    None
+    INCOMING_HANDLER
 }
 
 fn exported(exports: &[InterfaceName]) -> Option<&'static str> {

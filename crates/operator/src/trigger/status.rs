@@ -26,7 +26,7 @@ pub(crate) struct Observed<'a> {
     /// Whether the name of its deployment belongs to someone else.
     pub taken: bool,
     /// What its deployment waits for before it is written.
-    pub hindrance: Option<&'a Problem>,
+    pub hindrance: Option<&'a Verdict>,
     /// Its deployment, if it is as the trigger wants it.
     pub deployment: Option<&'a WorkloadDeployment>,
     /// What the API server said when it refused the deployment.
@@ -113,7 +113,7 @@ fn judge(observed: &Observed<'_>, routes: &Outcome) -> Verdicts {
         Verdict::no(Reason::Waiting, "none of its routes is accepted")
     };
     let serving = match (observed.hindrance, observed.deployment) {
-        (Some(problem), _) => problem.verdict(),
+        (Some(hindrance), _) => hindrance.clone(),
         (None, Some(deployment)) => {
             let generation = deployment.metadata.generation;
             Verdict::of_child(deployment.conditions(), types::READY, generation)

@@ -1,7 +1,7 @@
 //! A host and a registry that do as they are told.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -216,6 +216,8 @@ pub(crate) fn host(id: &str) -> HostInfo {
 pub(crate) struct FakeArtifacts {
     answers: Mutex<BTreeMap<String, Result<Artifact, Failure>>>,
     asked: Mutex<Vec<Image>>,
+    /// Images whose registry takes the question and does not answer.
+    hanging: watch::Sender<BTreeSet<String>>,
 }
 
 impl FakeArtifacts {
@@ -240,6 +242,17 @@ impl FakeArtifacts {
             .insert(image.into(), Err(failure));
     }
 
+    pub(crate) fn hang(&self, image: &str) {
+        self.hanging.send_modify(|hanging| {
+            hanging.insert(image.into());
+        });
+    }
+
+    /// Whatever hangs is answered.
+    pub(crate) fn go_on(&self) {
+        self.hanging.send_modify(BTreeSet::clear);
+    }
+
     pub(crate) fn asked(&self, image: &str) -> usize {
         let asked = self.asked.lock().unwrap();
         asked.iter().filter(|of| of.reference == image).count()
@@ -250,6 +263,10 @@ impl FakeArtifacts {
 impl Artifacts for FakeArtifacts {
     async fn resolve(&self, image: &Image) -> Result<Artifact, Failure> {
         self.asked.lock().unwrap().push(image.clone());
+        let mut hanging = self.hanging.subscribe();
+        let answers = hanging.wait_for(|hanging| !hanging.contains(&image.reference));
+        // The sender lives as long as this registry.
+        drop(answers.await);
         let answer = self.answers.lock().unwrap().get(&image.reference).cloned();
         answer.unwrap_or_else(|| Err(Failure::new(FailureReason::ImageNotFound, "not there")))
     }

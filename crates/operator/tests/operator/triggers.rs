@@ -1,9 +1,12 @@
 //! HTTPTriggers: routes, and the deployment they own.
 
 use kube::ResourceExt as _;
-use waft_api::{HttpTrigger, Workload, WorkloadDeployment};
+use waft_api::{Artifact, HttpTrigger, Workload, WorkloadDeployment};
 
-use crate::world::{World, is, message};
+use crate::{
+    artifacts,
+    world::{World, deployment, is, message},
+};
 
 pub(crate) fn trigger(name: &str, host: &str, more: &str) -> String {
     format!(
@@ -204,4 +207,58 @@ async fn labels_that_are_taken_away_leave_the_deployment_too() {
         1,
         "nor was the image looked at again"
     );
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_holds_nobody_else() {
+    /// More than there are workers.
+    const HANGING: usize = 40;
+    let world = World::new().await;
+    for number in 0..HANGING {
+        let (name, image) = (format!("hangs-{number}"), format!("hangs.test/{number}"));
+        world.artifacts.hang(&image);
+        let yaml = trigger(&name, &format!("{name}.test"), "")
+            .replace("image: one", &format!("image: {image}"));
+        world.apply::<HttpTrigger>(&yaml).await;
+        let artifact = artifacts::ARTIFACT
+            .replace("name: art", &format!("name: {name}"))
+            .replace(artifacts::TAG, &image);
+        world.apply::<Artifact>(&artifact).await;
+    }
+    for number in 0..HANGING {
+        let name = format!("hangs-{number}");
+        let says = world.says::<Artifact>(&name, "Ready", "Unknown", "Pulling");
+        let image = format!("hangs.test/{number}");
+        assert!(message(&says.await, "Ready").contains(&image));
+        world
+            .says::<HttpTrigger>(&name, "Ready", "Unknown", "Pulling")
+            .await;
+    }
+
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    world
+        .artifacts
+        .answer(artifacts::TAG, "sha256:1", artifacts::HTTP);
+    world
+        .apply::<HttpTrigger>(&trigger("other", "other.test", ""))
+        .await;
+    world.apply::<Artifact>(artifacts::ARTIFACT).await;
+    let uses = deployment("'artifact://art'", "");
+    world.apply::<WorkloadDeployment>(&uses).await;
+    world.ready::<HttpTrigger>("other").await;
+    world.ready::<WorkloadDeployment>("hello").await;
+
+    let last = format!("hangs.test/{}", HANGING - 1);
+    world
+        .artifacts
+        .answer(&last, "sha256:2", "wasi:http/handler@0.3.0");
+    world.artifacts.go_on();
+    let name = format!("hangs-{}", HANGING - 1);
+    world.ready::<Artifact>(&name).await;
+    world.ready::<HttpTrigger>(&name).await;
+    let owned = world.ready::<WorkloadDeployment>(&name).await;
+    let entry = &owned.spec.template.spec.host_interfaces[0];
+    assert_eq!(entry.interfaces, ["handler"], "it was waited for");
 }

@@ -40,6 +40,17 @@ impl<K> Change<K> {
         self.new.as_ref().or(self.old.as_ref())
     }
 
+    /// The object that is gone: deleted, or deleted and made again by the same name while the watch
+    /// was down, so that a list shows another one.
+    fn gone(&self) -> Option<&Arc<K>>
+    where
+        K: Resource,
+    {
+        let old = self.old.as_ref()?;
+        let remains = self.new.as_ref().is_some_and(|new| new.uid() == old.uid());
+        (!remains).then_some(old)
+    }
+
     /// Whether something that a function reads has changed.
     fn differs<T: PartialEq>(&self, read: impl Fn(&K) -> T) -> bool {
         match (&self.old, &self.new) {
@@ -77,16 +88,14 @@ impl Wakes for Workload {
         wake_own(context, Kind::Workload, change);
         wake_owner::<WorkloadReplicaSet, _>(context, Kind::ReplicaSet, change);
         wake_routes(context, Kind::Workload, change);
-        let Some(workload) = change.object() else {
+        let Some(gone) = change.gone() else {
             return;
         };
-        if change.new.is_none() {
-            context.wake_single(Kind::Strays);
-            // A deployment that recreates waits for the last workload, whose set is gone before.
-            if let Some(deployment) = workload.labels().get(names::LABEL_WORKLOAD_DEPLOYMENT) {
-                let namespace = workload.namespace().unwrap_or_default();
-                context.wake(Kind::Deployment, &namespace, deployment);
-            }
+        context.wake_single(Kind::Strays);
+        // A deployment that recreates waits for the last workload, whose set is gone before.
+        if let Some(deployment) = gone.labels().get(names::LABEL_WORKLOAD_DEPLOYMENT) {
+            let namespace = gone.namespace().unwrap_or_default();
+            context.wake(Kind::Deployment, &namespace, deployment);
         }
     }
 }

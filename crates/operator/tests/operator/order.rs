@@ -4,6 +4,7 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::ResourceExt as _;
 use waft_api::{Artifact, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet};
+use waft_ir::WorkloadId;
 
 use crate::{
     artifacts::{ARTIFACT, HTTP, TAG},
@@ -214,4 +215,35 @@ async fn a_template_that_declares_its_handler_needs_no_look_at_the_image() {
     world.apply::<HttpTrigger>(&yaml).await;
     world.ready::<HttpTrigger>("hello").await;
     assert_eq!(world.artifacts.asked("one"), 0);
+}
+
+#[tokio::test]
+async fn a_workload_that_was_made_again_while_nobody_watched_leaves_nothing_running() {
+    let mut world = World::new().await;
+    let yaml = "
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: Workload
+metadata: {name: alone}
+spec:
+  components: [{name: http, image: one}]
+";
+    world.apply::<Workload>(yaml).await;
+    let before = world.ready::<Workload>("alone").await.uid().unwrap();
+    world.stop_operator().await;
+    let lag = world.start_lagging("workloads");
+    lag.begun().await;
+    // Someone takes the finalizer away, so that nobody waits for the host.
+    world.delete::<Workload>("alone").await;
+    let none = serde_json::json!({"metadata": {"finalizers": null}});
+    world.merge::<Workload>("alone", none).await;
+    world.gone::<Workload>("alone").await;
+    world.apply::<Workload>(yaml).await;
+    lag.expire();
+    world
+        .linked("what ran before is stopped", |link| {
+            link.stopped() == [WorkloadId(before.clone())]
+        })
+        .await;
+    let after = world.ready::<Workload>("alone").await.uid().unwrap();
+    assert_ne!(before, after);
 }

@@ -161,7 +161,7 @@ async fn listeners_get_the_lines() {
     let logs = Logs::start(None, events).unwrap();
     let log = logs.open(&workload("w"), [("a", 1 << 20)]);
     Sink(log.component(0)).line(LogSource::Stderr, None, "hello");
-    match timeout(Duration::from_secs(5), listener.recv())
+    match timeout(Duration::from_secs(60), listener.recv())
         .await
         .unwrap()
     {

@@ -46,7 +46,8 @@ async fn processor_time_past_the_limit_is_waited_for() {
         assert!(used < took * 2 / 3, "{name}: used {used:?} of {took:?}");
         assert!(limited.stats().throttled >= 1, "{name}");
         assert_eq!(neighbour.stats().throttled, 0);
-        assert!(answered > 10, "{name}: {answered}");
+        // Guests that gave no way would let one or two through, before and after.
+        assert!(answered > 3, "{name}: {answered}");
     }
 }
 

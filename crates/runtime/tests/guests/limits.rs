@@ -33,9 +33,10 @@ async fn a_spinning_guest_is_stopped_and_timers_go_on() {
         used.push(Duration::from_nanos(stats.cpu_nanos));
         assert_eq!(get(&guest, "/ok").await.unwrap(), "ok\n");
     }
-    // The best of three: on a busy machine the thread itself may have to wait.
+    // It is stopped because of its budget and not later, by something else: the best of three, and
+    // a multiple, because on a busy machine the thread itself has to wait, which counts.
     let least = used.iter().min().unwrap();
-    assert!(*least < budget + Duration::from_millis(20), "{used:?}");
+    assert!((budget..budget * 2).contains(least), "{used:?}");
 }
 
 #[tokio::test]
@@ -101,13 +102,15 @@ async fn the_deadline_ends_the_call() {
 
 #[tokio::test]
 async fn a_spinning_guest_meets_its_deadline_too() {
+    let longest = Duration::from_secs(3600);
     let (guest, _) = guest("spin-p2", |spec| {
         spec.limits.request_timeout = Some(Duration::from_millis(100));
+        // Nothing else would end it.
+        spec.limits.cpu_time = longest;
     })
     .await;
-    let began = Instant::now();
-    assert_eq!(get(&guest, "/").await.unwrap_err(), CallError::Deadline);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let ended = tokio::time::timeout(longest / 60, get(&guest, "/"));
+    assert_eq!(ended.await.unwrap().unwrap_err(), CallError::Deadline);
 }
 
 #[tokio::test]

@@ -67,9 +67,14 @@ fn one_workload_reaches_another_by_the_name_of_its_route() {
             assert_eq!(answer, format!("200 {direct}"), "{name}");
         }
         // What the host answers itself, it answers here as well; another workload is not granted.
+        let mark = waft.mark();
         let answer = waft.get_ok(&host, "/?http://fetch-p2.localhost/");
         assert_eq!(answer, "ErrorCode::HttpRequestDenied", "{name}");
-        waft.wait_for_line(&[name, "request to http://fetch-p2.localhost:80 denied"]);
+        let denied = format!("{name}/");
+        waft.wait_for_line_after(
+            mark,
+            &[&denied, "request to http://fetch-p2.localhost:80 denied"],
+        );
     }
     let metrics = http::get(waft.admin, "localhost", "/metrics")
         .unwrap()

@@ -54,8 +54,9 @@ fn changes_of_files_are_changes_of_objects() {
     });
 
     // A file that does not parse changes nothing, and says so.
+    let mark = waft.mark();
     replace(&file, "apiVersion: [");
-    waft.wait_for_line(&["app.yaml"]);
+    waft.wait_for_line_after(mark, &["app.yaml"]);
     assert_eq!(waft.get("two.localhost", "/").status, 200);
 
     // An object that left the file goes; what came by another way stays.

@@ -271,12 +271,24 @@ impl Waft {
         self.output.text()
     }
 
-    /// Waits for a printed line that holds all of these.
+    /// How many lines were printed until now.
+    pub(crate) fn mark(&self) -> usize {
+        self.output.0.lock().unwrap().len()
+    }
+
+    /// Waits for a printed line that holds all of these, whenever it was printed.
     pub(crate) fn wait_for_line(&self, parts: &[&str]) -> String {
-        eventually(&format!("a line with {parts:?}"), || {
+        self.wait_for_line_after(0, parts)
+    }
+
+    /// Waits for one that was printed after a [mark](Self::mark): one that a step of the test has
+    /// caused, not one that looks like it and was there before.
+    pub(crate) fn wait_for_line_after(&self, mark: usize, parts: &[&str]) -> String {
+        eventually(&format!("a line with {parts:?} after {mark} lines"), || {
             let lines = self.output.0.lock().unwrap();
             let line = lines
                 .iter()
+                .skip(mark)
                 .find(|line| parts.iter().all(|part| line.contains(part)));
             let last = lines.len().saturating_sub(30);
             line.cloned().ok_or_else(|| lines[last..].join("\n"))

@@ -102,3 +102,53 @@ async fn placed<A>(places: &Semaphore, look: impl Future<Output = A>) -> A {
     drop(place);
     look.await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    type Wakes = (mpsc::UnboundedSender<()>, mpsc::UnboundedReceiver<()>);
+
+    fn never() {
+        panic!("it has no answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_that_hang_give_their_place_to_others() {
+        let looks = Looks::<u8, u8>::default();
+        let (wake, mut woken): Wakes = mpsc::unbounded_channel();
+        for number in 0..3 * PLACES {
+            looks.begin(&number.to_string(), 1, pending(), 0, never);
+        }
+        looks.begin("last", 1, ready(7), 0, move || wake.send(()).unwrap());
+        assert_eq!(looks.at("last", &1), Some(None));
+        woken.recv().await.unwrap();
+        assert_eq!(looks.at("last", &1), Some(Some(7)));
+        assert_eq!(looks.at("0", &1), Some(None));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_that_of_the_last_question() {
+        let looks = Looks::<u8, u8>::default();
+        let (wake, mut woken): Wakes = mpsc::unbounded_channel();
+        looks.begin("a", 1, pending(), 0, never);
+        let told = wake.clone();
+        looks.begin("a", 2, ready(7), 0, move || told.send(()).unwrap());
+        assert_eq!(looks.at("a", &1), None);
+        woken.recv().await.unwrap();
+        assert_eq!(looks.at("a", &2), Some(Some(7)));
+        looks.retain(|uid| uid == "a");
+        assert_eq!(looks.at("a", &2), Some(Some(7)));
+        looks.forget("a");
+        assert_eq!(looks.at("a", &2), None);
+        // One that panics is answered all the same.
+        let told = move || wake.send(()).unwrap();
+        looks.begin("a", 3, async { panic!("as a test wants it") }, 9, told);
+        woken.recv().await.unwrap();
+        assert_eq!(looks.at("a", &3), Some(Some(9)));
+    }
+}

@@ -123,6 +123,16 @@ pub enum UpError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A flag has a value that can't be used.
+    #[error("{flag} {value}: {problem}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A part of the platform failed in a way that is no user's doing.
     #[error("{0}")]
     Internal(String),
@@ -140,7 +150,7 @@ impl UpError {
             }
             Self::Manifest(error) => error.hint(),
             Self::Refused { .. } => Some("nothing was applied".into()),
-            Self::Io { .. } | Self::Internal(_) => None,
+            Self::Flag { .. } | Self::Io { .. } | Self::Internal(_) => None,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::manifest::Source;
+use waft_apimachinery::names::{label_value, qualified_name};
+
+use crate::{event::UpError, manifest::Source};
 
 /// Settings of one platform on one machine. [`Default`] is what `waft up` does without flags. It has
 /// no `Debug`, because URLs hold passwords.
@@ -86,6 +88,36 @@ impl Default for UpOptions {
     }
 }
 
+impl UpOptions {
+    /// Refuses values that would only be found out about later, and by nobody: a Host object with such
+    /// labels can't be written, and nothing lies in a folder that is not there.
+    pub(crate) fn check(&self) -> Result<(), UpError> {
+        let refused = |flag, value: String, problem: String| UpError::Flag {
+            flag,
+            value,
+            problem,
+        };
+        for (key, value) in &self.host_labels {
+            let problems = qualified_name(key).into_iter().chain(label_value(value));
+            if let Some(problem) = problems.last() {
+                return Err(refused("--host-label", format!("{key}={value}"), problem));
+            }
+        }
+        let files = self.file_roots.iter().map(|root| ("--file-root", root));
+        let host_paths = self.host_path_roots.iter();
+        let host_paths = host_paths.map(|root| ("--host-path-root", root));
+        for (flag, root) in files.chain(host_paths) {
+            let problem = match std::fs::metadata(root) {
+                Ok(found) if found.is_dir() => continue,
+                Ok(_) => "it is no folder".into(),
+                Err(error) => error.to_string(),
+            };
+            return Err(refused(flag, root.display().to_string(), problem));
+        }
+        Ok(())
+    }
+}
+
 /// `$XDG_STATE_HOME/waft/default`, else `~/.local/state/waft/default`. `None` without a home.
 pub fn default_data_dir() -> Option<PathBuf> {
     xdg("XDG_STATE_HOME", ".local/state").map(|base| base.join("waft/default"))
@@ -106,4 +138,53 @@ fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
         .filter(|path| path.is_absolute());
     set.or_else(|| std::env::home_dir().map(|home| home.join(below_home)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut UpOptions)) -> String {
+        let mut options = UpOptions::default();
+        change(&mut options);
+        let checked = options.check();
+        checked.err().map_or_else(String::new, |e| e.to_string())
+    }
+
+    #[test]
+    fn values_of_flags_that_can_only_fail_later_are_refused() {
+        let label = |key: &str, value: &str| {
+            refused(|options| {
+                options.host_labels = [(key.to_owned(), value.to_owned())].into();
+            })
+        };
+        assert_eq!(label("example.com/zone", "eu_1"), "");
+        assert_eq!(label("zone", ""), "");
+        let said = label("a b", "c");
+        assert!(
+            said.starts_with("--host-label a b=c: name part must"),
+            "{said}"
+        );
+        let said = label("zone", "!");
+        assert!(
+            said.starts_with("--host-label zone=!: a valid label"),
+            "{said}"
+        );
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let root = |path: PathBuf| refused(|options| options.file_roots = vec![path]);
+        assert_eq!(root(folder.path().into()), "");
+        let said = root(file.clone());
+        assert_eq!(
+            said,
+            format!("--file-root {}: it is no folder", file.display())
+        );
+        let said = refused(|options| options.host_path_roots = vec!["absent".into()]);
+        assert!(
+            said.starts_with("--host-path-root absent: No such file"),
+            "{said}"
+        );
+    }
 }

@@ -7,10 +7,14 @@ mod listen;
 mod telemetry;
 mod traces;
 
-use std::{mem::take, sync::Arc, time::Duration};
+use std::{mem::take, path::Path, sync::Arc, time::Duration};
 
 use kube::Client;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    task::{JoinSet, spawn_blocking},
+};
 use tokio_util::sync::CancellationToken;
 use waft_apiserver::ApiServer;
 use waft_host::Host;
@@ -51,11 +55,15 @@ pub async fn up(
     events: mpsc::Sender<UpEvent>,
     shutdown: CancellationToken,
 ) -> Result<(), UpError> {
+    options.check()?;
     let working_dir = std::env::current_dir().map_err(|source| UpError::Io {
         path: ".".into(),
         source,
     })?;
-    let manifests = load(&options.sources, &working_dir).await?;
+    let manifests = tokio::select! {
+        manifests = read(&options, &working_dir) => manifests?,
+        () = shutdown.cancelled() => return Ok(()),
+    };
     let data_dir = DataDir::open(options.data_dir.as_deref())?;
     let listeners = Listeners::bind(&options)?;
     let guests = GuestRuntime::start()?;
@@ -112,6 +120,18 @@ pub async fn up(
         traces.end().await;
     }
     done
+}
+
+/// Reads the sources, on a thread of its own: standard input, a pipe or a slow disk may hold it for
+/// as long as they like, and whoever wants to stop must be heard meanwhile.
+async fn read(options: &UpOptions, working_dir: &Path) -> Result<Manifests, UpError> {
+    let (sources, folder) = (options.sources.clone(), working_dir.to_owned());
+    let runtime = Handle::current();
+    let reading = spawn_blocking(move || runtime.block_on(load(&sources, &folder)));
+    match reading.await {
+        Ok(manifests) => Ok(manifests?),
+        Err(error) => Err(UpError::Internal(error.to_string())),
+    }
 }
 
 /// The parts, once they are open.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufReader, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
@@ -124,6 +124,34 @@ fn the_second_interrupt_ends_it_at_once() {
     });
     let (status, _) = waft.interrupt();
     assert!(!status.success(), "{status}");
+}
+
+#[test]
+fn an_interrupt_ends_it_while_it_reads_its_manifests() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut mkfifo = crate::support::waft::command("mkfifo");
+    mkfifo.arg(folder.path().join("pipe"));
+    let made = finish(mkfifo);
+    assert!(made.status.success(), "{made:?}");
+    // Connections are taken by the kernel; nobody answers.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/app.yaml", listener.local_addr().unwrap());
+    for source in ["-", "pipe", &url] {
+        // Neither the pipe nor standard input ever ends.
+        let waft = Up::default()
+            .arg(source)
+            .under(["sh", "-c", "exec \"$@\" <>pipe", "sh"])
+            .working_dir(folder.path())
+            .spawn();
+        eventually("it listens to SIGINT", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", waft.pid())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            let caught = u64::from_str_radix(caught.unwrap_or_default().trim(), 16).unwrap();
+            (caught & 2 != 0).then_some(()).ok_or(status)
+        });
+        let (status, output) = waft.interrupt();
+        assert!(status.success(), "{source}: {status} {output}");
+    }
 }
 
 #[test]

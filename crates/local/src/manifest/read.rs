@@ -106,16 +106,19 @@ fn read_text(reader: impl Read, origin: &str) -> Result<String, ManifestError> {
         .read_to_string(&mut text)
         .map_err(unreadable(origin))?;
     if read as u64 > MAX_BYTES {
-        let message = format!("larger than {} MiB", MAX_BYTES >> 20);
-        return Err(ManifestError::Unreadable {
-            origin: origin.into(),
-            message,
-        });
+        return Err(too_large(origin));
     }
     Ok(text)
 }
 
-/// Fetches a manifest.
+fn too_large(origin: &str) -> ManifestError {
+    ManifestError::Unreadable {
+        origin: origin.into(),
+        message: format!("larger than {} MiB", MAX_BYTES >> 20),
+    }
+}
+
+/// Fetches a manifest of bounded length.
 async fn download(url: &url::Url) -> Result<String, ManifestError> {
     let failed = |error: reqwest::Error| ManifestError::Unreadable {
         origin: url.to_string(),
@@ -124,8 +127,18 @@ async fn download(url: &url::Url) -> Result<String, ManifestError> {
     let client = reqwest::Client::builder().timeout(std::time::Duration::from_secs(30));
     let client = client.build().map_err(failed)?;
     let answer = client.get(url.clone()).send().await.map_err(failed)?;
-    let answer = answer.error_for_status().map_err(failed)?;
-    answer.text().await.map_err(failed)
+    let mut answer = answer.error_for_status().map_err(failed)?;
+    let mut bytes = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(failed)? {
+        if (bytes.len() + piece.len()) as u64 > MAX_BYTES {
+            return Err(too_large(url.as_str()));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    String::from_utf8(bytes).map_err(|error| ManifestError::Unreadable {
+        origin: url.to_string(),
+        message: format!("it is no text: {}", error.utf8_error()),
+    })
 }
 
 /// An error and what lies below it: the first alone rarely says what happened.

@@ -1,3 +1,5 @@
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 
 fn parse_at(text: &str) -> Result<Vec<Object>, ManifestError> {
@@ -139,4 +141,33 @@ async fn a_folder_gives_its_manifests_and_a_component_a_deployment() {
         .await
         .unwrap_err();
     assert!(matches!(empty, ManifestError::Empty { .. }));
+}
+
+#[tokio::test]
+async fn an_address_gives_no_more_than_a_manifest_may_have() {
+    // The program does so at its start.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // A server that sends for ever.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/endless.yaml", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let request = connection.read(&mut [0; 4096]).await.unwrap();
+        assert_ne!(request, 0);
+        let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let piece = vec![b'#'; 1 << 20];
+        let mut sent = 0_u64;
+        while connection.write_all(&piece).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    let error = load(&[Source::parse(&url)], Path::new("/"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), format!("{url}: larger than 64 MiB"));
+    // What lies between was not taken.
+    let sent = serving.await.unwrap();
+    assert!((64..128).contains(&sent), "{sent} MiB");
 }

@@ -53,7 +53,7 @@ struct TickerState {
 }
 
 /// The processor time of one instance's current call.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Meter {
     used: AtomicU64,
     poll_began: AtomicU64,
@@ -62,6 +62,9 @@ pub(crate) struct Meter {
     gave_way: AtomicBool,
     /// Nanoseconds used since the guest waited for anything but its turn.
     stretch: AtomicU64,
+    /// The current call has taken much memory.
+    is_heavy: AtomicBool,
+    engine: OnceLock<EngineWeak>,
     /// What all instances may use together.
     quota: Option<Arc<Quota>>,
     /// Up to when the running poll was charged to it.
@@ -164,6 +167,19 @@ impl Meter {
         self.used.store(0, Relaxed);
         let budget = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
         self.budget.store(budget, Relaxed);
+        self.is_heavy.store(false, Relaxed);
+    }
+
+    /// Notes that the call has taken much memory, and has it give way at once. What goes on for as
+    /// long as its workload is no call.
+    pub(crate) fn takes_much(&self) {
+        if self.budget.load(Relaxed) == u64::MAX || self.is_heavy.swap(true, Relaxed) {
+            return;
+        }
+        // A tick before its time. Other guests have not run for long and go on.
+        if let Some(engine) = self.engine.get().and_then(EngineWeak::upgrade) {
+            engine.increment_epoch();
+        }
     }
 
     /// Nanoseconds used by the current call, the running poll not counted.
@@ -225,7 +241,7 @@ impl Meter {
             self.gave_way.store(true, Relaxed);
             return Ok(UpdateDeadline::YieldCustom(1, Box::pin(sleep(wait))));
         }
-        if poll < TICK.as_nanos() as u64 / 2 {
+        if poll < TICK.as_nanos() as u64 / 2 && !self.is_heavy.load(Relaxed) {
             return Ok(UpdateDeadline::Continue(1));
         }
         self.gave_way.store(true, Relaxed);
@@ -239,6 +255,7 @@ impl Meter {
     /// Makes a store ask this meter at each tick.
     pub(crate) fn watch(self: &Arc<Self>, store: &mut Store<Ctx>) {
         let meter = self.clone();
+        let _ = self.engine.set(store.engine().weak());
         store.epoch_deadline_callback(move |_| meter.on_tick());
         store.set_epoch_deadline(1);
     }
@@ -248,6 +265,11 @@ impl<T> Metered<T> {
     /// For how long the guest has computed without waiting for anything but its turn.
     pub(crate) fn stretch(&self) -> Duration {
         Duration::from_nanos(self.meter.stretch.load(Relaxed))
+    }
+
+    /// Whether its call has taken much memory.
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.meter.is_heavy.load(Relaxed)
     }
 
     pub(crate) fn new(

@@ -123,6 +123,7 @@ impl Cell {
         store.set_max_component_handles(COMPONENT_HANDLES);
         let meter = Arc::new(meter);
         meter.watch(&mut store);
+        store.data_mut().limiter().tell(meter.clone());
         Self {
             store,
             meter,

@@ -1,5 +1,6 @@
 //! Where guests run: in the task that called them, and, while they compute for long, in threads of
-//! their own that stand behind all others. One that then waits for something comes back.
+//! their own that stand behind all others. One that then waits for something comes back. A call that
+//! takes much memory goes there at once and stays until it ends, for the kernel works for it that long.
 //!
 //! A guest gives way at each tick, but with as many guests that compute as there are threads, every
 //! other request waits for a tick. Behind them, it waits for nobody.
@@ -43,7 +44,8 @@ pub(crate) struct Driver<T> {
     lane: Arc<SlowLane>,
 }
 
-/// Guest code in the slow threads, until it ends or waits for anything but its turn.
+/// Guest code in the slow threads, until it ends or waits for anything but its turn; one that has taken
+/// much memory, until it ends.
 struct Behind<T> {
     metered: Option<Metered<T>>,
     /// Where it came from. What it starts belongs there: sockets, timers and tasks outlast its
@@ -131,9 +133,9 @@ impl<T> Driver<T> {
     }
 
     /// Whether a guest that has computed for so long, and does still, goes on behind all others.
-    fn is_long(&self, stretch: Duration) -> bool {
+    fn is_long(&self, stretch: Duration, is_heavy: bool) -> bool {
         let has_just_come = || self.back.is_some_and(|back| back.elapsed() < LONG);
-        stretch >= LONG || !stretch.is_zero() && has_just_come()
+        stretch >= LONG || !stretch.is_zero() && (is_heavy || has_just_come())
     }
 }
 
@@ -165,8 +167,8 @@ impl<T: Lost + Send + 'static> Future for Driver<T> {
         loop {
             if let Some(near) = &mut this.near {
                 let polled = Pin::new(&mut *near).poll(cx);
-                let stretch = near.stretch();
-                if polled.is_ready() || !this.is_long(stretch) {
+                let (stretch, is_heavy) = (near.stretch(), near.is_heavy());
+                if polled.is_ready() || !this.is_long(stretch, is_heavy) {
                     return polled;
                 }
                 this.go_behind();
@@ -201,19 +203,21 @@ impl<T> Future for Behind<T> {
         let _there = origin.enter();
         let polled = metered.as_mut().map(|metered| {
             let polled = Pin::new(&mut *metered).poll(cx);
-            (polled, metered.stretch())
+            // The memory that it has taken is cleaned here as well, when its call has ended.
+            let waits = metered.stretch().is_zero() && !metered.is_heavy();
+            (polled, waits)
         });
         match polled {
             Some((Poll::Ready(value), _)) => {
                 *metered = None;
                 Poll::Ready(Back::Ended(value))
             }
-            Some((Poll::Pending, Duration::ZERO)) => match metered.take() {
+            Some((Poll::Pending, true)) => match metered.take() {
                 Some(metered) => Poll::Ready(Back::Waits(metered)),
                 None => Poll::Pending,
             },
             // Nobody polls it again once it was ready.
-            Some((Poll::Pending, _)) | None => Poll::Pending,
+            Some((Poll::Pending, false)) | None => Poll::Pending,
         }
     }
 }

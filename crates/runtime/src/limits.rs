@@ -6,7 +6,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use waft_ir::Limits;
 use wasmtime::{ResourceLimiter, Result};
 
-use crate::stats::Counters;
+use crate::{epoch::Meter, stats::Counters};
 
 /// Resources (streams, bodies, fields, pollables …) one instance may hold at a time.
 pub(crate) const RESOURCE_TABLE_ENTRIES: usize = 10_000;
@@ -19,15 +19,22 @@ pub(crate) const RANDOM_BYTES_PER_CALL: u64 = 1 << 20;
 /// Bytes of one header map, names, values and bookkeeping.
 pub(crate) const HEADER_MAP_BYTES: usize = 128 << 10;
 
+/// Bytes of memory that one call may add before it goes on behind all others: the kernel's time for
+/// them counts as the guest's, and so does that for taking them back. Filling them takes about as
+/// long as other guests may compute before they go there.
+const MUCH: usize = 16 << 20;
+
 /// Counts the memory of one instance, for itself and for its guest, and refuses what goes past its
 /// limits.
-#[derive(Debug)]
 pub(crate) struct Limiter {
     memory_limit: usize,
     memory_used: usize,
     memory_refused: bool,
+    /// Bytes added in the current call.
+    added: usize,
     table_limit: usize,
     counters: Arc<Counters>,
+    meter: Option<Arc<Meter>>,
 }
 
 impl Limiter {
@@ -36,9 +43,16 @@ impl Limiter {
             memory_limit: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             memory_used: 0,
             memory_refused: false,
+            added: 0,
             table_limit: limits.table_elements as usize,
             counters,
+            meter: None,
         }
+    }
+
+    /// Tells this meter of a call that takes much memory.
+    pub(crate) fn tell(&mut self, meter: Arc<Meter>) {
+        self.meter = Some(meter);
     }
 
     /// Whether memory was refused since [`begin_call`](Self::begin_call).
@@ -53,6 +67,19 @@ impl Limiter {
 
     pub(crate) fn begin_call(&mut self) {
         self.memory_refused = false;
+        self.added = 0;
+    }
+
+    /// What a memory has from its start is no growth.
+    fn grows(&mut self, current: usize, grown: usize) {
+        if current > 0 {
+            self.added = self.added.saturating_add(grown);
+        }
+        if self.added >= MUCH
+            && let Some(meter) = &self.meter
+        {
+            meter.takes_much();
+        }
     }
 }
 
@@ -74,9 +101,10 @@ impl ResourceLimiter for Limiter {
         }
         // Past its own maximum the memory won't grow, so nothing is added.
         if maximum.is_none_or(|maximum| desired <= maximum) {
-            let grown = total.saturating_sub(self.memory_used) as u64;
-            self.counters.memory_bytes.fetch_add(grown, Relaxed);
+            let grown = total.saturating_sub(self.memory_used);
+            self.counters.memory_bytes.fetch_add(grown as u64, Relaxed);
             self.memory_used = total;
+            self.grows(current, grown);
         }
         Ok(true)
     }

@@ -1,4 +1,4 @@
-//! `/ok` answers; `/?MIB` takes that much memory and answers; `/refused` takes memory until it is
+//! `/ok` answers; `/?MIB` takes that much memory, says a line and answers; `/refused` takes memory until it is
 //! refused, and answers how many MiB it got; any other request takes memory until it traps.
 //!
 //! `/fill?MIB` takes memory and fills it, and what it had before, with a secret; `/scan?MIB` takes
@@ -52,6 +52,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Grow {
         if grow(wanted) < wanted {
             unreachable();
         }
+        println!("taken");
         http_answer::text(out, 200, "taken\n");
     }
 }

@@ -6,6 +6,8 @@
 mod catalog;
 mod problem;
 
+use std::{io, time::Duration};
+
 use futures::AsyncBufRead;
 use http::{Method, Request, header};
 use kube::{
@@ -27,6 +29,10 @@ pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,app
 pub(crate) const JSON: &str = "application/json";
 /// Content type of a server-side apply.
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+
+/// Longest wait for an answer, or for the head of one that is read line by line. kube-apiserver gives
+/// up on a request after as long.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// An open connection.
 pub(crate) struct Connection {
@@ -74,7 +80,8 @@ impl Connection {
     pub(crate) async fn catalog(&self) -> anyhow::Result<Catalog> {
         let core = self.client.list_core_api_versions_aggregated();
         let groups = self.client.list_api_groups_aggregated();
-        let (core, groups) = futures::try_join!(core, groups).map_err(|e| self.problem(e))?;
+        let both = async { futures::try_join!(core, groups) };
+        let (core, groups) = self.answered(both).await?;
         Ok(Catalog::new(core, groups))
     }
 
@@ -121,8 +128,12 @@ impl Connection {
     /// Reads something line by line, for as long as the server goes on.
     pub(crate) async fn lines(&self, path: &str) -> anyhow::Result<impl AsyncBufRead + use<>> {
         let request = Request::get(path).body(Vec::new())?;
-        let stream = self.client.request_stream(request).await;
-        stream.map_err(|e| self.problem(e))
+        self.answered(self.client.request_stream(request)).await
+    }
+
+    /// The error of [lines](Self::lines) that end before they should.
+    pub(crate) fn broken_off(&self, error: &io::Error) -> anyhow::Error {
+        problem::broken_off(error, &self.server)
     }
 
     async fn send(
@@ -136,12 +147,19 @@ impl Connection {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let answer = self.client.request(request.body(body)?).await;
-        answer.map_err(|e| self.problem(e))
+        self.answered(self.client.request(request.body(body)?))
+            .await
     }
 
-    fn problem(&self, error: kube::Error) -> anyhow::Error {
-        problem::request(error, &self.server)
+    /// What the server answers, if it does in time.
+    async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, kube::Error>>,
+    ) -> anyhow::Result<T> {
+        match tokio::time::timeout(ANSWERED_WITHIN, answer).await {
+            Ok(answer) => answer.map_err(|error| problem::request(error, &self.server)),
+            Err(_) => Err(problem::no_answer(&self.server, ANSWERED_WITHIN)),
+        }
     }
 }
 
@@ -163,4 +181,46 @@ pub(crate) fn query(path: &str, pairs: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(pairs);
     format!("{path}?{}", query.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_is_given_up_on() {
+        // Connections are taken by the kernel; nobody reads from them.
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let contents = format!(
+            "clusters: [{{name: a, cluster: {{server: \"http://{address}\"}}}}]
+users: [{{name: a, user: {{}}}}]
+contexts: [{{name: a, context: {{cluster: a, user: a}}}}]
+current-context: a"
+        );
+        std::fs::write(&path, contents).unwrap();
+        let settings = ConnectionSettings {
+            kubeconfig: Kubeconfig::Files(vec![path]),
+            context: None,
+            namespace: None,
+        };
+        let connection = Connection::open(&settings).await.unwrap();
+        let asked = [
+            connection.catalog().await.err(),
+            connection.get("/api/v1/pods", JSON).await.err(),
+            connection.lines("/api/v1/pods?watch=true").await.err(),
+        ];
+        for error in asked {
+            let error = error.unwrap();
+            let said = advice::message(&error);
+            assert_eq!(
+                said,
+                format!("the API at http://{address} gave no answer within 60 s")
+            );
+            assert!(advice::hint(&error).is_some());
+        }
+    }
 }

@@ -102,7 +102,8 @@ async fn gone(
                 let watch = query(&resource.collection(Some(namespace)), &pairs);
                 let mut lines = connection.lines(&watch).await?.lines();
                 // The next change is reason enough to look again; so is the end of the watch.
-                lines.try_next().await?;
+                let next = lines.try_next().await;
+                next.map_err(|error| connection.broken_off(&error))?;
             }
             _ => return Ok(()),
         }

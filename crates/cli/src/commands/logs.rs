@@ -50,8 +50,12 @@ pub(crate) async fn logs(
         true => stream::select_all(streams).boxed(),
         false => stream::iter(streams).flatten().boxed(),
     };
-    while let Some((prefix, line)) = lines.try_next().await? {
-        printer.guest(&prefix, &line)?;
+    loop {
+        let next = lines.try_next().await;
+        match next.map_err(|error| connection.broken_off(&error))? {
+            Some((prefix, line)) => printer.guest(&prefix, &line)?,
+            None => break,
+        }
     }
     Ok(ExitStatus::Success)
 }

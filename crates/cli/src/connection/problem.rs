@@ -1,6 +1,6 @@
 //! What went wrong with a request, and what to do about it.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use kube::{config::KubeconfigError, core::Status};
 
@@ -9,6 +9,10 @@ use crate::{
     settings::{ConnectionSettings, Kubeconfig},
     text,
 };
+
+/// What to do about a server that is not there.
+const IS_IT_RUNNING: &str = "is it running? `waft up` starts a platform; another is named with \
+                             `--kubeconfig` or `--context`";
 
 /// A request that the server refused.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +39,7 @@ pub(super) fn request(error: kube::Error, server: &str) -> anyhow::Error {
                 "the kubeconfig is of another platform, or of an earlier one; name the right one \
                  with `--kubeconfig`"
             } else {
-                "is it running? `waft up` starts a platform; another is named with `--kubeconfig` \
-                 or `--context`"
+                IS_IT_RUNNING
             };
             Advice::error(
                 format!("the API at {server} can't be reached: {cause}"),
@@ -44,6 +47,29 @@ pub(super) fn request(error: kube::Error, server: &str) -> anyhow::Error {
             )
         }
     }
+}
+
+/// The failure of a server that takes requests and does not answer them.
+pub(super) fn no_answer(server: &str, within: Duration) -> anyhow::Error {
+    Advice::error(
+        format!(
+            "the API at {server} gave no answer within {} s",
+            within.as_secs()
+        ),
+        "it is overloaded or stuck, or something else listens there; try again, or name another \
+         with `--kubeconfig` or `--context`",
+    )
+}
+
+/// The failure of an answer that is read line by line and breaks off.
+pub(super) fn broken_off(error: &io::Error, server: &str) -> anyhow::Error {
+    let cause = root_cause(error);
+    // Some causes end with an address of their documentation, which is for programmers.
+    let cause = cause.split(": https://").next().unwrap_or_default();
+    Advice::error(
+        format!("the API at {server} broke its answer off: {cause}"),
+        IS_IT_RUNNING,
+    )
 }
 
 fn refused(status: Box<Status>) -> anyhow::Error {

@@ -1,10 +1,14 @@
 //! The commands beside `waft up`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::Stdio,
+};
 
 use crate::support::{
     eventually, manifest,
-    waft::{self, Up},
+    waft::{self, Up, Waft},
 };
 
 #[test]
@@ -133,4 +137,27 @@ fn output_is_json_a_line_on_demand() {
         let parsed: Result<serde_json::Value, _> = serde_json::from_str(line);
         assert!(parsed.is_ok_and(|value| value.is_object()), "{line}");
     }
+}
+
+#[test]
+fn a_log_that_is_followed_says_that_the_platform_is_gone() {
+    let waft = Waft::up(["examples/hello"]);
+    waft.get_ok("hello.localhost", "/log?seen");
+    let mut following = waft::command(waft::WAFT);
+    let following = following.args(["logs", "--follow", "hello"]);
+    let following = following.env("KUBECONFIG", waft.kubeconfig());
+    let following = following.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut following = following.spawn().unwrap();
+    let mut line = String::new();
+    let mut lines = BufReader::new(following.stdout.take().unwrap());
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("seen"), "{line}");
+    waft.kill();
+    let mut said = String::new();
+    let mut errors = following.stderr.take().unwrap();
+    errors.read_to_string(&mut said).unwrap();
+    assert_eq!(following.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("broke its answer off"), "{said}");
+    assert!(said.contains("hint: is it running?"), "{said}");
+    assert!(!said.contains("docs.rs"), "{said}");
 }

@@ -183,13 +183,14 @@ impl Ctx {
 
     pub(crate) fn begin_call(&mut self, origin: Option<Origin>) {
         self.limiter.begin_call();
-        self.set_origin(origin);
+        let depth = origin.as_ref().map_or(0, |origin| origin.depth);
+        self.set_origin(origin, depth);
     }
 
-    /// Marks lines and outgoing requests from here on.
-    pub(crate) fn set_origin(&self, origin: Option<Origin>) {
+    /// Marks lines and outgoing requests from here on. `depth`: of the deepest of the calls that run.
+    pub(crate) fn set_origin(&self, origin: Option<Origin>, depth: u8) {
         for member in &self.members {
-            member.log.set_origin(origin.clone());
+            member.log.set_origin(origin.clone(), depth);
         }
     }
 

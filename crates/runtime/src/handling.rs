@@ -16,6 +16,7 @@ use crate::{
     call::{Answer, Job},
     calling::{Calling, Until},
     guest::GuestInner,
+    outgoing::depth,
     stats::Counters,
 };
 
@@ -30,10 +31,11 @@ impl Handling {
     pub(crate) fn new(
         guest: Arc<GuestInner>,
         request: http::Request<Body>,
-        info: CallInfo,
+        mut info: CallInfo,
     ) -> Self {
         Counters::add(&guest.counters.requests);
         let method = request.method().clone();
+        info.origin.depth = depth(&request);
         let calling = if guest.http().is_none() {
             Calling::refused(guest, CallError::NotHttp)
         } else {

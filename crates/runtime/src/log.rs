@@ -4,7 +4,10 @@
 use std::{
     io, mem,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -39,6 +42,8 @@ pub trait LogSink: Send + Sync {
 pub(crate) struct InstanceLog {
     sink: Arc<dyn LogSink>,
     origin: Mutex<Option<Origin>>,
+    /// Of the deepest of the calls that run.
+    depth: AtomicU8,
 }
 
 /// One of the guest's output streams. Clones share the line being written.
@@ -56,12 +61,20 @@ impl InstanceLog {
         Arc::new(Self {
             sink,
             origin: Mutex::new(None),
+            depth: AtomicU8::new(0),
         })
     }
 
-    /// Marks the lines from here on.
-    pub(crate) fn set_origin(&self, origin: Option<Origin>) {
+    /// Marks the lines from here on, and notes how many workloads called each other at most to get
+    /// to what runs.
+    pub(crate) fn set_origin(&self, origin: Option<Origin>, depth: u8) {
         *self.origin.lock() = origin;
+        self.depth.store(depth, Relaxed);
+    }
+
+    /// How many workloads called each other to get here.
+    pub(crate) fn depth(&self) -> u8 {
+        self.depth.load(Relaxed)
     }
 
     /// The trace of the call that is running, if it is the only one.
@@ -210,7 +223,7 @@ mod tests {
         let log = InstanceLog::new(kept.clone());
         let stream = LineStream::new(log.clone(), LogSource::Stdout);
         stream.0.write(b"one\r\ntw");
-        log.set_origin(Some(Arc::<str>::from("r1").into()));
+        log.set_origin(Some(Arc::<str>::from("r1").into()), 0);
         stream.clone().0.write(b"o\n\nthree");
         stream.end_line();
         stream.0.write(&[b'x'; MAX_LINE + 1]);

@@ -16,6 +16,19 @@ pub struct Origin {
     pub request_id: Arc<str>,
     /// The trace it belongs to. The guest's outgoing requests that name none belong to it too.
     pub trace: Option<TraceContext>,
+    /// How many workloads called each other to get to it.
+    pub(crate) depth: u8,
+}
+
+impl Origin {
+    /// A call that comes from outside, as far as its request doesn't say otherwise.
+    pub fn new(request_id: Arc<str>, trace: Option<TraceContext>) -> Self {
+        Self {
+            request_id,
+            trace,
+            depth: 0,
+        }
+    }
 }
 
 /// A place in a trace, as requests carry it: W3C Trace Context, level 1. The values are passed on as
@@ -29,10 +42,7 @@ pub struct TraceContext {
 impl From<Arc<str>> for Origin {
     /// A call that belongs to no trace.
     fn from(request_id: Arc<str>) -> Self {
-        Self {
-            request_id,
-            trace: None,
-        }
+        Self::new(request_id, None)
     }
 }
 

@@ -25,6 +25,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 use crate::{Denied, Destination, ctx::strip_forbidden, log::InstanceLog};
 pub use connect::Resolve;
 pub use local::LocalRoutes;
+pub(crate) use local::depth;
 pub use network::EgressStats;
 pub(crate) use network::{Network, Outside};
 use pool::{Key, Protocol};
@@ -66,7 +67,7 @@ pub(crate) fn send(
     options: Option<RequestOptions>,
 ) -> Sending {
     // While the guest's code runs: later it can't be told whose request this is.
-    let depth = local::depth();
+    let depth = log.depth();
     if let Some(trace) = log.trace() {
         trace.mark(request.headers_mut());
     }

@@ -4,12 +4,16 @@
 //! | path | does |
 //! |---|---|
 //! | `/?URL` | GET |
+//! | `/late?URL` | GET, once it has computed for 20 ms |
 //! | `/post?URL` | POST with `hello` |
 //! | `/connect?URL` | the method CONNECT |
 //! | `/many?N&URL` | N GETs, one after another; answers how many got a 200 |
 //! | `/hold?N&URL` | N GETs whose answers are left open; answers how many were answered |
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use wasip2::http::{
     outgoing_handler,
@@ -31,6 +35,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Fetch {
             None => (1, query.as_str()),
         };
         let answer = match path.as_str() {
+            "/late" => {
+                compute::compute(Duration::from_millis(20));
+                text(send(Method::Get, url, b""))
+            }
             "/post" => text(send(Method::Post, url, b"hello")),
             "/connect" => text(send(Method::Connect, url, b"")),
             "/many" => {

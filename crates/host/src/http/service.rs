@@ -98,10 +98,7 @@ impl ConnectionService {
             return Err(Reason::BodyTooLarge);
         }
         prefer_target_authority(&mut request);
-        let origin = Origin {
-            request_id,
-            trace: TraceContext::of(request.headers()),
-        };
+        let origin = Origin::new(request_id, TraceContext::of(request.headers()));
         let info = CallInfo {
             origin,
             timeout: Some(target.timeout),

@@ -26,10 +26,10 @@ pub(super) const MAX_DEPTH: u8 = 16;
 /// Pieces of a body on their way.
 const FRAMES: usize = 2;
 
-tokio::task_local! {
-    /// How many workloads called each other to get here.
-    static DEPTH: u8;
-}
+/// How many workloads called each other to get to a request, as one of its extensions: nothing that
+/// comes from outside or from a guest has it.
+#[derive(Clone, Copy, Debug)]
+struct Depth(u8);
 
 /// The workloads that serve HTTP on this host. Implemented by the host.
 #[async_trait]
@@ -41,9 +41,9 @@ pub trait LocalRoutes: Send + Sync {
     async fn answer(&self, request: Request<Body>) -> Response<Body>;
 }
 
-/// The depth at which the guest that is running now was called.
-pub(super) fn depth() -> u8 {
-    DEPTH.try_with(|depth| *depth).unwrap_or(0)
+/// How many workloads called each other to get to a request.
+pub(crate) fn depth<B>(request: &Request<B>) -> u8 {
+    request.extensions().get().map_or(0, |Depth(depth)| *depth)
 }
 
 /// Answers in a task of its own: one guest can't be driven from within another.
@@ -54,6 +54,7 @@ pub(super) async fn answer(
 ) -> Result<Response<WasiBody>, Error> {
     let (mut parts, body) = request.into_parts();
     parts.version = Version::HTTP_11;
+    parts.extensions.insert(Depth(depth + 1));
     let body = body.map_err(|_| BodyError::ClientGone).boxed_unsync();
     let request = Request::from_parts(parts, body);
     let (head, head_is_known) = oneshot::channel();
@@ -71,7 +72,7 @@ pub(super) async fn answer(
             }
         }
     };
-    let task = Task(tokio::spawn(DEPTH.scope(depth + 1, whole)));
+    let task = Task(tokio::spawn(whole));
     let (parts, size) = head_is_known
         .await
         .map_err(|_| Error::ConnectionTerminated)?;

@@ -263,7 +263,8 @@ impl Inside {
             (Some(only), None) => Some(only.origin.clone()),
             _ => None,
         };
-        accessor.with(|mut store| store.get().set_origin(origin));
+        let depth = running.iter().map(|call| call.origin.depth).max();
+        accessor.with(|mut store| store.get().set_origin(origin, depth.unwrap_or(0)));
     }
 
     fn take_outcome(&self, number: u64) -> Option<(u64, oneshot::Sender<Outcome>)> {

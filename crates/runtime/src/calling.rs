@@ -19,9 +19,10 @@ use tokio::{
 };
 
 use crate::{
-    CallError, Origin,
+    CallError, CallInfo, Origin,
     call::{Call, Job},
     guest::GuestInner,
+    stats::Counters,
 };
 
 /// How long a guest's end may take to be told after its means to answer have gone.
@@ -62,30 +63,23 @@ enum Stage {
 type Place = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, CallError>> + Send>>;
 
 impl<A> Calling<A> {
-    /// Nothing happens until it is polled.
+    /// Counts a job, which is given where its answer goes, or why the guest can't be called for it.
+    /// It begins when this is polled.
     pub(crate) fn new(
         guest: Arc<GuestInner>,
-        job: Job,
-        answer: oneshot::Receiver<A>,
-        origin: Origin,
-        timeout: Option<Duration>,
+        info: CallInfo,
+        job: impl FnOnce(oneshot::Sender<A>) -> Result<Job, CallError>,
     ) -> Self {
+        Counters::add(&guest.counters.requests);
+        let (sender, answer) = oneshot::channel();
         Self {
+            timeout: info.timeout.unwrap_or(guest.limits().request_timeout),
             guest,
-            timeout,
             answer,
-            stage: Stage::New(job, origin),
-            deadline: None,
-        }
-    }
-
-    /// One that the guest can't be called for.
-    pub(crate) fn refused(guest: Arc<GuestInner>, why: CallError) -> Self {
-        Self {
-            guest,
-            timeout: None,
-            answer: oneshot::channel().1,
-            stage: Stage::Over(why),
+            stage: match job(sender) {
+                Ok(job) => Stage::New(job, info.origin),
+                Err(why) => Stage::Over(why),
+            },
             deadline: None,
         }
     }

@@ -7,8 +7,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::sync::oneshot;
-
 use crate::{
     CallError, CallInfo, Delivery,
     call::Job,
@@ -27,24 +25,14 @@ pub struct Delivering {
 
 impl Delivering {
     pub(crate) fn new(guest: Arc<GuestInner>, delivery: Delivery, info: CallInfo) -> Self {
-        Counters::add(&guest.counters.requests);
-        let request_id = info.origin.request_id.clone();
-        if !guest.takes(&delivery) {
-            let calling = Calling::refused(guest, CallError::NotMessaging);
-            return Self {
-                calling,
-                request_id,
-            };
-        }
-        let (sender, handled) = oneshot::channel();
-        let job = match delivery {
-            Delivery::Message(message) => Job::Message(message, sender),
-            Delivery::Change(change) => Job::Change(change, sender),
-        };
-        let timeout = info.timeout.unwrap_or(guest.limits().request_timeout);
+        let takes = guest.takes(&delivery);
         Self {
-            calling: Calling::new(guest, job, handled, info.origin, timeout),
-            request_id,
+            request_id: info.origin.request_id.clone(),
+            calling: Calling::new(guest, info, |handled| match delivery {
+                _ if !takes => Err(CallError::NotMessaging),
+                Delivery::Message(message) => Ok(Job::Message(message, handled)),
+                Delivery::Change(change) => Ok(Job::Change(change, handled)),
+            }),
         }
     }
 }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use http::Method;
-use tokio::sync::oneshot;
 
 use crate::{
     Body, CallError, CallInfo, ResponseBody,
@@ -17,7 +16,6 @@ use crate::{
     calling::{Calling, Until},
     guest::GuestInner,
     outgoing::depth,
-    stats::Counters,
 };
 
 /// A request under way, until the head of its response. The guest runs inside this future, and then
@@ -33,18 +31,15 @@ impl Handling {
         request: http::Request<Body>,
         mut info: CallInfo,
     ) -> Self {
-        Counters::add(&guest.counters.requests);
-        let method = request.method().clone();
         info.origin.depth = depth(&request);
-        let calling = if guest.http().is_none() {
-            Calling::refused(guest, CallError::NotHttp)
-        } else {
-            let (sender, answer) = oneshot::channel();
-            let job = Job::Http(request.map(into_wasi), sender);
-            let timeout = info.timeout.unwrap_or(guest.limits().request_timeout);
-            Calling::new(guest, job, answer, info.origin, timeout)
-        };
-        Self { calling, method }
+        let is_http = guest.http().is_some();
+        Self {
+            method: request.method().clone(),
+            calling: Calling::new(guest, info, |answer| match is_http {
+                true => Ok(Job::Http(request.map(into_wasi), answer)),
+                false => Err(CallError::NotHttp),
+            }),
+        }
     }
 
     fn respond(&mut self, answer: Answer) -> Result<http::Response<ResponseBody>, CallError> {

@@ -15,6 +15,7 @@ use wasmtime_wasi_tls::{WasiTlsCtx, WasiTlsCtxView, WasiTlsView};
 use crate::{
     CapabilityId, MEMBERS, Origin, Refusal, TraceContext,
     capability::Slot,
+    epoch::Meter,
     files::{Mount, OpenFiles, Quotas},
     limits::{HEADER_MAP_BYTES, Limiter, RANDOM_BYTES_PER_CALL, RESOURCE_TABLE_ENTRIES},
     log::{InstanceLog, LineStream},
@@ -86,6 +87,7 @@ impl Ctx {
         open_files: Arc<OpenFiles>,
         members: impl IntoIterator<Item = (Arc<InstanceLog>, Arc<Given>)>,
         names: Arc<[Named]>,
+        meter: Arc<Meter>,
     ) -> Self {
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(HEADER_MAP_BYTES);
@@ -102,7 +104,7 @@ impl Ctx {
             http,
             table,
             quotas: Quotas::new(counters.clone(), open_files),
-            limiter: Limiter::new(limits, counters),
+            limiter: Limiter::new(limits, counters, meter),
         }
     }
 

@@ -64,7 +64,7 @@ pub(crate) struct Meter {
     stretch: AtomicU64,
     /// The current call has taken much memory.
     is_heavy: AtomicBool,
-    engine: OnceLock<EngineWeak>,
+    engine: Option<EngineWeak>,
     /// What all instances may use together.
     quota: Option<Arc<Quota>>,
     /// Up to when the running poll was charged to it.
@@ -155,8 +155,9 @@ impl TickerState {
 }
 
 impl Meter {
-    pub(crate) fn new(quota: Option<Arc<Quota>>) -> Self {
+    pub(crate) fn new(engine: &Engine, quota: Option<Arc<Quota>>) -> Self {
         Self {
+            engine: Some(engine.weak()),
             quota,
             ..Self::default()
         }
@@ -177,7 +178,7 @@ impl Meter {
             return;
         }
         // A tick before its time. Other guests have not run for long and go on.
-        if let Some(engine) = self.engine.get().and_then(EngineWeak::upgrade) {
+        if let Some(engine) = self.engine.as_ref().and_then(EngineWeak::upgrade) {
             engine.increment_epoch();
         }
     }
@@ -255,7 +256,6 @@ impl Meter {
     /// Makes a store ask this meter at each tick.
     pub(crate) fn watch(self: &Arc<Self>, store: &mut Store<Ctx>) {
         let meter = self.clone();
-        let _ = self.engine.set(store.engine().weak());
         store.epoch_deadline_callback(move |_| meter.on_tick());
         store.set_epoch_deadline(1);
     }

@@ -398,14 +398,15 @@ impl GuestInner {
             (log, given.clone())
         });
         let (counters, open_files) = (self.counters.clone(), self.open_files.clone());
+        let meter = Arc::new(Meter::new(&self.engine, self.quota.clone()));
         let ctx = Ctx::new(
             &self.spec.limits,
             counters,
             open_files,
             members,
             self.names.clone(),
+            meter.clone(),
         );
-        let meter = Meter::new(self.quota.clone());
         Cell::new(&self.engine, ctx, meter, self.neighbours.occupy())
     }
 

@@ -116,14 +116,12 @@ impl Pre {
 }
 
 impl Cell {
-    pub(crate) fn new(engine: &Engine, ctx: Ctx, meter: Meter, occupied: Occupied) -> Self {
+    pub(crate) fn new(engine: &Engine, ctx: Ctx, meter: Arc<Meter>, occupied: Occupied) -> Self {
         let mut store = Store::new(engine, ctx);
         store.limiter(|ctx| ctx.limiter());
         store.set_hostcall_fuel(BYTES_PER_HOST_CALL);
         store.set_max_component_handles(COMPONENT_HANDLES);
-        let meter = Arc::new(meter);
         meter.watch(&mut store);
-        store.data_mut().limiter().tell(meter.clone());
         Self {
             store,
             meter,

@@ -34,11 +34,12 @@ pub(crate) struct Limiter {
     added: usize,
     table_limit: usize,
     counters: Arc<Counters>,
-    meter: Option<Arc<Meter>>,
+    /// Told of a call that takes much memory.
+    meter: Arc<Meter>,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(limits: &Limits, counters: Arc<Counters>, meter: Arc<Meter>) -> Self {
         Self {
             memory_limit: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             memory_used: 0,
@@ -46,13 +47,8 @@ impl Limiter {
             added: 0,
             table_limit: limits.table_elements as usize,
             counters,
-            meter: None,
+            meter,
         }
-    }
-
-    /// Tells this meter of a call that takes much memory.
-    pub(crate) fn tell(&mut self, meter: Arc<Meter>) {
-        self.meter = Some(meter);
     }
 
     /// Whether memory was refused since [`begin_call`](Self::begin_call).
@@ -75,10 +71,8 @@ impl Limiter {
         if current > 0 {
             self.added = self.added.saturating_add(grown);
         }
-        if self.added >= MUCH
-            && let Some(meter) = &self.meter
-        {
-            meter.takes_much();
+        if self.added >= MUCH {
+            self.meter.takes_much();
         }
     }
 }
@@ -140,7 +134,7 @@ mod tests {
             table_elements: 10,
             ..Limits::default()
         };
-        Limiter::new(&limits, Arc::default())
+        Limiter::new(&limits, Arc::default(), Arc::default())
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(crate) struct Finish {
     pub(crate) reason: Option<Reason>,
     pub(crate) workload: Option<Arc<RunningWorkload>>,
     pub(crate) record: Option<Record>,
+    /// Boxed: most requests have none.
     pub(super) span: Option<Box<RequestSpan>>,
     pub(crate) in_flight: Option<InFlight>,
     /// Counts requests that no workload got.

@@ -62,6 +62,15 @@ async fn rolls_once(
     world.ready::<WorkloadDeployment>("hello").await;
 }
 
+/// A workload that nothing owns.
+const ALONE: &str = "
+apiVersion: runtime.wasmcloud.dev/v1alpha1
+kind: Workload
+metadata: {name: alone}
+spec:
+  components: [{name: http, image: one}]
+";
+
 #[tokio::test]
 async fn a_volume_that_may_be_empty_has_what_was_applied_before_it() {
     let (world, lag) = World::lagging("configmaps").await;
@@ -114,17 +123,13 @@ async fn what_is_only_seen_late_is_not_called_missing() {
 async fn a_workload_of_its_own_starts_once_with_what_was_applied_before_it() {
     let (world, lag) = World::lagging("configmaps").await;
     world.apply::<ConfigMap>(&config_map("one")).await;
-    let yaml = "
-apiVersion: runtime.wasmcloud.dev/v1alpha1
-kind: Workload
-metadata: {name: alone}
-spec:
-  components: [{name: http, image: one}]
-  volumes: [{name: settings, configMap: {name: settings, optional: true}}]
+    let yaml = format!(
+        "{ALONE}  volumes: [{{name: settings, configMap: {{name: settings, optional: true}}}}]
   hostInterfaces:
-  - {namespace: wasi, package: http, interfaces: [incoming-handler]}
-";
-    world.apply::<Workload>(yaml).await;
+  - {{namespace: wasi, package: http, interfaces: [incoming-handler]}}
+"
+    );
+    world.apply::<Workload>(&yaml).await;
     lag.asked("settings").await;
     lag.catch_up();
     world.ready::<Workload>("alone").await;
@@ -220,14 +225,7 @@ async fn a_template_that_declares_its_handler_needs_no_look_at_the_image() {
 #[tokio::test]
 async fn a_workload_that_was_made_again_while_nobody_watched_leaves_nothing_running() {
     let mut world = World::new().await;
-    let yaml = "
-apiVersion: runtime.wasmcloud.dev/v1alpha1
-kind: Workload
-metadata: {name: alone}
-spec:
-  components: [{name: http, image: one}]
-";
-    world.apply::<Workload>(yaml).await;
+    world.apply::<Workload>(ALONE).await;
     let before = world.ready::<Workload>("alone").await.uid().unwrap();
     world.stop_operator().await;
     let lag = world.start_lagging("workloads");
@@ -237,7 +235,7 @@ spec:
     let none = serde_json::json!({"metadata": {"finalizers": null}});
     world.merge::<Workload>("alone", none).await;
     world.gone::<Workload>("alone").await;
-    world.apply::<Workload>(yaml).await;
+    world.apply::<Workload>(ALONE).await;
     lag.expire();
     world
         .linked("what ran before is stopped", |link| {

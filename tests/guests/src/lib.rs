@@ -26,6 +26,9 @@ const IMAGE_MARKER: &[u8] = b"waft-image-name-";
 /// Its length in the compiled file, dots included.
 const IMAGE_LENGTH: usize = 96;
 
+/// What guests are compiled for.
+const TARGET: &str = "wasm32-wasip2";
+
 /// Guests that the toolchain's linker leaves as core modules, because it is older than what their
 /// components need.
 const CORE_MODULES: &[&str] = &[
@@ -143,6 +146,7 @@ impl Language {
 fn build() -> PathBuf {
     let target = target_folder().join("guests");
     let guests = workspace().join("guests");
+    add_target(&guests);
     let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--locked", "--target-dir"])
         .arg(&target)
@@ -155,15 +159,30 @@ fn build() -> PathBuf {
         .unwrap_or_else(|error| panic!("cargo can't be started: {error}"));
     assert!(
         output.status.success(),
-        "{} does not build. If the target is missing: rustup target add wasm32-wasip2\n{}",
+        "{} does not build. If the target is missing: rustup target add {TARGET}\n{}",
         guests.display(),
         String::from_utf8_lossy(&output.stderr)
     );
-    let folder = target.join("wasm32-wasip2/release");
+    let folder = target.join(TARGET).join("release");
     for name in CORE_MODULES {
         componentize(&folder, name).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     folder
+}
+
+/// Adds the guests' target to the toolchain. `rust-toolchain.toml` names it, but rustup heeds that only
+/// when it installs the toolchain itself. Without rustup, or without network, the build says what is
+/// missing.
+fn add_target(guests: &Path) {
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(guests).output().ok()
+    };
+    let libraries = run("rustc", &["--print", "target-libdir", "--target", TARGET]);
+    let libraries = libraries.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    if libraries.is_some_and(|folder| !Path::new(folder.trim()).is_dir()) {
+        let _ = run("rustup", &["target", "add", TARGET]);
+    }
 }
 
 /// The file of a guest's component.

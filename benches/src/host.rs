@@ -202,3 +202,9 @@ pub fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
         volumes: vec![],
     }
 }
+
+/// Waits until the program that started this one ends it, or ends: it holds the other end of the input.
+pub async fn until_input_ends() {
+    let mut nothing = tokio::io::empty();
+    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await;
+}

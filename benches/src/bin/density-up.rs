@@ -1,6 +1,6 @@
 //! Idle workloads of a whole `waft up`, with all their API objects: how long until all are ready,
-//! what each takes of memory and of the processor, and how long a random one takes to its first
-//! response.
+//! what each takes of memory and of the processor, how long a random one takes to its first
+//! response, and how long until all are gone after `waft delete` has begun.
 //!
 //! ```text
 //! cargo build --release
@@ -16,11 +16,12 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use waft_benches::{
     client::{Client, Exchange},
     process::{cpu_time, held},
@@ -42,6 +43,7 @@ struct Taken {
     files: u64,
     threads: u64,
     first: Vec<Duration>,
+    gone: Duration,
 }
 
 fn main() -> Result<()> {
@@ -62,7 +64,7 @@ fn main() -> Result<()> {
         let others = (count - 1) as f64;
         println!(
             "{count} workloads: ready in {}, {:.1} KiB and {:.2} ms of processor time each, {} files \
-             and {} threads more; first response p50 {}, p99 {}",
+             and {} threads more; first response p50 {}, p99 {}; all gone in {}",
             ms(many.ready),
             many.resident.saturating_sub(one.resident) as f64 / 1024.0 / others,
             many.cpu.saturating_sub(one.cpu).as_secs_f64() * 1000.0 / others,
@@ -70,6 +72,7 @@ fn main() -> Result<()> {
             many.threads.saturating_sub(one.threads),
             ms(quantile(&mut many.first, 0.5)),
             ms(quantile(&mut many.first, 0.99)),
+            ms(many.gone),
         );
     }
     Ok(())
@@ -95,7 +98,7 @@ async fn measure(program: &Path, home: &Path, count: usize) -> Result<Taken> {
     let mut waft = Waft::up(program, home, arguments, Stdio::piped())?;
     let output = waft.output().context("its output is piped")?;
     let mut ready = 0;
-    // Kept until the end: a closed pipe would end the program.
+    // Read until the end: a closed pipe would end the program.
     let mut lines = BufReader::new(output).lines();
     for line in lines.by_ref() {
         ready += usize::from(line?.contains(r#""event":"routeReady""#));
@@ -117,6 +120,10 @@ async fn measure(program: &Path, home: &Path, count: usize) -> Result<Taken> {
         client.exchange(&exchange).await?;
         first.push(sent.elapsed());
     }
+    // What nobody reads would hold it up.
+    thread::spawn(move || lines.for_each(drop));
+    let gone = delete(program, &manifests, &data)?;
+    waft.check()?;
     Ok(Taken {
         resident: now.resident,
         cpu,
@@ -124,7 +131,30 @@ async fn measure(program: &Path, home: &Path, count: usize) -> Result<Taken> {
         files: now.files,
         threads: now.threads,
         first,
+        gone,
     })
+}
+
+/// Deletes all and waits until nothing is left of them, and says how long that took.
+fn delete(program: &Path, manifests: &Path, data: &Path) -> Result<Duration> {
+    let began = Instant::now();
+    let command = |name| {
+        let mut command = Command::new(program);
+        command.args([name, "--kubeconfig"]);
+        command.arg(data.join("kubeconfig"));
+        command
+    };
+    let mut deleting = command("delete");
+    deleting.args(["--quiet", "--filename"]).arg(manifests);
+    ensure!(deleting.status()?.success(), "waft delete failed");
+    loop {
+        let left = command("get").args(["workloads", "-o", "name"]).output()?;
+        ensure!(left.status.success(), "waft get failed");
+        if left.stdout.is_empty() {
+            return Ok(began.elapsed());
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Waits until its processor time hardly grows, and says what it is.

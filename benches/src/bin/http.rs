@@ -21,7 +21,7 @@ use hyper::{Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use waft_benches::{
     client::{Client, Exchange, closed_loop},
-    host::{Rig, workload},
+    host::{Rig, until_input_ends, workload},
     process::Server,
     report::{check_arguments, flag, median, option, quantile},
 };
@@ -332,10 +332,4 @@ async fn serve_hyper() -> Result<()> {
     });
     until_input_ends().await;
     Ok(())
-}
-
-/// The program that started this one holds the other end.
-async fn until_input_ends() {
-    let mut nothing = tokio::io::empty();
-    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await;
 }

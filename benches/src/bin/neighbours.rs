@@ -5,17 +5,18 @@
 //! cargo run --release -p waft-benches --bin neighbours -- [--quick] [--rate N]
 //! ```
 //!
-//! The victim's requests are due at fixed times, and measured from then (open loop). The clients of
-//! all run in this process, on the same processors as the host.
+//! The victim's requests are due at fixed times, and measured from then (open loop), in a process that
+//! does nothing else: who calls the others runs in one of its own, so that what it takes is no latency of
+//! the victim's client. All share the processors with the host.
 #![forbid(unsafe_code)]
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use waft_benches::{
     client::{Client, Exchange, open_loop},
-    host::{Rig, workload},
+    host::{Rig, until_input_ends, workload},
     process::Server,
     report::{check_arguments, flag, ms, option, quantile},
 };
@@ -39,8 +40,12 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    if std::env::args().nth(1).as_deref() == Some("serve") {
-        return runtime.block_on(serve());
+    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [_, "serve", ref services @ ..] => return runtime.block_on(serve(!services.is_empty())),
+        [_, "bother", name, address] => return runtime.block_on(bother(name, address.parse()?)),
+        _ => {}
     }
     check_arguments(include_str!("neighbours.rs"))?;
     let seconds = Duration::from_secs(if flag("--quick") { 3 } else { 15 });
@@ -51,17 +56,16 @@ fn main() -> Result<()> {
         "beside", "p50", "p99", "p99.9"
     );
     runtime.block_on(async {
-        let uncalled = |name| (name, "", "", 0, "");
-        let rows = [uncalled("nobody")].into_iter().chain(NEIGHBOURS);
-        for (name, _, path, callers, answer) in rows.chain([uncalled(SERVICES)]) {
+        let called = NEIGHBOURS.map(|(name, ..)| name);
+        for name in ["nobody"].into_iter().chain(called).chain([SERVICES]) {
             if name == SERVICES {
                 server = Server::of_this_program(&["serve", SERVICES])?;
             }
-            let bad = if path.is_empty() {
-                JoinSet::new()
-            } else {
-                bother(&server, name, path, callers, answer)
-            };
+            let address = server.address.to_string();
+            let bad = called
+                .contains(&name)
+                .then(|| Server::of_this_program(&["bother", name, &address]));
+            let bad = bad.transpose()?;
             let victim = Exchange::get(VICTIM, "Hello from Waft!\n");
             let mut load = open_loop(server.address, &victim, rate, seconds).await?;
             drop(bad);
@@ -78,36 +82,31 @@ fn main() -> Result<()> {
     })
 }
 
-/// Calls a bad neighbour again and again, until this is dropped.
-fn bother(
-    server: &Server,
-    name: &str,
-    path: &str,
-    callers: usize,
-    answer: &'static str,
-) -> JoinSet<()> {
+/// Calls a bad neighbour again and again, until the program that wants it ends this process.
+async fn bother(name: &str, address: SocketAddr) -> Result<()> {
+    let known = NEIGHBOURS.into_iter().find(|(known, ..)| *known == name);
+    let (_, _, path, callers, answer) = known.context("no such neighbour")?;
     let callers = match callers {
         0 => processors(),
         some => some,
     };
-    let (address, mut tasks) = (server.address, JoinSet::new());
     let exchange = Arc::new(Exchange {
         path: path.into(),
         ..Exchange::get(&format!("{name}.localhost"), answer)
     });
+    let mut tasks = JoinSet::new();
     for _ in 0..callers {
         let exchange = exchange.clone();
         tasks.spawn(async move {
-            loop {
-                let Ok(mut client) = Client::connect(address).await else {
-                    return;
-                };
-                // Most answer with an error, and then come again on a new connection.
+            // Most answer with an error, and then come again on a new connection.
+            while let Ok(mut client) = Client::connect(address).await {
                 while client.exchange(&exchange).await.is_ok() {}
             }
         });
     }
-    tasks
+    println!("{address}");
+    until_input_ends().await;
+    Ok(())
 }
 
 fn processors() -> usize {
@@ -134,7 +133,7 @@ fn spinning_service(at: usize) -> Workload {
     workload
 }
 
-async fn serve() -> Result<()> {
+async fn serve(with_services: bool) -> Result<()> {
     let caches = std::env::temp_dir().join("waft-bench");
     std::fs::create_dir_all(&caches)?;
     let guests = waft_guests::path("hello-p2");
@@ -150,14 +149,13 @@ async fn serve() -> Result<()> {
         routes.push((format!("{name}.localhost"), id));
     }
     rig.route(routes);
-    if std::env::args().nth(2).as_deref() == Some(SERVICES) {
+    if with_services {
         for at in 0..processors() {
             let id = rig.start(spinning_service(at));
             rig.running_one(&id).await?;
         }
     }
     println!("{}", rig.address);
-    let mut nothing = tokio::io::empty();
-    let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await;
+    until_input_ends().await;
     Ok(())
 }

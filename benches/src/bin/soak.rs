@@ -7,8 +7,9 @@
 //!
 //! A round is ten minutes unless told otherwise, and there is one. Resident memory at its end should
 //! be what it was after a third of the time. Before the first round comes what is made once and kept:
-//! half a minute of the same load brings threads' heaps and compiled code, and short loads, each of
-//! which ends with all stopped, bring the slots of instances that stay mapped. Threads, files and
+//! half a minute of load brings threads' heaps and compiled code, and short loads, each of which ends
+//! with all stopped, bring the slots of instances that stay mapped. Those have twice the callers: as many
+//! instances as the round has at a time were there before. Threads, files and
 //! mappings after all stops should be those after all stops of that.
 #![forbid(unsafe_code)]
 
@@ -44,6 +45,8 @@ const MIX: [(&str, &str, &str, u32); 7] = [
     ("grow-p2", "/", "", 0),
 ];
 
+/// Callers of each workload in a round.
+const CALLERS: usize = 3;
 /// How long the load lasts that comes before the first round.
 const WARM_UP: u64 = 30;
 /// Loads of a second each that come then. After all stopped, code is loaded anew and has no slots of
@@ -68,14 +71,14 @@ async fn main() -> Result<()> {
     print("start", &Counts::default())?;
     let mut set = 0;
     let mut counts = Arc::default();
-    load(&rig, WARM_UP, &mut set, &counts).await?;
+    load(&rig, WARM_UP, 2 * CALLERS, &mut set, &counts).await?;
     for _ in 0..FRESH_STARTS {
-        load(&rig, 1, &mut set, &counts).await?;
+        load(&rig, 1, 2 * CALLERS, &mut set, &counts).await?;
     }
     settle(&counts).await?;
     for _ in 0..rounds {
         counts = Arc::default();
-        load(&rig, seconds, &mut set, &counts).await?;
+        load(&rig, seconds, CALLERS, &mut set, &counts).await?;
         settle(&counts).await?;
     }
     Ok(())
@@ -89,16 +92,27 @@ async fn settle(counts: &Counts) -> Result<()> {
 }
 
 /// Load, until all has stopped. `set` counts the sets of workloads.
-async fn load(rig: &Arc<Rig>, seconds: u64, set: &mut u32, counts: &Arc<Counts>) -> Result<()> {
+async fn load(
+    rig: &Arc<Rig>,
+    seconds: u64,
+    callers: usize,
+    set: &mut u32,
+    counts: &Arc<Counts>,
+) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut clients = JoinSet::new();
     for (at, (_, path, answer, _)) in MIX.into_iter().enumerate() {
-        for caller in 0..3 {
+        for caller in 0..callers {
             let exchange = Exchange {
                 path: path.into(),
                 ..Exchange::get(&format!("mix-{at}.localhost"), answer)
             };
-            clients.spawn(call(rig.address, exchange, caller == 0, counts.clone()));
+            clients.spawn(call(
+                rig.address,
+                exchange,
+                caller % CALLERS == 0,
+                counts.clone(),
+            ));
         }
     }
     let mut next_look = Instant::now();

@@ -83,12 +83,28 @@ pub enum ManifestError {
         /// The folder.
         origin: String,
     },
+    /// The sources hold nothing.
+    #[error("there is no object in these manifests")]
+    NoObject,
     /// The name of a `.wasm` file gives no object name.
     #[error("{origin}: no object name can be made of this file's name")]
     Unnameable {
         /// The file.
         origin: String,
     },
+}
+
+impl Manifests {
+    /// Refuses a set without an object: whoever names sources wants something of them.
+    ///
+    /// # Errors
+    /// [`ManifestError::NoObject`].
+    pub fn not_empty(self) -> Result<Self, ManifestError> {
+        match self.objects.is_empty() {
+            true => Err(ManifestError::NoObject),
+            false => Ok(self),
+        }
+    }
 }
 
 impl Source {
@@ -144,6 +160,10 @@ impl ManifestError {
             Self::Empty { .. } => {
                 Some("name the file itself if it has another ending, or a .wasm file".into())
             }
+            Self::NoObject => Some(
+                "a manifest holds at least one document with apiVersion, kind and metadata.name"
+                    .into(),
+            ),
             Self::Unreadable { .. } | Self::Unnameable { .. } => None,
         }
     }

@@ -129,7 +129,8 @@ async fn read(options: &UpOptions, working_dir: &Path) -> Result<Manifests, UpEr
     let runtime = Handle::current();
     let reading = spawn_blocking(move || runtime.block_on(load(&sources, &folder)));
     match reading.await {
-        Ok(manifests) => Ok(manifests?),
+        Ok(manifests) if options.sources.is_empty() => Ok(manifests?),
+        Ok(manifests) => Ok(manifests?.not_empty()?),
         Err(error) => Err(UpError::Internal(error.to_string())),
     }
 }

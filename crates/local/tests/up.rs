@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
 use support::{Home, Platform, eventually, hello, hello_wasm};
 use waft_api::{Host, Workload, WorkloadDeployment};
-use waft_local::{Source, UpError, UpEvent, UpOptions};
+use waft_local::{ManifestError, Source, UpError, UpEvent, UpOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_answers_until_it_is_deleted() {
@@ -153,6 +153,16 @@ async fn one_wrong_object_applies_nothing() {
     })
     .await;
     platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_without_an_object_is_refused() {
+    let home = Home::new();
+    let file = home.write("set.yaml", "# Later.\n---\n");
+    let error = Platform::start(home.applying(&file)).await.err().unwrap();
+    let nothing = UpError::Manifest(ManifestError::NoObject);
+    assert_eq!(error.to_string(), nothing.to_string());
+    assert_eq!(error.hint(), nothing.hint());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -272,10 +272,12 @@ fn check_size(most: usize, message: &Message) -> Result<(), BrokerError> {
     Ok(())
 }
 
+/// Copies it: as it came, it would keep all of the buffer in memory that it was read into, messages of
+/// other workloads included.
 fn into_message(message: async_nats::Message) -> Message {
     Message {
         subject: message.subject.into_string(),
-        body: message.payload.into(),
+        body: message.payload.to_vec(),
         reply_to: message.reply.map(|reply| reply.into_string()),
     }
 }

@@ -73,14 +73,9 @@ pub(crate) async fn apply(
 pub(super) async fn load(files: &[String]) -> anyhow::Result<Manifests> {
     let sources: Vec<_> = files.iter().map(|file| Source::parse(file)).collect();
     let working_dir = std::env::current_dir()?;
-    let manifests = waft_local::load(&sources, &working_dir).await?;
-    if manifests.objects.is_empty() {
-        return Err(Advice::error(
-            "there is no object in these manifests",
-            "a manifest holds at least one document with apiVersion, kind and metadata.name",
-        ));
-    }
-    Ok(manifests)
+    Ok(waft_local::load(&sources, &working_dir)
+        .await?
+        .not_empty()?)
 }
 
 /// The failure of an object whose kind the server does not have.

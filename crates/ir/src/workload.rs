@@ -117,7 +117,8 @@ pub struct Pool {
 pub struct LocalResources {
     /// Environment variables, sources already merged.
     pub environment: BTreeMap<String, String>,
-    /// `wasi:config` values of this component.
+    /// What `localResources.config` says: of the values that `wasi:config` reads, those that are this
+    /// component's own; and what it wishes of its subscriptions.
     pub config: BTreeMap<String, String>,
     /// Mounted volumes.
     pub mounts: Vec<VolumeMount>,

@@ -127,10 +127,12 @@ pub(crate) fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInt
 /// The longest `limits.requestTimeout` that is set, else the trigger's timeout, else the default;
 /// zero is no bound.
 fn timeout(spec: &WorkloadSpec, of_trigger: Option<Duration>) -> Option<Duration> {
-    let set: Vec<Duration> = spec
-        .components
-        .iter()
-        .filter_map(|c| c.limits.as_ref()?.request_timeout.as_deref())
+    let of_components = spec.components.iter().map(|c| c.limits.as_ref());
+    // A service may answer requests too.
+    let of_service = spec.service.iter().map(|s| s.limits.as_ref());
+    let set: Vec<Duration> = of_components
+        .chain(of_service)
+        .filter_map(|limits| limits?.request_timeout.as_deref())
         .filter_map(|text| parse_duration(text).ok())
         .collect();
     let chosen = if set.iter().any(Duration::is_zero) {

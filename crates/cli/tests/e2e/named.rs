@@ -7,10 +7,12 @@ use crate::support::{
 };
 
 /// The entries of `named-p2`, by the names that it imports interfaces under.
-const ENTRIES: [&str; 4] = [
+const ENTRIES: [&str; 5] = [
     "{name: cache, namespace: wasi, package: keyvalue, interfaces: [store], config: {backend: in-memory}}",
     "{name: durable, namespace: wasi, package: keyvalue, interfaces: [store], config: {bucket: kept}}",
     "{name: settings, namespace: wasi, package: config, interfaces: [store], config: {color: green}}",
+    // It has no name, and is of no interest to who asks by one.
+    "{namespace: wasi, package: config, interfaces: [store], config: {color: blue, shape: round}}",
     "{name: jobs, namespace: wasmcloud, package: messaging, interfaces: [consumer]}",
 ];
 
@@ -68,6 +70,7 @@ fn each_name_has_the_backend_of_its_entry() {
     assert_eq!(get(&waft, "/get?durable&durable&word"), "heavy");
     assert_eq!(get(&waft, "/get?durable&others&word"), "Error::NoSuchStore");
     assert_eq!(get(&waft, "/config?color"), "Ok(Some(\"green\"))");
+    assert_eq!(get(&waft, "/config?shape"), "Ok(None)");
     assert_eq!(get(&waft, "/publish?news.today&rain"), "done");
     // As a member of a composition it has its names too.
     assert_eq!(waft.get_ok("composed.localhost", "/Ada"), "Salut, Ada!\n");

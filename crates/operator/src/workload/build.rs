@@ -10,7 +10,7 @@ use waft_ir::{
     Workload, WorkloadId,
 };
 
-use super::validate::{Checked, CheckedComponent, CheckedService, check};
+use super::validate::{Checked, CheckedComponent, CheckedService, check, check_config};
 use super::volumes;
 use crate::{
     config_layers::{Layers, Sources, missing_secret},
@@ -69,22 +69,24 @@ pub(crate) fn build(
         .interfaces
         .iter()
         .map(|entry| {
+            let config = Layers::of_interface(entry.raw).resolve(&inputs.sources)?;
+            check_config(&entry.package, &config, &entry.raw.config)?;
             Ok(CapabilityGrant {
                 name: entry.raw.name.clone().filter(|name| !name.is_empty()),
                 package: entry.package.clone(),
                 interfaces: entry.raw.interfaces.clone(),
-                config: Layers::of_interface(entry.raw).resolve(&inputs.sources)?,
+                config,
             })
         })
         .collect::<Result<Vec<_>, Problem>>()?;
     let components = checked
         .components
         .iter()
-        .map(|component| build_component(component, &grants, inputs))
+        .map(|component| build_component(component, inputs))
         .collect::<Result<_, _>>()?;
     let service = checked.service.as_ref();
     let service = service
-        .map(|service| build_service(service, &grants, inputs))
+        .map(|service| build_service(service, inputs))
         .transpose()?;
     Ok(Workload {
         id: WorkloadId(identity.uid.clone()),
@@ -106,7 +108,6 @@ pub(crate) fn check_inputs(spec: &WorkloadSpec, inputs: &Inputs) -> Result<(), P
 
 fn build_component(
     component: &CheckedComponent<'_>,
-    grants: &[CapabilityGrant],
     inputs: &Inputs,
 ) -> Result<Component, Problem> {
     let raw = component.raw;
@@ -118,16 +119,12 @@ fn build_component(
             credentials: credentials(raw.image_pull_secret.as_ref(), inputs)?,
         },
         pool: component.pool,
-        resources: resources(raw.local_resources.as_ref(), grants, inputs)?,
+        resources: resources(raw.local_resources.as_ref(), inputs)?,
         limits: component.limits.clone(),
     })
 }
 
-fn build_service(
-    service: &CheckedService<'_>,
-    grants: &[CapabilityGrant],
-    inputs: &Inputs,
-) -> Result<Service, Problem> {
+fn build_service(service: &CheckedService<'_>, inputs: &Inputs) -> Result<Service, Problem> {
     let raw = service.raw;
     Ok(Service {
         name: service.name.to_owned(),
@@ -137,7 +134,7 @@ fn build_service(
             credentials: credentials(raw.image_pull_secret.as_ref(), inputs)?,
         },
         max_restarts: service.max_restarts,
-        resources: resources(raw.local_resources.as_ref(), grants, inputs)?,
+        resources: resources(raw.local_resources.as_ref(), inputs)?,
         limits: service.limits.clone(),
     })
 }
@@ -169,37 +166,23 @@ pub(crate) fn credentials(
     }))
 }
 
-/// What the component sees. `wasi:config` reads, later winning: the interface entry's config,
-/// `localResources.config`, the environment.
+/// What the component sees. What `wasi:config` reads is put together where it is served.
 fn resources(
     raw: Option<&LocalResources>,
-    grants: &[CapabilityGrant],
     inputs: &Inputs,
 ) -> Result<waft_ir::LocalResources, Problem> {
-    let mut config = BTreeMap::new();
-    for grant in grants {
-        let is_config = grant.package.namespace == "wasi" && grant.package.package == "config";
-        if is_config && grant.name.is_none() {
-            config.extend(grant.config.clone());
-        }
-    }
-    let mut environment = BTreeMap::new();
-    let mut built = waft_ir::LocalResources::default();
-    if let Some(raw) = raw {
-        built.mounts = volumes::mounts(&raw.volume_mounts);
-        built.allowed_hosts = raw.allowed_hosts.clone();
-        built.allowed_name_lookups = raw.allowed_ip_name_lookups.clone();
-        built.allowed_loopback_ports = raw.allowed_host_loopback_ports.clone();
-        config.extend(raw.config.clone());
-        if let Some(layer) = &raw.environment {
-            environment = Layers::of_layer(layer).resolve(&inputs.sources)?;
-        }
-    }
-    config.extend(environment.clone());
+    let Some(raw) = raw else {
+        return Ok(waft_ir::LocalResources::default());
+    };
+    let environment = raw.environment.as_ref().map(Layers::of_layer);
+    let environment = environment.map(|layers| layers.resolve(&inputs.sources));
     Ok(waft_ir::LocalResources {
-        environment,
-        config,
-        ..built
+        environment: environment.transpose()?.unwrap_or_default(),
+        config: raw.config.clone(),
+        mounts: volumes::mounts(&raw.volume_mounts),
+        allowed_hosts: raw.allowed_hosts.clone(),
+        allowed_name_lookups: raw.allowed_ip_name_lookups.clone(),
+        allowed_loopback_ports: raw.allowed_host_loopback_ports.clone(),
     })
 }
 

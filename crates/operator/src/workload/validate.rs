@@ -3,7 +3,10 @@
 //! Pure. What the schema refuses already is checked again where a wrong value would do harm:
 //! objects may have been stored under another schema.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use waft_api::{
     Component, HostInterface, Limits, LocalResources, Reason, Service, WorkloadSpec, names,
@@ -309,28 +312,7 @@ fn limits(
 
 fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Problem> {
     let mut package = InterfaceName::new(&entry.namespace, &entry.package, None);
-    let known = catalog::package(&entry.namespace, &entry.package);
-    if let Some(keys) = known.and_then(|package| package.keys)
-        && let Some(key) = entry.config.keys().find(|key| !is_listed(keys, key))
-    {
-        let advice = match keys {
-            [] => "it takes none".to_owned(),
-            keys => format!("it takes {}", names(keys)),
-        };
-        return Err(Problem::invalid(format!(
-            "`hostInterfaces[{package}].config` has the unknown key `{key}`; {advice}"
-        )));
-    }
-    if let Some(known) = known
-        && let Some(backend) = entry.config.get("backend")
-        && known.keys.is_some()
-        && !is_listed(known.backends, backend)
-    {
-        return Err(Problem::invalid(format!(
-            "`hostInterfaces[{package}].config.backend` is `{backend}`; there are {}",
-            names(known.backends)
-        )));
-    }
+    check_config(&package, &entry.config, &entry.config)?;
     let version = entry.version.as_deref().unwrap_or_default();
     if !version.is_empty() {
         let text = format!("{package}@{version}");
@@ -345,6 +327,49 @@ fn check_interface(entry: &HostInterface) -> Result<CheckedInterface<'_>, Proble
         raw: entry,
         package,
     })
+}
+
+/// Refuses what nobody would heed: a key that the package does not take, a backend that there is not.
+/// `inline` is what the manifest says itself; other values come from ConfigMaps and Secrets, and no message
+/// says what is in them.
+pub(super) fn check_config(
+    package: &InterfaceName,
+    config: &BTreeMap<String, String>,
+    inline: &BTreeMap<String, String>,
+) -> Result<(), Problem> {
+    let known = catalog::package(&package.namespace, &package.package);
+    let Some((keys, backends)) = known.and_then(|known| Some((known.keys?, known.backends))) else {
+        return Ok(());
+    };
+    let refuse = |key: &str, what: &str| {
+        let source = match inline.contains_key(key) {
+            true => "",
+            false => ", from its configFrom or secretFrom,",
+        };
+        let text = format!("`hostInterfaces[{package}].config`{source} {what}");
+        Err(Problem::invalid(text))
+    };
+    if let Some(key) = config.keys().find(|key| !is_listed(keys, key)) {
+        let advice = match keys {
+            [] => "it takes none".to_owned(),
+            keys => format!("it takes {}", names(keys)),
+        };
+        return refuse(key, &format!("has the unknown key `{key}`; {advice}"));
+    }
+    match config.get("backend") {
+        Some(backend) if !is_listed(backends, backend) => {
+            let given = match inline.get("backend") == Some(backend) {
+                true => format!("the backend `{backend}`"),
+                false => "a backend".to_owned(),
+            };
+            let listed = names(backends);
+            refuse(
+                "backend",
+                &format!("names {given} that is none; there are {listed}"),
+            )
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_listed(names: &[Described], name: &str) -> bool {

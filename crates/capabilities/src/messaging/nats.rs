@@ -46,6 +46,8 @@ pub(super) struct NatsBroker(pub(super) Arc<Nats>);
 /// One subscriber.
 struct Member {
     namespace: String,
+    /// Whether it is in a group.
+    shares: bool,
     /// With the pattern that each brings.
     subscribers: Vec<(Pattern, Subscriber)>,
     /// What has come and was not handed out.
@@ -124,6 +126,7 @@ impl Broker for NatsBroker {
         let _ = tokio::time::timeout(WITHIN, caught_up(client)).await;
         Ok(Box::new(Member {
             namespace: namespace.to_owned(),
+            shares: group.is_some(),
             subscribers,
             waiting: VecDeque::new(),
             bytes: 0,
@@ -195,15 +198,17 @@ impl Member {
         }
     }
 
-    /// Whether a message is of this namespace, and not brought by an earlier pattern as well. The
-    /// server's wildcards take in what is reserved, other tenants' keys and answers among it; ours
-    /// don't.
+    /// Whether a message is of this namespace, and not brought by an earlier pattern as well: to a group
+    /// the server gives it by one of its patterns, else by each. The server's wildcards take in what
+    /// is reserved, other tenants' keys and answers among it; ours don't.
     fn takes(&self, at: usize, message: &async_nats::Message) -> bool {
         let whose = message.headers.as_ref().and_then(|h| h.get(NAMESPACE));
         let is_own = whose.is_none_or(|whose| whose.as_str() == self.namespace);
         let is_meant = self.subscribers[at].0.matches(&message.subject);
         let mut earlier = self.subscribers[..at].iter();
-        is_own && is_meant && !earlier.any(|(pattern, _)| pattern.matches(&message.subject))
+        let comes_twice =
+            !self.shares && earlier.any(|(pattern, _)| pattern.matches(&message.subject));
+        is_own && is_meant && !comes_twice
     }
 }
 

@@ -82,6 +82,51 @@ async fn groups_share_and_namespaces_do_not() {
 }
 
 #[tokio::test]
+async fn a_group_gets_a_message_once_however_many_patterns_take_it() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    // Two hosts: one with two members of the group, one with a member that has other patterns.
+    let (here, there) = (broker(&server), broker(&server));
+    let patterns = ["tasks.*", "tasks.>", "tasks.shout"];
+    let one = here
+        .subscribe(NS, wish(&patterns, Some("g")))
+        .await
+        .unwrap();
+    let two = here
+        .subscribe(NS, wish(&patterns, Some("g")))
+        .await
+        .unwrap();
+    let three = there
+        .subscribe(NS, wish(&["*.shout", "tasks.shout"], Some("g")))
+        .await
+        .unwrap();
+    let alone = there
+        .subscribe(NS, wish(&patterns, Some("h")))
+        .await
+        .unwrap();
+    let count = 20;
+    for n in 0..count {
+        let message = message("tasks.shout", &format!("{n:02}"));
+        here.publish(NS, message).await.unwrap();
+    }
+    let expected: Vec<_> = (0..count).map(|n| format!("{n:02}")).collect();
+    // The server has given all of them to whoever subscribed once this one is back.
+    let mut last = there.subscribe(NS, wish(&["last"], None)).await.unwrap();
+    here.publish(NS, message("last", "")).await.unwrap();
+    last.next().await.unwrap();
+    let mut shared = Vec::new();
+    for member in [one, two, three] {
+        shared.extend(rest(member).await);
+    }
+    shared.sort();
+    assert_eq!(shared, expected);
+    let mut whole = rest(alone).await;
+    whole.sort();
+    assert_eq!(whole, expected);
+}
+
+#[tokio::test]
 async fn wildcards_take_in_nothing_that_is_reserved() {
     let Some(server) = Server::nats() else {
         return;

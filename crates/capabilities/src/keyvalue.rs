@@ -14,7 +14,7 @@ mod redis;
 mod store;
 mod watch;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use waft_ir::{CapabilityGrant, Failure, InterfaceName};
 use waft_runtime::{
@@ -33,7 +33,7 @@ use file::File;
 use memory::Memory;
 use nats::NatsStore;
 use redis::Redis;
-use store::{Bucket, Store, StoreError};
+use store::{Bucket, Store, StoreError, spend};
 use watch::{Hub, Watched};
 
 mod bindings {
@@ -206,6 +206,26 @@ fn held(bucket: Arc<dyn Bucket>, entry: &Arc<Entry>, name: &str) -> HeldBucket {
     }))
 }
 
+/// Pairs of keys and values, as many as fit into an answer. A key that is named more than once is read
+/// once.
+async fn get_many(
+    bucket: &dyn Bucket,
+    keys: Vec<String>,
+) -> Result<Vec<Option<(String, Vec<u8>)>>, StoreError> {
+    let mut known: Vec<String> = keys.clone();
+    known.sort();
+    known.dedup();
+    let values = bucket.get_many(&known, ANSWER).await?;
+    let values: BTreeMap<&String, Option<Vec<u8>>> = known.iter().zip(values).collect();
+    let mut left = ANSWER;
+    let pairs = keys.into_iter().map(|key| {
+        let value = values.get(&key).and_then(Option::as_deref);
+        spend(&mut left, value, ANSWER)?;
+        Ok(value.map(|value| (key, value.to_vec())))
+    });
+    pairs.collect()
+}
+
 impl View<'_> {
     fn granted(&self) -> wasmtime::Result<Arc<Granted>> {
         // Linking refuses components whose import was not granted, so this is the host's mistake.
@@ -265,9 +285,8 @@ impl wit::Host for View<'_> {
 
 impl wit::HostBucket for View<'_> {
     async fn get(&mut self, bucket: Resource<HeldBucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        let get = |bucket: Arc<dyn Bucket>| async move { bucket.get(&[key]).await };
-        let found = self.with(&bucket, STORE, get).await?;
-        Ok(found.map(|mut values| values.pop().flatten()))
+        let get = |bucket: Arc<dyn Bucket>| async move { bucket.get(&key).await };
+        self.with(&bucket, STORE, get).await
     }
 
     async fn set(
@@ -324,21 +343,8 @@ impl batch::Host for View<'_> {
         bucket: Resource<HeldBucket>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
-        let wanted = keys.clone();
-        let get = |bucket: Arc<dyn Bucket>| async move { bucket.get(&wanted).await };
-        let values = match self.with(&bucket, BATCH, get).await? {
-            Ok(values) => values,
-            Err(error) => return Ok(Err(error)),
-        };
-        let size: usize = values.iter().flatten().map(Vec::len).sum();
-        if size > ANSWER {
-            let text = format!("the values together have more than {ANSWER} bytes");
-            return Ok(Err(wit::Error::Other(text)));
-        }
-        let pairs = keys.into_iter().zip(values);
-        Ok(Ok(pairs
-            .map(|(key, value)| value.map(|value| (key, value)))
-            .collect()))
+        let get = |bucket: Arc<dyn Bucket>| async move { get_many(&*bucket, keys).await };
+        self.with(&bucket, BATCH, get).await
     }
 
     async fn set_many(

@@ -7,16 +7,18 @@ use std::{
 
 use waft_servers::Server;
 
-use super::store::{Bucket, NAME, Store, StoreError};
+use super::{
+    get_many,
+    store::{Bucket, NAME, Store, StoreError},
+};
 use crate::returning::once_it_answers;
 
 /// Checks a store. It may hold other buckets already, but not those of this test's names.
 pub(crate) async fn check(store: &dyn Store) {
     let one = store.open("one", "contract").await.unwrap();
-    let key = |text: &str| vec![text.to_owned()];
-    assert_eq!(one.get(&key("k")).await.unwrap(), [None]);
+    assert_eq!(one.get("k").await.unwrap(), None);
     assert!(!one.exists("k").await.unwrap());
-    one.delete(&key("k")).await.unwrap();
+    one.delete(&["k".into()]).await.unwrap();
 
     let binary = vec![0, 255, 10, 13];
     let pairs = vec![
@@ -30,21 +32,28 @@ pub(crate) async fn check(store: &dyn Store) {
     assert!(one.exists("empty").await.unwrap());
     let wanted = ["k2".to_owned(), "none".into(), "k".into(), "empty".into()];
     let found = [Some(b"last".to_vec()), None, Some(binary), Some(vec![])];
-    assert_eq!(one.get(&wanted).await.unwrap(), found);
-    assert_eq!(one.get(&[]).await.unwrap(), [None; 0]);
+    assert_eq!(one.get_many(&wanted, 8).await.unwrap(), found);
+    let large = one.get_many(&wanted, 7).await;
+    assert_eq!(large, Err(StoreError::LargeAnswer(7)));
+    assert_eq!(one.get_many(&[], 0).await.unwrap(), [None; 0]);
+    // A guest may name a key more than once.
+    let again = ["k2".to_owned(), "none".into(), "k2".into()];
+    let last = Some(("k2".to_owned(), b"last".to_vec()));
+    let pairs = [last.clone(), None, last];
+    assert_eq!(get_many(&*one, again.to_vec()).await.unwrap(), pairs);
     one.set(vec![]).await.unwrap();
     one.delete(&[]).await.unwrap();
 
     assert_eq!(one.increment("count", 2).await, Ok(2));
     assert_eq!(one.increment("count", 3).await, Ok(5));
-    assert_eq!(one.get(&key("count")).await.unwrap(), [Some(b"5".to_vec())]);
+    assert_eq!(one.get("count").await.unwrap(), Some(b"5".to_vec()));
     assert_eq!(one.increment("k2", 1).await, Err(StoreError::NoCounter));
     let overflow = one.increment("count", u64::MAX).await;
     assert_eq!(overflow, Err(StoreError::Overflow));
     assert_eq!(one.increment("count", 0).await, Ok(5));
 
     let other = store.open("one", "contract-2").await.unwrap();
-    assert_eq!(other.get(&key("k")).await.unwrap(), [None]);
+    assert_eq!(other.get("k").await.unwrap(), None);
     let again = store.open("one", "contract").await.unwrap();
     assert!(again.exists("k").await.unwrap());
 
@@ -80,10 +89,10 @@ pub(crate) async fn check(store: &dyn Store) {
 
     // Another namespace finds nothing of it, or is told that it is not its own.
     match store.open("two", "contract").await {
-        Ok(two) => assert_eq!(two.get(&key("k2")).await.unwrap(), [None]),
+        Ok(two) => assert_eq!(two.get("k2").await.unwrap(), None),
         Err(error) => assert_eq!(error, StoreError::NotOwned),
     }
-    assert_eq!(one.get(&key("k2")).await.unwrap(), [Some(b"last".to_vec())]);
+    assert_eq!(one.get("k2").await.unwrap(), Some(b"last".to_vec()));
     let keys: Vec<_> = (0..2500).map(|n| format!("many-{n}")).collect();
     other.delete(&keys).await.unwrap();
 }
@@ -121,9 +130,8 @@ pub(crate) async fn check_restarts(
         assert!(error.to_string().contains(gone), "{error}");
         assert!(asked.elapsed() < soon, "round {round}");
         server.restart();
-        let key = ["count".to_owned()];
-        let found = once_it_answers(async || bucket.get(&key).await).await;
-        let found = String::from_utf8(found[0].clone().unwrap()).unwrap();
+        let found = once_it_answers(async || bucket.get("count").await).await;
+        let found = String::from_utf8(found.unwrap()).unwrap();
         let found: u64 = found.parse().unwrap();
         assert!(found >= acknowledged, "{found} {acknowledged}");
     }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use waft_ir::Failure;
 
-use super::store::{Bucket, Store, StoreError, add, check_name};
+use super::store::{Bucket, Store, StoreError, add, check_name, spend};
 use crate::database::{Database, Refusal, account};
 
 /// Bytes that the buckets of a namespace hold together, keys and values.
@@ -105,11 +105,23 @@ impl Store for File {
 
 #[async_trait]
 impl Bucket for Kept {
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        value(&self.database.reader(), self.id, key)
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[String],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let reader = self.database.reader();
-        keys.iter()
-            .map(|key| value(&reader, self.id, key))
-            .collect()
+        let mut left = most;
+        let read = keys.iter().map(|key| {
+            let value = value(&reader, self.id, key)?;
+            spend(&mut left, value.as_deref(), most)?;
+            Ok(value)
+        });
+        read.collect()
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::store::{Bucket, Store, StoreError, add, check_name};
+use super::store::{Bucket, Store, StoreError, add, check_name, spend};
 
 /// Bytes that the buckets of a namespace hold together, keys and values.
 const NAMESPACE: usize = 64 << 20;
@@ -57,9 +57,23 @@ impl Store for Memory {
 
 #[async_trait]
 impl Bucket for Held {
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.entries.lock().get(key).cloned())
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[String],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let entries = self.entries.lock();
-        Ok(keys.iter().map(|key| entries.get(key).cloned()).collect())
+        let mut left = most;
+        let read = keys.iter().map(|key| {
+            let value = entries.get(key);
+            spend(&mut left, value.map(Vec::as_slice), most)?;
+            Ok(value.cloned())
+        });
+        read.collect()
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {

@@ -20,7 +20,7 @@ use waft_runtime::{Change, Delivery};
 
 use super::{
     Entry, held,
-    store::{Bucket, Store, StoreError, add, check_name},
+    store::{Bucket, Store, StoreError, add, check_name, spend},
 };
 use crate::{
     Source,
@@ -159,23 +159,33 @@ impl Kept {
 
 #[async_trait]
 impl Bucket for Kept {
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let store = self.store().await?;
-        let reads = keys.iter().map(|key| async move {
-            match store.get(key.as_str()).await {
-                Ok(value) => Ok(value.map(Vec::from)),
-                // What can't be a key there has no value.
-                Err(error) if error.kind() == EntryErrorKind::InvalidKey => Ok(None),
-                Err(error) => Err(NatsError::failed(error).into()),
-            }
-        });
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.store().await?.get(key).await {
+            Ok(value) => Ok(value.map(Vec::from)),
+            // What can't be a key there has no value.
+            Err(error) if error.kind() == EntryErrorKind::InvalidKey => Ok(None),
+            Err(error) => Err(NatsError::failed(error).into()),
+        }
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[String],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let reads = keys.iter().map(|key| self.get(key));
         let reads = futures::stream::iter(reads.collect::<Vec<_>>());
-        reads.buffered(AT_A_TIME).try_collect().await
+        let mut reads = reads.buffered(AT_A_TIME);
+        let (mut values, mut left) = (Vec::new(), most);
+        while let Some(value) = reads.try_next().await? {
+            spend(&mut left, value.as_deref(), most)?;
+            values.push(value);
+        }
+        Ok(values)
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        let found = self.get(&[key.to_owned()]).await?;
-        Ok(found.iter().any(Option::is_some))
+        Ok(self.get(key).await?.is_some())
     }
 
     async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {

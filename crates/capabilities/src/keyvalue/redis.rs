@@ -24,8 +24,38 @@ use super::store::{Bucket, Store, StoreError, check_name};
 pub(crate) const OWNERS: &str = "waft:owners";
 /// How long one command, or one try to connect, may take.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Keys that the server looks at for one answer.
+/// Keys in one answer, and a few more.
 const PAGE: usize = 1000;
+/// Bytes of values that the server goes past for one answer of keys.
+const PASSED: usize = 8 << 20;
+
+/// The values of keys, or nothing as soon as they have too many bytes. In the server, so that what is
+/// too much is not sent, and nobody changes a value between a look at its size and its reading.
+const GET_MANY: &str = "
+    local left, values = tonumber(ARGV[1]), {}
+    for at = 2, #ARGV do
+        local value = redis.call('HGET', KEYS[1], ARGV[at])
+        left = left - (value and #value or 0)
+        if left < 0 then return false end
+        values[at - 1] = value
+    end
+    return values
+";
+
+/// The next cursor, and keys. `HSCAN` gives values as well (not before 7.4 can it be told not to):
+/// they stay in the server, and are few at a time.
+const KEYS: &str = "
+    local cursor, keys, passed = ARGV[1], {}, 0
+    repeat
+        local found = redis.call('HSCAN', KEYS[1], cursor, 'COUNT', 10)
+        cursor = found[1]
+        for at = 1, #found[2], 2 do
+            keys[#keys + 1] = found[2][at]
+            passed = passed + #found[2][at + 1]
+        end
+    until cursor == '0' or #keys >= tonumber(ARGV[2]) or passed > tonumber(ARGV[3])
+    return {cursor, keys}
+";
 
 /// The server of a host.
 pub(super) struct Redis {
@@ -115,11 +145,20 @@ impl Hash {
 
 #[async_trait]
 impl Bucket for Hash {
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.run(cmd("HMGET").arg(&self.name).arg(keys)).await
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.run(cmd("HGET").arg(&self.name).arg(key)).await
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[String],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut command = cmd("EVAL");
+        command.arg(GET_MANY).arg(1).arg(&self.name);
+        command.arg(most).arg(keys);
+        let values: Option<_> = self.run(&command).await?;
+        values.ok_or(StoreError::LargeAnswer(most))
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
@@ -158,12 +197,11 @@ impl Bucket for Hash {
     }
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
-        let mut command = cmd("HSCAN");
-        command.arg(&self.name).arg(cursor.unwrap_or(0));
-        command.arg("COUNT").arg(PAGE);
-        // Fields and values in turn.
-        let (next, pairs): (u64, Vec<Vec<u8>>) = self.run(&command).await?;
-        let keys = pairs.into_iter().step_by(2);
+        let mut command = cmd("EVAL");
+        command.arg(KEYS).arg(1).arg(&self.name);
+        command.arg(cursor.unwrap_or(0)).arg(PAGE).arg(PASSED);
+        let (next, keys): (u64, Vec<Vec<u8>>) = self.run(&command).await?;
+        let keys = keys.into_iter();
         let keys = keys.map(|key| String::from_utf8_lossy(&key).into_owned());
         Ok((keys.collect(), (next != 0).then_some(next)))
     }

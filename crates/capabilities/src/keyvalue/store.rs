@@ -18,8 +18,16 @@ pub(crate) trait Store: Send + Sync {
 /// Keys and values. What returns `Ok` is kept as well as the store keeps anything.
 #[async_trait]
 pub(crate) trait Bucket: Send + Sync {
-    /// The values of keys, in their order.
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+    /// The value of a key.
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The values of keys, each named once, in their order. Reads no further once they have more bytes
+    /// than `most`.
+    async fn get_many(
+        &self,
+        keys: &[String],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
 
     /// Whether there is a value.
     async fn exists(&self, key: &str) -> Result<bool, StoreError>;
@@ -43,6 +51,8 @@ pub(crate) trait Bucket: Send + Sync {
 pub(crate) enum StoreError {
     #[error("the namespace's buckets hold as much as they may ({0} bytes)")]
     Full(usize),
+    #[error("the values together have more than {0} bytes")]
+    LargeAnswer(usize),
     #[error("a key or name has more than {NAME} bytes")]
     LongName,
     #[error("the value is no counter: it is not a number in decimal digits")]
@@ -65,6 +75,15 @@ pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     if name.len() > NAME {
         return Err(StoreError::LongName);
     }
+    Ok(())
+}
+
+/// Takes the bytes of a value from those that an answer of `most` may still have.
+pub(crate) fn spend(left: &mut usize, value: Option<&[u8]>, most: usize) -> Result<(), StoreError> {
+    let bytes = value.map_or(0, <[u8]>::len);
+    *left = left
+        .checked_sub(bytes)
+        .ok_or(StoreError::LargeAnswer(most))?;
     Ok(())
 }
 

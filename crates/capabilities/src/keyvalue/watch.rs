@@ -4,8 +4,11 @@
 //! are told after a change was made; in NATS the server tells. Each replica is told of each change.
 //! Redis can't say which field of a hash was changed.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -14,7 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use waft_ir::{Failure, FailureReason};
 use waft_runtime::{Change, Delivery};
 
@@ -23,6 +26,9 @@ use super::{
     store::{Bucket, Store, StoreError},
 };
 use crate::{Source, Subscribed, Subscriber, granted, source::Losses};
+
+/// Bytes of changes that may wait for one component.
+const WAITING_BYTES: usize = 64 << 20;
 
 /// Who watches which buckets of this host's stores.
 #[derive(Default)]
@@ -42,7 +48,9 @@ struct Place {
 
 /// One who watches.
 struct Watcher {
-    changes: mpsc::Sender<Told>,
+    changes: mpsc::Sender<Waiting>,
+    /// For the bytes of what waits for its component.
+    room: Arc<Semaphore>,
     /// Changes that it was not told.
     losses: Losses,
 }
@@ -54,6 +62,9 @@ struct Told {
     key: String,
     value: Option<Vec<u8>>,
 }
+
+/// A change that waits, and the room that it takes.
+type Waiting = (Told, OwnedSemaphorePermit);
 
 /// A store whose changes are told.
 pub(super) struct Watched {
@@ -70,7 +81,7 @@ struct WatchedBucket {
 
 /// Changes of one bucket, as they come.
 struct Watch {
-    changes: mpsc::Receiver<Told>,
+    changes: mpsc::Receiver<Waiting>,
     bucket: String,
     /// The entry that grants to watch it.
     entry: Arc<Entry>,
@@ -82,6 +93,7 @@ impl KeyValue {
     pub async fn watch(&self, of: &Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
         let refuse = |text: String| Failure::new(FailureReason::StartFailed, text);
         let mut all = Vec::new();
+        let room = Arc::new(Semaphore::new(WAITING_BYTES));
         let entries = of.grants.iter().filter(|grant| {
             let package = (
                 grant.package.namespace.as_str(),
@@ -92,7 +104,7 @@ impl KeyValue {
         for grant in entries {
             let entry = Arc::new(Entry::new(grant, self.0.of(grant)?));
             for bucket in entry.buckets() {
-                let messages = self.watch_one(&entry, bucket, of);
+                let messages = self.watch_one(&entry, bucket, of, &room);
                 all.push(Subscribed {
                     messages: messages.await?,
                     max_in_flight: None,
@@ -113,6 +125,7 @@ impl KeyValue {
         entry: &Arc<Entry>,
         bucket: &str,
         of: &Subscriber<'_>,
+        room: &Arc<Semaphore>,
     ) -> Result<Box<dyn Source>, Failure> {
         let (stores, namespace) = (&self.0, of.namespace);
         let unavailable = |error: StoreError| {
@@ -140,16 +153,28 @@ impl KeyValue {
             namespace: namespace.to_owned(),
             bucket: bucket.to_owned(),
         };
-        Ok(Box::new(stores.hub.watch(place, entry.clone(), of)))
+        Ok(Box::new(stores.hub.watch(
+            place,
+            entry.clone(),
+            of,
+            room.clone(),
+        )))
     }
 }
 
 impl Hub {
-    fn watch(self: &Arc<Self>, place: Place, entry: Arc<Entry>, of: &Subscriber<'_>) -> Watch {
+    fn watch(
+        self: &Arc<Self>,
+        place: Place,
+        entry: Arc<Entry>,
+        of: &Subscriber<'_>,
+        room: Arc<Semaphore>,
+    ) -> Watch {
         let (sender, changes) = mpsc::channel(of.queue.max(1) as usize);
         let bucket = place.bucket.clone();
         let watcher = Watcher {
             changes: sender,
+            room,
             losses: Losses::new(of.lost.clone()),
         };
         self.watchers.lock().entry(place).or_default().push(watcher);
@@ -170,8 +195,7 @@ impl Hub {
     fn tell(&self, place: &Place, change: &Told) {
         let watchers = self.watchers.lock();
         for watcher in watchers.get(place).into_iter().flatten() {
-            let sent = watcher.changes.try_send(change.clone());
-            let is_lost = matches!(sent, Err(mpsc::error::TrySendError::Full(_)));
+            let is_lost = !watcher.tell(change);
             if watcher.losses.note(is_lost) {
                 tracing::warn!(
                     namespace = place.namespace,
@@ -188,6 +212,20 @@ impl Hub {
             watchers.retain(|watcher| !watcher.changes.is_closed());
             !watchers.is_empty()
         });
+    }
+}
+
+impl Watcher {
+    /// Tells of a change if there is room. Returns whether there was, or nobody is there any more.
+    fn tell(&self, change: &Told) -> bool {
+        let bytes = change.key.len() + change.value.as_ref().map_or(0, Vec::len);
+        // A larger one has to be alone.
+        let bytes = bytes.min(WAITING_BYTES) as u32;
+        let Ok(room) = self.room.clone().try_acquire_many_owned(bytes) else {
+            return false;
+        };
+        let sent = self.changes.try_send((change.clone(), room));
+        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
     }
 }
 
@@ -230,8 +268,16 @@ impl WatchedBucket {
 
 #[async_trait]
 impl Bucket for WatchedBucket {
-    async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.bucket.get(keys).await
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bucket.get(key).await
+    }
+
+    async fn get_many(
+        &self,
+        keys: &[String],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.bucket.get_many(keys, most).await
     }
 
     async fn exists(&self, key: &str) -> Result<bool, StoreError> {
@@ -253,12 +299,15 @@ impl Bucket for WatchedBucket {
         if !self.hub.is_watched(&self.place) {
             return self.bucket.delete(keys).await;
         }
-        let there = self.bucket.get(keys).await?;
-        self.bucket.delete(keys).await?;
-        for (key, value) in keys.iter().zip(there) {
-            if value.is_some() {
-                self.tell(key.clone(), None);
+        let mut there = BTreeSet::new();
+        for key in keys {
+            if self.bucket.exists(key).await? {
+                there.insert(key.clone());
             }
+        }
+        self.bucket.delete(keys).await?;
+        for key in there {
+            self.tell(key, None);
         }
         Ok(())
     }
@@ -277,7 +326,7 @@ impl Bucket for WatchedBucket {
 }
 
 impl Watch {
-    fn delivery(&self, told: Told) -> Delivery {
+    fn delivery(&self, (told, _): Waiting) -> Delivery {
         let Told { bucket, key, value } = told;
         let bucket = held(bucket, &self.entry, &self.bucket);
         Delivery::Change(Change { bucket, key, value })
@@ -287,13 +336,13 @@ impl Watch {
 #[async_trait]
 impl Source for Watch {
     async fn next(&mut self) -> Option<Delivery> {
-        let told = self.changes.recv().await?;
-        Some(self.delivery(told))
+        let waiting = self.changes.recv().await?;
+        Some(self.delivery(waiting))
     }
 
     fn try_next(&mut self) -> Option<Delivery> {
-        let told = self.changes.try_recv().ok()?;
-        Some(self.delivery(told))
+        let waiting = self.changes.try_recv().ok()?;
+        Some(self.delivery(waiting))
     }
 
     async fn drain(&mut self) {

@@ -41,6 +41,47 @@ async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
 }
 
 #[tokio::test]
+async fn values_that_nobody_gets_stay_in_the_server() {
+    let Some(server) = Server::redis() else {
+        return;
+    };
+    let bucket = store(&server, "").open("n", "b").await.unwrap();
+    let keys: Vec<String> = (0..40).map(|n| format!("key-{n}")).collect();
+    for key in &keys {
+        bucket
+            .set(vec![(key.clone(), vec![0; 1 << 20])])
+            .await
+            .unwrap();
+    }
+    let client = Client::open(server.url()).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    let mut sent = async || -> usize {
+        let stats = redis::cmd("INFO").arg("stats").to_owned();
+        let stats: String = stats.query_async(&mut admin).await.unwrap();
+        let mut lines = stats.lines();
+        let line = lines.find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+        line.unwrap().parse().unwrap()
+    };
+    let before = sent().await;
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let (keys, next) = bucket.keys(cursor).await.unwrap();
+        all.extend(keys);
+        match next {
+            Some(_) => cursor = next,
+            None => break,
+        }
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), keys.len());
+    let much = bucket.get_many(&keys, 8 << 20).await;
+    assert_eq!(much, Err(StoreError::LargeAnswer(8 << 20)));
+    let sent = sent().await - before;
+    assert!(sent < 1 << 20, "{sent} bytes");
+}
+
+#[tokio::test]
 async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     let Some(mut server) = Server::redis() else {
         return;

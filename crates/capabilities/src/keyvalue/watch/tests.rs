@@ -1,0 +1,84 @@
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use waft_ir::CapabilityGrant;
+
+use super::*;
+use crate::Backends;
+
+const MIB: usize = 1 << 20;
+
+/// Watches what an entry names, in memory.
+async fn watch(
+    keyvalue: &KeyValue,
+    config: &[(&str, &str)],
+    lost: &Arc<AtomicU64>,
+) -> Vec<Subscribed> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let grant = CapabilityGrant {
+        name: None,
+        package: waft_ir::InterfaceName::new("wasi", "keyvalue", None),
+        interfaces: vec!["watcher".into()],
+        config: config.iter().map(owned).collect(),
+    };
+    let of = Subscriber {
+        namespace: "n",
+        owner: "app/main",
+        config: &BTreeMap::new(),
+        grants: &[grant],
+        queue: 100,
+        lost,
+    };
+    keyvalue.watch(&of).await.unwrap()
+}
+
+fn told(source: &mut Subscribed) -> Option<(String, Option<usize>)> {
+    match source.messages.try_next()? {
+        Delivery::Change(change) => Some((change.key, change.value.map(|value| value.len()))),
+        Delivery::Message(_) => panic!("it is no message"),
+    }
+}
+
+#[tokio::test]
+async fn changes_that_wait_are_bounded_in_bytes_for_all_buckets_of_a_component() {
+    let keyvalue = KeyValue::new(&Backends::default(), None).unwrap();
+    let lost = Arc::<AtomicU64>::default();
+    let mut watches = watch(&keyvalue, &[("buckets", "a, b")], &lost).await;
+    let [of_a, of_b] = watches.as_mut_slice() else {
+        panic!("{}", watches.len());
+    };
+    let memory = &keyvalue.0.memory;
+    let a = memory.open("n", "a").await.unwrap();
+    let b = memory.open("n", "b").await.unwrap();
+    let large = |key: &str| vec![(key.to_owned(), vec![0; 30 * MIB])];
+    for _ in 0..2 {
+        a.set(large("k")).await.unwrap();
+    }
+    assert_eq!(lost.load(Relaxed), 0);
+    b.set(large("k")).await.unwrap();
+    assert_eq!(lost.load(Relaxed), 1);
+    // A small one fits still; what was taken gives its room back.
+    b.set(vec![("small".into(), vec![0])]).await.unwrap();
+    assert_eq!(told(of_b), Some(("small".into(), Some(1))));
+    assert_eq!(told(of_a), Some(("k".into(), Some(30 * MIB))));
+    b.set(large("k")).await.unwrap();
+    assert_eq!(told(of_b), Some(("k".into(), Some(30 * MIB))));
+    assert_eq!(told(of_a), Some(("k".into(), Some(30 * MIB))));
+    assert_eq!((told(of_a), told(of_b)), (None, None));
+    assert_eq!(lost.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn of_keys_that_are_deleted_together_each_that_was_there_is_told_once() {
+    let keyvalue = KeyValue::new(&Backends::default(), None).unwrap();
+    let mut watches = watch(&keyvalue, &[("buckets", "b")], &Arc::default()).await;
+    let bucket = keyvalue.0.memory.open("n", "b").await.unwrap();
+    bucket.set(vec![("k".into(), Vec::new())]).await.unwrap();
+    assert_eq!(told(&mut watches[0]), Some(("k".into(), Some(0))));
+    let keys = ["k", "none", "k"].map(ToOwned::to_owned);
+    bucket.delete(&keys).await.unwrap();
+    assert_eq!(told(&mut watches[0]), Some(("k".into(), None)));
+    assert_eq!(told(&mut watches[0]), None);
+}

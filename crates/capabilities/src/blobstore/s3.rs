@@ -15,14 +15,14 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
 use reqwest::{
     Method, Response,
-    header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE},
+    header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE},
 };
 use rusty_s3::{
     Bucket,
     actions::{
         AbortMultipartUpload, CompleteMultipartUpload, CompleteMultipartUploadResponse,
-        CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, GetObject, HeadObject,
-        ListObjectsV2, PutObject, UploadPart,
+        CreateBucket, CreateMultipartUpload, DeleteBucket, DeleteObject, DeleteObjects, GetObject,
+        HeadObject, ListObjectsV2, ObjectIdentifier, PutObject, UploadPart,
     },
 };
 use tokio::{io::AsyncReadExt as _, sync::Semaphore};
@@ -48,6 +48,8 @@ const PART: u64 = 8 << 20;
 const SENDING: usize = 8;
 /// Objects that are deleted at a time.
 const AT_A_TIME: usize = 16;
+/// The sum of what is sent.
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
 /// The server of a host.
 pub(super) struct S3(Arc<Client>, Arc<Semaphore>);
@@ -58,6 +60,13 @@ struct Kept {
     bucket: Bucket,
     created: u64,
     sending: Arc<Semaphore>,
+}
+
+/// What is known of a bucket that a namespace may use.
+struct Owned {
+    created: u64,
+    /// What [`OWNER`] says.
+    owner: String,
 }
 
 /// An object on its way.
@@ -83,8 +92,8 @@ impl S3 {
         })
     }
 
-    /// When a bucket was made, if it is there and a namespace may use it.
-    async fn look(&self, namespace: &str, bucket: &Bucket) -> Result<Option<u64>, StoreError> {
+    /// A bucket, if it is there and a namespace may use it.
+    async fn look(&self, namespace: &str, bucket: &Bucket) -> Result<Option<Owned>, StoreError> {
         let action = GetObject::new(bucket, Some(self.0.credentials()), OWNER);
         let found = self.0.send(Method::GET, bucket, &action, None, "").await;
         let found = match found {
@@ -102,8 +111,7 @@ impl S3 {
         let created = modified(&found);
         let owner = client::text(found).await?;
         match owner.trim() {
-            "*" => Ok(Some(created)),
-            owner if owner == namespace => Ok(Some(created)),
+            whose if whose == "*" || whose == namespace => Ok(Some(Owned { created, owner })),
             _ => Err(StoreError::NotOwned),
         }
     }
@@ -113,8 +121,8 @@ impl S3 {
 impl Store for S3 {
     async fn create(&self, namespace: &str, name: &str) -> Result<Arc<dyn Container>, StoreError> {
         let bucket = self.0.bucket(name)?;
-        if let Some(created) = self.look(namespace, &bucket).await? {
-            return Ok(self.kept(bucket, created));
+        if let Some(known) = self.look(namespace, &bucket).await? {
+            return Ok(self.kept(bucket, known.created));
         }
         let action = CreateBucket::new(&bucket, self.0.credentials());
         let body = action.body();
@@ -123,18 +131,9 @@ impl Store for S3 {
             Ok(_) | Err(Refused::Conflict) => {}
             Err(error) => return Err(error.into()),
         }
-        let action = PutObject::new(&bucket, Some(self.0.credentials()), OWNER);
-        let first = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("*"))]);
-        let owner = namespace.to_owned();
-        let marked = self
-            .0
-            .send(Method::PUT, &bucket, &action, Some(first), owner);
-        match marked.await {
-            Ok(_) | Err(Refused::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
+        mark(&self.0, &bucket, namespace.to_owned()).await?;
         match self.look(namespace, &bucket).await? {
-            Some(created) => Ok(self.kept(bucket, created)),
+            Some(known) => Ok(self.kept(bucket, known.created)),
             None => Err(StoreError::Gone),
         }
     }
@@ -149,25 +148,18 @@ impl Store for S3 {
             return Ok(None);
         };
         let found = self.look(namespace, &bucket).await?;
-        Ok(found.map(|created| self.kept(bucket, created)))
+        Ok(found.map(|known| self.kept(bucket, known.created)))
     }
 
     async fn delete(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
-        let Some(container) = self.find(namespace, name).await? else {
+        let Ok(bucket) = self.0.bucket(name) else {
             return Ok(());
         };
-        container.clear().await?;
-        let bucket = self.0.bucket(name)?;
-        delete(&self.0, &bucket, OWNER).await?;
-        let action = DeleteBucket::new(&bucket, self.0.credentials());
-        let deleted = self
-            .0
-            .send(Method::DELETE, &bucket, &action, None, "")
-            .await;
-        match deleted {
-            Ok(_) | Err(Refused::NoBucket) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        let Some(known) = self.look(namespace, &bucket).await? else {
+            return Ok(());
+        };
+        self.kept(bucket.clone(), known.created).clear().await?;
+        uncancelled(remove(self.0.clone(), bucket, known.owner)).await
     }
 }
 
@@ -253,30 +245,78 @@ impl Container for Kept {
     async fn list(&self, after: Option<&str>) -> Result<Vec<String>, StoreError> {
         let mut names = Vec::new();
         let mut last = after.map(ToOwned::to_owned);
-        // A page may be short of the owner's object.
+        // A page may be short of what is no object of a container.
         loop {
-            let mut action = ListObjectsV2::new(&self.bucket, Some(self.client.credentials()));
-            action.with_max_keys(PAGE);
-            if let Some(last) = &last {
-                action.with_start_after(last.clone());
-            }
-            let found = self
-                .client
-                .send(Method::GET, &self.bucket, &action, None, "");
-            let found = match found.await {
-                Ok(found) => client::text(found).await?,
-                Err(Refused::NoBucket) => return Ok(names),
-                Err(error) => return Err(error.into()),
-            };
-            let page = ListObjectsV2::parse_response(&found).map_err(client::malformed)?;
-            last = page.contents.last().map(|object| object.key.clone());
-            let keys = page.contents.into_iter().map(|object| object.key);
-            names.extend(keys.filter(|key| key != OWNER));
-            if names.len() >= PAGE || page.next_continuation_token.is_none() || last.is_none() {
+            let (keys, is_last) = self.keys(last).await?;
+            last = keys.last().cloned();
+            names.extend(keys.into_iter().filter(|key| check_object(key).is_ok()));
+            if names.len() >= PAGE || is_last {
                 names.truncate(PAGE);
                 return Ok(names);
             }
         }
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        let mut last = None;
+        loop {
+            let (keys, is_last) = self.keys(last).await?;
+            last = keys.last().cloned();
+            let keys = keys.into_iter().filter(|key| key != OWNER);
+            let (names, others): (Vec<_>, Vec<_>) = keys.partition(|key| check_object(key).is_ok());
+            self.delete(&names).await?;
+            self.delete_others(others).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// The first keys after this one, whatever they are, and whether they are the last.
+    async fn keys(&self, after: Option<String>) -> Result<(Vec<String>, bool), StoreError> {
+        let mut action = ListObjectsV2::new(&self.bucket, Some(self.client.credentials()));
+        action.with_max_keys(PAGE);
+        if let Some(after) = after {
+            action.with_start_after(after);
+        }
+        let found = self
+            .client
+            .send(Method::GET, &self.bucket, &action, None, "");
+        let found = match found.await {
+            Ok(found) => client::text(found).await?,
+            Err(Refused::NoBucket) => return Ok((Vec::new(), true)),
+            Err(error) => return Err(error.into()),
+        };
+        let page = ListObjectsV2::parse_response(&found).map_err(client::malformed)?;
+        let is_last = page.next_continuation_token.is_none() || page.contents.is_empty();
+        let keys = page.contents.into_iter().map(|object| object.key);
+        Ok((keys.collect(), is_last))
+    }
+
+    /// Deletes keys that the server has listed and that can't be part of a URL: other programs made
+    /// them.
+    async fn delete_others(&self, keys: Vec<String>) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<_> = keys.into_iter().map(ObjectIdentifier::new).collect();
+        let credentials = Some(self.client.credentials());
+        let mut action = DeleteObjects::new(&self.bucket, credentials, keys.iter());
+        action.set_quiet(true);
+        let (body, sum) = action.clone().body_with_md5();
+        let sum = HeaderValue::try_from(sum).map_err(io::Error::other)?;
+        let sum = HeaderMap::from_iter([(CONTENT_MD5, sum)]);
+        let done = self
+            .client
+            .send(Method::POST, &self.bucket, &action, Some(sum), body);
+        let done = client::text(done.await?).await?;
+        // Of those that were deleted it says nothing.
+        client::code(&done).map_or(Ok(()), |code| {
+            let text = format!("S3 refuses to delete objects of other programs: {code}");
+            Err(StoreError::Other(text))
+        })
     }
 }
 
@@ -342,6 +382,35 @@ impl Sending {
         CompleteMultipartUploadResponse::parse(&done).map_err(client::malformed)?;
         Ok(())
     }
+}
+
+/// Says whose a bucket is, if nobody has yet.
+async fn mark(client: &Client, bucket: &Bucket, owner: String) -> Result<(), Refused> {
+    let action = PutObject::new(bucket, Some(client.credentials()), OWNER);
+    let first = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static("*"))]);
+    let marked = client.send(Method::PUT, bucket, &action, Some(first), owner);
+    match marked.await {
+        Ok(_) | Err(Refused::Conflict) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a bucket with nothing in it but its owner's object. One that stays, stays its owner's.
+async fn remove(client: Arc<Client>, bucket: Bucket, owner: String) -> Result<(), StoreError> {
+    delete(&client, &bucket, OWNER).await?;
+    let action = DeleteBucket::new(&bucket, client.credentials());
+    let deleted = client.send(Method::DELETE, &bucket, &action, None, "");
+    let error = match deleted.await {
+        Ok(_) | Err(Refused::NoBucket) => return Ok(()),
+        Err(error) => error,
+    };
+    if let Err(error) = mark(&client, &bucket, owner).await {
+        tracing::warn!(
+            "S3: the bucket `{}` is nobody's now: {error}",
+            bucket.name()
+        );
+    }
+    Err(error.into())
 }
 
 async fn delete(client: &Client, bucket: &Bucket, object: &str) -> Result<(), StoreError> {

@@ -45,6 +45,10 @@ pub(super) enum Refused {
     NoBucket,
     #[error("there is no such object in S3")]
     Missing,
+    #[error(
+        "S3 refuses: the bucket is not empty; old versions or objects of other programs may be in it"
+    )]
+    NotEmpty,
     /// It is there already, or somebody else changes it.
     #[error("S3 refuses: somebody else changes the same")]
     Conflict,
@@ -151,14 +155,9 @@ impl Client {
             return Ok(response);
         }
         let said = text(response).await.unwrap_or_default();
-        let code = said.split_once("<Code>").and_then(|(_, rest)| {
-            let (code, _) = rest.split_once("</Code>")?;
-            code.chars()
-                .all(|c| c.is_ascii_alphanumeric())
-                .then_some(code)
-        });
-        Err(match (status, code.unwrap_or_default()) {
+        Err(match (status, code(&said).unwrap_or_default()) {
             (_, "NoSuchBucket") => Refused::NoBucket,
+            (_, "BucketNotEmpty") => Refused::NotEmpty,
             (StatusCode::NOT_FOUND, _) => Refused::Missing,
             (StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED, _) => Refused::Conflict,
             (status, code) => Refused::Other(status, code.to_owned()),
@@ -208,6 +207,14 @@ pub(super) async fn text(mut response: Response) -> Result<String, Refused> {
         bytes.extend_from_slice(&chunk);
     }
     String::from_utf8(bytes).map_err(|_| Refused::Lost("the answer is no text".into()))
+}
+
+/// The first code of an error that an answer names.
+pub(super) fn code(said: &str) -> Option<&str> {
+    let (_, rest) = said.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    let is_word = code.chars().all(|c| c.is_ascii_alphanumeric());
+    is_word.then_some(code)
 }
 
 /// Bytes of what an answer is about.

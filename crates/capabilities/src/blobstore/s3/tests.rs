@@ -87,6 +87,54 @@ async fn a_container_is_of_who_made_it_and_of_those_who_are_granted_it() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_can_not_be_deleted_stays_its_owners() {
+    let Some(server) = Server::s3() else {
+        return;
+    };
+    let store = store(&server);
+    let mine = store.create("one", "bucket").await.unwrap();
+    mine.write("o", value(b"v")).await.unwrap();
+    let bucket = store.0.bucket("bucket").unwrap();
+    // As when somebody writes while it is deleted.
+    for owner in ["one", "*\n"] {
+        let kept = remove(store.0.clone(), bucket.clone(), owner.into()).await;
+        let error = kept.unwrap_err().to_string();
+        assert!(error.contains("not empty"), "{error}");
+        assert!(store.find("one", "bucket").await.unwrap().is_some());
+        let known = store.look("one", &bucket).await.unwrap().unwrap();
+        assert_eq!(known.owner, owner);
+    }
+    store.delete("two", "bucket").await.unwrap();
+    assert!(store.find("one", "bucket").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_no_component_can_name_is_not_listed_and_goes_with_the_others() {
+    let Some(server) = Server::s3() else {
+        return;
+    };
+    let store = store(&server);
+    let mine = store.create("one", "bucket").await.unwrap();
+    let bucket = store.0.bucket("bucket").unwrap();
+    // More than a page of them, as a browser of S3 makes folders.
+    for n in 0..=PAGE {
+        let object = format!("dir-{n}/");
+        admin(&store, Method::PUT, &bucket, &object, "").await;
+    }
+    mine.write("o", value(b"v")).await.unwrap();
+    assert_eq!(mine.list(None).await.unwrap(), ["o"]);
+    mine.clear().await.unwrap();
+    let kept = Kept {
+        client: store.0.clone(),
+        bucket,
+        created: 0,
+        sending: store.1.clone(),
+    };
+    assert_eq!(kept.keys(None).await.unwrap().0, [OWNER]);
+    store.delete("one", "bucket").await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     let Some(mut server) = Server::s3() else {
         return;

@@ -81,12 +81,20 @@ impl Backends {
     /// What a user must know of the choice, if it is not what the entry says.
     pub(crate) fn warning(&self, grant: &CapabilityGrant) -> Option<Warning> {
         let of = format!("`hostInterfaces[{}]`", grant.package);
-        let backend = grant.config.get("backend")?;
-        let (flag, server) = match backend.as_str() {
+        let backend = grant.config.get("backend").map_or("", String::as_str);
+        let url = grant.config.get("url");
+        let (flag, server) = match backend {
             "redis" => ("--redis", self.redis.as_deref()),
             "nats" => ("--nats", self.nats.as_deref()),
             "s3" => ("--s3", self.s3.as_ref().map(S3Server::url)),
-            _ => return None,
+            _ => {
+                return url.map(|_| {
+                    Warning::Embedded(format!(
+                        "{of} names a `url`, and no `backend` that has a server; this machine serves \
+                         it itself instead"
+                    ))
+                });
+            }
         };
         let Some(server) = server else {
             return Some(Warning::Embedded(format!(
@@ -94,7 +102,7 @@ impl Backends {
                  machine serves it itself instead"
             )));
         };
-        let url = grant.config.get("url")?;
+        let url = url?;
         (url.trim_end_matches('/') != server.trim_end_matches('/'))
             .then(|| Warning::other_server(grant, flag))
     }
@@ -162,6 +170,18 @@ mod tests {
                 Backend::Redis,
                 Some("the server of --redis"),
             ),
+            (
+                &redis,
+                &[("url", "redis://cache:6379")],
+                Backend::Embedded,
+                Some("no `backend` that has a server"),
+            ),
+            (
+                &redis,
+                &[("backend", "in-memory"), ("url", "redis://cache:6379")],
+                Backend::Memory,
+                Some("no `backend` that has a server"),
+            ),
         ];
         for (backends, config, backend, words) in cases {
             let grant = grant(config);
@@ -171,7 +191,7 @@ mod tests {
             if let (Some(warning), Some(words)) = (warning, words) {
                 let (reason, text) = warning.told();
                 assert!(text.contains(words), "{text}");
-                let is_other = config.iter().any(|(key, _)| *key == "url");
+                let is_other = backend == Backend::Redis;
                 assert_eq!(reason == "OtherServer", is_other, "{reason}");
             }
         }

@@ -1,8 +1,9 @@
 //! What the entries of a manifest grant: which buckets of an interface a guest may name, where each is,
 //! and which interfaces it may be used by. An entry grants the interfaces that it lists and no others.
 //!
-//! An entry with a name grants one bucket under that name, which is its `config.bucket` or the name
-//! itself. One without a name grants those of `config.bucket` and `config.buckets`, or any.
+//! An entry with a name grants a bucket under that name, which is its `config.bucket` or the name
+//! itself, and those of `config.buckets` under their own. One without a name grants those of
+//! `config.bucket` and `config.buckets`, or any.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,7 +27,11 @@ pub(crate) struct Entry<S> {
     /// Where its buckets are.
     pub(crate) of: S,
     interfaces: Vec<String>,
-    /// Its buckets. None: any.
+    /// The bucket behind its name.
+    own: Option<String>,
+    /// Those under their own names.
+    shared: Vec<String>,
+    /// All of them. None: any.
     buckets: Vec<String>,
 }
 
@@ -61,11 +66,12 @@ impl<S> Granted<S> {
     ) -> Option<(&'a Arc<Entry<S>>, &'a str)> {
         let named = self.named.get(identifier);
         if let Some(entry) = named.filter(|entry| entry.lists(interface)) {
-            return Some((entry, entry.buckets.first()?));
+            return Some((entry, entry.own.as_ref()?));
         }
-        let any = self.any.as_ref();
-        let entry = any.filter(|entry| entry.lists(interface) && entry.has(identifier))?;
-        Some((entry, identifier))
+        let others = self.named.values().filter(|entry| entry.shares(identifier));
+        let any = self.any.iter().filter(|entry| entry.has(identifier));
+        let mut all = others.chain(any);
+        Some((all.find(|entry| entry.lists(interface))?, identifier))
     }
 }
 
@@ -83,17 +89,17 @@ impl<S: PartialEq> Granted<S> {
 impl<S> Entry<S> {
     /// What an entry grants.
     pub(crate) fn new(grant: &CapabilityGrant, of: S) -> Self {
-        let bucket = grant.config.get("bucket");
-        let mut buckets = match grant.name {
-            Some(_) => Vec::new(),
-            None => backends::list(grant.config.get("buckets")),
-        };
-        buckets.extend(bucket.or(grant.name.as_ref()).cloned());
+        let bucket = grant.config.get("bucket").or(grant.name.as_ref());
+        let shared = backends::list(grant.config.get("buckets"));
+        let mut buckets = shared.clone();
+        buckets.extend(bucket.cloned());
         buckets.sort();
         buckets.dedup();
         Self {
             of,
             interfaces: grant.interfaces.clone(),
+            own: bucket.cloned(),
+            shared,
             buckets,
         }
     }
@@ -105,6 +111,10 @@ impl<S> Entry<S> {
 
     fn lists(&self, interface: &str) -> bool {
         is_listed(&self.interfaces, interface)
+    }
+
+    fn shares(&self, bucket: &str) -> bool {
+        self.shared.iter().any(|name| name == bucket)
     }
 
     fn has(&self, bucket: &str) -> bool {

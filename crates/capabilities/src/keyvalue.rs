@@ -71,6 +71,7 @@ type Entry = granted::Entry<Kept>;
 struct Kept {
     store: Arc<dyn Store>,
     backend: Backend,
+    /// Stands before the names of its buckets.
     prefix: String,
 }
 
@@ -131,12 +132,8 @@ impl KeyValue {
 impl Stores {
     fn of(&self, grant: &CapabilityGrant) -> Result<Kept, Failure> {
         let backend = self.backends.choose(grant);
-        let mut prefix = "";
         let store: Arc<dyn Store> = match (backend, &self.redis, &self.nats) {
-            (Backend::Redis, Some(redis), _) => {
-                prefix = grant.config.get("prefix").map_or("", String::as_str);
-                Arc::new(redis.with_prefix(prefix))
-            }
+            (Backend::Redis, Some(redis), _) => redis.clone(),
             (Backend::Nats, _, Some(nats)) => nats.clone(),
             (Backend::Memory, ..) => self.memory.clone(),
             _ => match &self.file {
@@ -147,8 +144,15 @@ impl Stores {
         Ok(Kept {
             store,
             backend,
-            prefix: prefix.to_owned(),
+            prefix: grant.config.get("prefix").cloned().unwrap_or_default(),
         })
+    }
+}
+
+impl Kept {
+    /// What the store calls a bucket of the entry.
+    fn full_name(&self, bucket: &str) -> String {
+        format!("{}{bucket}", self.prefix)
     }
 }
 
@@ -193,7 +197,8 @@ async fn open(granted: &Granted, identifier: &str) -> Result<Option<HeldBucket>,
     let Some((entry, name)) = granted.find(identifier, STORE) else {
         return Ok(None);
     };
-    let bucket = entry.of.store.open(&granted.namespace, name).await?;
+    let full = entry.of.full_name(name);
+    let bucket = entry.of.store.open(&granted.namespace, &full).await?;
     Ok(Some(held(bucket, entry, name)))
 }
 

@@ -211,9 +211,9 @@ pub const PACKAGES: &[Package] = &[
             ),
             means(
                 "buckets",
-                "without `name`: the buckets granted, with commas; unset: any",
+                "the buckets granted under their own names, with commas; without it and `name`: any",
             ),
-            means("prefix", "redis: stands before the names of buckets"),
+            means("prefix", "stands before the names of buckets"),
             means(
                 "root",
                 "accepted: the host keeps its file in its data folder",
@@ -251,7 +251,7 @@ pub const PACKAGES: &[Package] = &[
             ),
             means(
                 "buckets",
-                "without `name`: the containers granted, with commas; unset: any",
+                "the containers granted under their own names, with commas; without it and `name`: any",
             ),
             means("read_only", "`true`: nothing is written or deleted"),
             means(

@@ -52,6 +52,7 @@ struct Kept {
 /// Changes of a bucket.
 struct Watching {
     kept: Arc<Kept>,
+    /// As the entry calls it.
     bucket: String,
     /// The entry that grants to watch it.
     entry: Arc<Entry>,
@@ -86,7 +87,7 @@ impl NatsStore {
         namespace: &str,
         name: &str,
     ) -> Result<Box<dyn Source>, StoreError> {
-        let kept = self.kept(namespace, name).await?;
+        let kept = self.kept(namespace, &entry.of.full_name(name)).await?;
         let status = kept.store.status().await.map_err(NatsError::failed)?;
         let seen = status.info.state.last_sequence;
         let from = kept.store.watch_all_from_revision(seen + 1).await;

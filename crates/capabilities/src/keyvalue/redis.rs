@@ -1,5 +1,5 @@
-//! Buckets in Redis. A bucket is a hash of the manifest's prefix and the bucket's name, so that its
-//! keys are fields: batches and counters are one command each.
+//! Buckets in Redis. A bucket is a hash of its name, so that its keys are fields: batches and counters
+//! are one command each.
 //!
 //! The server is shared by all namespaces. The hash [`OWNERS`] says whose a bucket is: the first
 //! namespace that opens it, unless somebody writes another there; `*` is everybody's.
@@ -61,14 +61,7 @@ const KEYS: &str = "
 pub(super) struct Redis {
     connection: ConnectionManager,
     /// (namespace, hash) that were seen to fit.
-    owned: Arc<Mutex<HashSet<(String, String)>>>,
-}
-
-/// The same, with the prefix of an entry.
-struct Prefixed {
-    connection: ConnectionManager,
-    owned: Arc<Mutex<HashSet<(String, String)>>>,
-    prefix: String,
+    owned: Mutex<HashSet<(String, String)>>,
 }
 
 /// One bucket.
@@ -94,28 +87,19 @@ impl Redis {
         let connection = ConnectionManager::new_lazy_with_config(client, config).map_err(failed)?;
         Ok(Self {
             connection,
-            owned: Arc::default(),
+            owned: Mutex::default(),
         })
-    }
-
-    pub(super) fn with_prefix(&self, prefix: &str) -> impl Store + use<> {
-        Prefixed {
-            connection: self.connection.clone(),
-            owned: self.owned.clone(),
-            prefix: prefix.into(),
-        }
     }
 }
 
 #[async_trait]
-impl Store for Prefixed {
+impl Store for Redis {
     async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
-        let name = format!("{}{name}", self.prefix);
-        check_name(&name)?;
+        check_name(name)?;
         if name.starts_with("waft:") {
             return Err(StoreError::NotOwned);
         }
-        let whose = (namespace.to_owned(), name);
+        let whose = (namespace.to_owned(), name.to_owned());
         if !self.owned.lock().contains(&whose) {
             let mut connection = self.connection.clone();
             let (_, owner): (bool, String) = redis::pipe()

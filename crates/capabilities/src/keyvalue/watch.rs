@@ -82,6 +82,7 @@ struct WatchedBucket {
 /// Changes of one bucket, as they come.
 struct Watch {
     changes: mpsc::Receiver<Waiting>,
+    /// As the entry calls it.
     bucket: String,
     /// The entry that grants to watch it.
     entry: Arc<Entry>,
@@ -151,11 +152,12 @@ impl KeyValue {
         let place = Place {
             store: name,
             namespace: namespace.to_owned(),
-            bucket: bucket.to_owned(),
+            bucket: entry.of.full_name(bucket),
         };
         Ok(Box::new(stores.hub.watch(
             place,
             entry.clone(),
+            bucket,
             of,
             room.clone(),
         )))
@@ -167,11 +169,11 @@ impl Hub {
         self: &Arc<Self>,
         place: Place,
         entry: Arc<Entry>,
+        bucket: &str,
         of: &Subscriber<'_>,
         room: Arc<Semaphore>,
     ) -> Watch {
         let (sender, changes) = mpsc::channel(of.queue.max(1) as usize);
-        let bucket = place.bucket.clone();
         let watcher = Watcher {
             changes: sender,
             room,
@@ -181,7 +183,7 @@ impl Hub {
         self.count.fetch_add(1, Relaxed);
         Watch {
             changes,
-            bucket,
+            bucket: bucket.to_owned(),
             entry,
             hub: self.clone(),
         }

@@ -102,6 +102,66 @@ async fn a_bucket_is_used_by_the_interfaces_of_its_entry() {
 }
 
 #[tokio::test]
+async fn an_entry_with_a_name_grants_the_buckets_that_it_lists_too() {
+    let store: &[&str] = &["store", "atomics", "batch"];
+    let package = "wasi:keyvalue";
+    let entries = [
+        ("a", package, store, &[("buckets", "p, q")][..]),
+        ("b", package, &["store"], &[("bucket", "q")]),
+    ];
+    let guest = guest(&engine(), "keyvalue-p2", grants(&entries)).await;
+    for (path, wanted) in [
+        ("/set?a&k&own", "set"),
+        ("/set?p&k&one", "set"),
+        ("/set?q&k&two", "set"),
+        ("/get?a&k", "own"),
+        ("/get?p&k", "one"),
+        ("/get?b&k", "two"),
+        ("/get?other&k", "Error::NoSuchStore"),
+    ] {
+        assert_eq!(get(&guest, path).await.1, wanted, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_stands_before_the_names_of_buckets_in_every_backend() {
+    let (Some(redis), Some(nats)) = (Server::redis(), Server::nats()) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine_with(Backends {
+        data_dir: Some(folder.path().to_owned()),
+        redis: Some(redis.url()),
+        nats: Some(nats.url()),
+        ..Backends::default()
+    });
+    let store: &[&str] = &["store", "atomics", "batch"];
+    for backend in ["filesystem", "in-memory", "redis", "nats"] {
+        let config = |prefix| [("backend", backend), ("bucket", "x"), ("prefix", prefix)];
+        let (one, two) = (config("a-"), config("b-"));
+        let entries = [
+            ("one", "wasi:keyvalue", store, &one[..]),
+            ("two", "wasi:keyvalue", store, &two),
+            (
+                "whole",
+                "wasi:keyvalue",
+                store,
+                &[("backend", backend), ("bucket", "a-x")],
+            ),
+        ];
+        let guest = guest(&engine, "keyvalue-p2", grants(&entries)).await;
+        for (path, wanted) in [
+            ("/set?one&k&v", "set"),
+            ("/get?two&k", "none, exists: false"),
+            ("/get?one&k", "v"),
+            ("/get?whole&k", "v"),
+        ] {
+            assert_eq!(get(&guest, path).await.1, wanted, "{backend} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_container_is_used_by_the_interfaces_of_its_entry() {
     let package = "wasi:blobstore";
     let entries: [Entry<'_>; 3] = [

@@ -3,8 +3,8 @@ use waft_servers::Server;
 use super::*;
 use crate::keyvalue::contract::{check, check_owned, check_restarts};
 
-fn store(server: &Server, prefix: &str) -> impl Store + use<> {
-    Redis::new(&server.url()).unwrap().with_prefix(prefix)
+fn store(server: &Server) -> Redis {
+    Redis::new(&server.url()).unwrap()
 }
 
 #[tokio::test]
@@ -12,9 +12,7 @@ async fn keeps_what_a_store_keeps() {
     let Some(server) = Server::redis() else {
         return;
     };
-    check(&store(&server, "")).await;
-    // Another prefix is another bucket.
-    check(&store(&server, "app:")).await;
+    check(&store(&server)).await;
 }
 
 #[tokio::test]
@@ -22,7 +20,7 @@ async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
     let Some(server) = Server::redis() else {
         return;
     };
-    let store = store(&server, "");
+    let store = store(&server);
     check_owned(&store, OWNERS).await;
 
     let client = Client::open(server.url()).unwrap();
@@ -45,7 +43,7 @@ async fn values_that_nobody_gets_stay_in_the_server() {
     let Some(server) = Server::redis() else {
         return;
     };
-    let bucket = store(&server, "").open("n", "b").await.unwrap();
+    let bucket = store(&server).open("n", "b").await.unwrap();
     let keys: Vec<String> = (0..40).map(|n| format!("key-{n}")).collect();
     for key in &keys {
         bucket
@@ -86,13 +84,13 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     let Some(mut server) = Server::redis() else {
         return;
     };
-    let store = store(&server, "");
+    let store = store(&server);
     check_restarts(&store, &mut server, "Redis does not answer", 2 * WITHIN).await;
 }
 
 #[tokio::test]
 async fn a_server_that_was_never_there_keeps_nobody_waiting() {
-    let store = Redis::new("redis://127.0.0.1:1").unwrap().with_prefix("");
+    let store = Redis::new("redis://127.0.0.1:1").unwrap();
     let error = store.open("n", "b").await.map(drop).unwrap_err();
     assert!(
         error.to_string().contains("Redis does not answer"),

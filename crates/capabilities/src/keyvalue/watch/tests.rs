@@ -71,6 +71,19 @@ async fn changes_that_wait_are_bounded_in_bytes_for_all_buckets_of_a_component()
 }
 
 #[tokio::test]
+async fn an_entry_with_a_prefix_watches_the_bucket_of_its_full_name() {
+    let keyvalue = KeyValue::new(&Backends::default(), None).unwrap();
+    let config = [("bucket", "b"), ("prefix", "a:")];
+    let mut watches = watch(&keyvalue, &config, &Arc::default()).await;
+    for name in ["b", "a:b"] {
+        let bucket = keyvalue.0.memory.open("n", name).await.unwrap();
+        bucket.set(vec![(name.into(), Vec::new())]).await.unwrap();
+    }
+    assert_eq!(told(&mut watches[0]), Some(("a:b".into(), Some(0))));
+    assert_eq!(told(&mut watches[0]), None);
+}
+
+#[tokio::test]
 async fn of_keys_that_are_deleted_together_each_that_was_there_is_told_once() {
     let keyvalue = KeyValue::new(&Backends::default(), None).unwrap();
     let mut watches = watch(&keyvalue, &[("buckets", "b")], &Arc::default()).await;

@@ -60,11 +60,17 @@ impl Capability for Logging {
 
 impl logging::Host for View<'_> {
     fn log(&mut self, level: Level, context: String, message: String) {
-        for line in message.lines() {
+        for line in lines(&message) {
             self.0
                 .log_line(LogSource::Logging, &text(level, &context, line));
         }
     }
+}
+
+/// The lines of a message, one at least: a line break at the end begins none.
+fn lines(message: &str) -> impl Iterator<Item = &str> {
+    let empty = message.is_empty().then_some("");
+    message.lines().chain(empty)
 }
 
 fn text(level: Level, context: &str, line: &str) -> String {
@@ -80,5 +86,23 @@ fn text(level: Level, context: &str, line: &str) -> String {
         format!("{level} {line}")
     } else {
         format!("{level} [{context}] {line}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_a_line_at_least() {
+        for (message, expected) in [
+            ("", &[""][..]),
+            ("\n", &[""]),
+            ("one\n", &["one"]),
+            ("one\r\n\ntwo", &["one", "", "two"]),
+        ] {
+            let found: Vec<_> = lines(message).collect();
+            assert_eq!(found, expected, "{message:?}");
+        }
     }
 }

@@ -196,6 +196,20 @@ async fn messages_become_lines_with_their_level() {
 }
 
 #[tokio::test]
+async fn an_empty_message_is_an_empty_line() {
+    let engine = engine();
+    let lines = Arc::new(Lines::default());
+    let entries = vec![grant("logging", "logging", &[])];
+    let guest = guest_with(&engine, "logger-p2", entries, lines.clone()).await;
+    get(&guest, "/").await;
+    let lines = lines.0.lock();
+    let logged = lines.iter().filter(|(of, ..)| *of == LogSource::Logging);
+    let logged: Vec<_> = logged.map(|(.., text)| text.as_str()).collect();
+    assert_eq!(logged.len(), 6);
+    assert_eq!(logged[2], "INFO [logger] ");
+}
+
+#[tokio::test]
 async fn what_the_manifest_does_not_grant_is_refused_with_the_entry_to_add() {
     let engine = engine();
     for (guest, entry) in [

@@ -3,6 +3,8 @@
 //!
 //! What a guest may do within a folder is the runtime's business.
 
+mod remove;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs, io,
@@ -11,7 +13,9 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use remove::remove;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use waft_ir::{Failure, FailureReason, LocalResources, Volume, VolumeSource, Workload};
 use waft_runtime::{Folder, Mount, Quota};
 
@@ -32,7 +36,7 @@ pub(crate) struct Volumes {
 /// A folder that was made for a workload, and goes when this is dropped.
 #[derive(Debug)]
 struct Made {
-    folder: TempDir,
+    folder: PathBuf,
     all: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
@@ -54,9 +58,11 @@ struct Prepared {
 impl Volumes {
     /// Takes over a folder for ephemeral volumes: whatever an earlier process left there goes.
     pub(crate) fn new(folder: PathBuf, roots: Vec<PathBuf>) -> io::Result<Self> {
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(&folder)?,
+        fs::create_dir_all(&folder)?;
+        for left in fs::read_dir(&folder)?.flatten() {
+            // Names are never used again, so that it is in nobody's way meanwhile.
+            let left = left.path();
+            aside(move || remove_or_say(&left));
         }
         if let Some(memory) = memory_folder() {
             remove_left_files(&memory);
@@ -71,14 +77,16 @@ impl Volumes {
     /// Deletes everything that was made, whoever still has it: the process is about to end, and
     /// then nobody drops what it holds.
     pub(crate) fn remove_all(&self) {
-        for folder in self.made.lock().drain() {
+        let all = std::mem::take(&mut *self.made.lock());
+        for folder in all {
             // What is left is deleted by the next process.
-            let _ = fs::remove_dir_all(folder);
+            remove_or_say(&folder);
         }
     }
 
     fn keep(&self, folder: TempDir) -> Made {
-        self.made.lock().insert(folder.path().to_owned());
+        let folder = folder.keep();
+        self.made.lock().insert(folder.clone());
         Made {
             folder,
             all: self.made.clone(),
@@ -110,14 +118,14 @@ impl Volumes {
         let (folder, quota, is_fixed) = match &volume.source {
             VolumeSource::Ephemeral { size_limit } => {
                 let made = self.keep(TempDir::new_in(&self.folder).map_err(unmade)?);
-                let folder = Folder::open(made.folder.path()).map_err(unmade)?;
-                let quota = Quota::new(made.folder.path().to_owned(), *size_limit);
+                let folder = Folder::open(&made.folder).map_err(unmade)?;
+                let quota = Quota::new(made.folder.clone(), *size_limit);
                 volumes._made.push(made);
                 (folder, Some(Arc::new(quota)), false)
             }
             VolumeSource::Files(files) => {
                 let made = self.keep(with_files(files).map_err(unmade)?);
-                let folder = Folder::open(made.folder.path()).map_err(unmade)?;
+                let folder = Folder::open(&made.folder).map_err(unmade)?;
                 volumes._made.push(made);
                 (folder, None, true)
             }
@@ -180,7 +188,11 @@ impl Volumes {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        self.all.lock().remove(self.folder.path());
+        let (folder, all) = (std::mem::take(&mut self.folder), self.all.clone());
+        aside(move || {
+            remove_or_say(&folder);
+            all.lock().remove(&folder);
+        });
     }
 }
 
@@ -202,6 +214,21 @@ impl WorkloadVolumes {
             })
         });
         mounts.collect()
+    }
+}
+
+/// Does what may take long where nobody waits for it, if this thread is one of a runtime.
+fn aside(work: impl FnOnce() + Send + 'static) {
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
+/// Deletes a folder with all that is in it. What can't be deleted is left.
+fn remove_or_say(folder: &Path) {
+    if let Err(error) = remove(folder) {
+        tracing::warn!(folder = %folder.display(), %error, "a volume can't be deleted");
     }
 }
 
@@ -251,7 +278,7 @@ fn remove_left_files(memory: &Path) {
         let is_left = pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
         if is_left && Path::new("/proc/self").exists() {
             // Another user's stays: deleting it is refused.
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = remove(&entry.path());
         }
     }
 }

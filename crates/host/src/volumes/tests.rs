@@ -1,5 +1,6 @@
 use std::os::unix::fs::symlink;
 
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use waft_ir::{VolumeMount, WorkloadId};
 
 use super::*;
@@ -90,6 +91,44 @@ fn what_is_made_for_a_workload_goes_with_it() {
     assert_eq!(count(), 1);
     volumes.remove_all();
     assert_eq!(count(), 0);
+    drop(held);
+}
+
+/// Makes folders below one another, deeper than any path reaches, with a file in each.
+fn fill(folder: &Path) {
+    let open = OFlags::RDONLY | OFlags::DIRECTORY;
+    let make = OFlags::WRONLY | OFlags::CREATE;
+    let mut inner = openat(CWD, folder, open, Mode::empty()).unwrap();
+    for _ in 0..20_000 {
+        openat(&inner, "file", make, Mode::RUSR).unwrap();
+        mkdirat(&inner, "d", Mode::RWXU).unwrap();
+        inner = openat(&inner, "d", open, Mode::empty()).unwrap();
+    }
+}
+
+#[test]
+fn folders_of_any_depth_go() {
+    // Disks take their time for each folder.
+    let scratch = TempDir::new_in(memory_folder().unwrap()).unwrap();
+    let (folder, outside) = (scratch.path().join("ephemeral"), scratch.path().join("o"));
+    fs::create_dir_all(folder.join("left/empty")).unwrap();
+    fs::create_dir_all(outside.join("kept")).unwrap();
+    fill(&folder.join("left"));
+    symlink(&outside, folder.join("left/way-out")).unwrap();
+    let volumes = Volumes::new(folder.clone(), Vec::new()).unwrap();
+    assert!(fs::read_dir(&folder).unwrap().next().is_none());
+    assert!(outside.join("kept").exists(), "links are not followed");
+
+    let held = volumes.prepare(&workload(VolumeSource::Ephemeral { size_limit: 1 }));
+    let made = || fs::read_dir(&folder).unwrap().next();
+    fill(&made().unwrap().unwrap().path());
+    drop(held);
+    assert!(made().is_none());
+
+    let held = volumes.prepare(&workload(VolumeSource::Ephemeral { size_limit: 1 }));
+    fill(&made().unwrap().unwrap().path());
+    volumes.remove_all();
+    assert!(made().is_none());
     drop(held);
 }
 

@@ -8,6 +8,7 @@
 //! | `/size?PATH&BYTES` | sets the size of a file |
 //! | `/held?PATH&BYTES` | writes files, deleting each while it stays open, until it can't |
 //! | `/many?PATH` | makes empty files until it can't; answers how many |
+//! | `/deep?PATH&NAME` | makes folders below one another, going on from each, until it can't, and moves one to the innermost; answers how many, and the errors |
 //! | `/list?PATH` | answers the names in a folder |
 //! | `/remove?PATH` | deletes a file |
 //! | `/rename?FROM&TO`, `/link?FROM&TO`, `/symlink?FROM&TO` | what they are called |
@@ -18,7 +19,10 @@ use std::{
 };
 
 use wasip2::{
-    filesystem::preopens,
+    filesystem::{
+        preopens,
+        types::{Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags},
+    },
     http::types::{IncomingRequest, ResponseOutparam},
 };
 
@@ -62,6 +66,7 @@ fn act(action: &str, path: &str, second: &str) -> io::Result<String> {
             let made = (0..1_000_000).take_while(|at| File::create(format!("{path}/{at}")).is_ok());
             return Ok(made.count().to_string());
         }
+        "/deep" => return deep(path, second),
         "/list" => {
             let mut names = Vec::new();
             for entry in fs::read_dir(path)? {
@@ -92,12 +97,39 @@ fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
 
 /// Below the first mounted folder; the target may be anything.
 fn symlink(target: &str, link: &str) -> io::Result<()> {
-    let folders = preopens::get_directories();
-    let (folder, path) = folders
-        .iter()
-        .find(|(_, path)| link.starts_with(path.as_str()))
-        .ok_or(io::ErrorKind::NotFound)?;
+    let (folder, path) = mount(link)?;
     let below = link[path.len()..].trim_start_matches('/');
-    let made = folder.symlink_at(target, below);
-    made.map_err(|code| io::Error::other(format!("{code:?}")))
+    folder.symlink_at(target, below).map_err(other)
+}
+
+fn deep(path: &str, name: &str) -> io::Result<String> {
+    let (top, _) = mount(path)?;
+    top.create_directory_at(name).map_err(other)?;
+    let open = |folder: &Descriptor, name: &str| {
+        let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+        folder.open_at(PathFlags::empty(), name, OpenFlags::DIRECTORY, flags)
+    };
+    let mut innermost = open(&top, ".").map_err(other)?;
+    let mut count = 0;
+    let refused = loop {
+        if let Err(code) = innermost.create_directory_at("d") {
+            break code;
+        }
+        innermost = open(&innermost, "d").map_err(other)?;
+        count += 1;
+    };
+    let moved = top.rename_at(name, &innermost, name);
+    let moved = moved.map_or_else(|code| code.name(), |()| "done");
+    Ok(format!("{count} {} {moved}", refused.name()))
+}
+
+/// The mounted folder that a path lies in, and its own path.
+fn mount(path: &str) -> io::Result<(Descriptor, String)> {
+    let mut folders = preopens::get_directories().into_iter();
+    let found = folders.find(|(_, folder)| path.starts_with(folder.as_str()));
+    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+fn other(code: ErrorCode) -> io::Error {
+    io::Error::other(format!("{code:?}"))
 }

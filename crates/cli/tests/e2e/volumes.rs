@@ -169,6 +169,47 @@ fn a_folder_outside_the_roots_is_refused_with_the_flag_to_use() {
 }
 
 #[test]
+fn what_leaves_a_volume_does_not_leave_its_limit() {
+    let (waft, _folder) = platform(
+        "{name: big, ephemeral: {sizeLimit: 8Mi}}, {name: small, ephemeral: {sizeLimit: 16Ki}}, \
+         {name: shared, hostPath: {path: SHARED/inner}}",
+        "{name: big, mountPath: /big}, {name: small, mountPath: /small}, \
+         {name: shared, mountPath: /shared}",
+        "",
+    );
+    let get = |target: &str| waft.get_ok(HOST, target);
+    assert_eq!(get("/write?/big/f&100000"), "done");
+    for target in [
+        "/rename?/big/f&/small/f",
+        "/link?/big/f&/small/f",
+        "/rename?/big/f&/shared/f",
+        "/rename?/shared/file&/big/g",
+    ] {
+        let answer = get(target);
+        assert!(
+            answer.starts_with("error CrossesDevices"),
+            "{target}: {answer}"
+        );
+    }
+    assert_eq!(get("/rename?/big/f&/big/g"), "done");
+    assert_eq!(get("/link?/big/g&/big/h"), "done");
+
+    // Another name takes room too.
+    assert_eq!(get("/write?/small/f&1000"), "done");
+    let links = (0..100).take_while(|at| get(&format!("/link?/small/f&/small/{at}")) == "done");
+    let count = links.count();
+    assert!((10..=16).contains(&count), "{count}");
+    assert_eq!(get("/remove?/small/0"), "done");
+    assert_eq!(get("/link?/small/f&/small/0"), "done");
+
+    // No folder is so deep that no path reaches it, made there or moved.
+    let answer = get("/deep?/big&moved");
+    let (count, errors) = answer.split_once(' ').unwrap();
+    assert!(count.parse::<usize>().unwrap() > 1500, "{answer}");
+    assert_eq!(errors, "name-too-long name-too-long");
+}
+
+#[test]
 fn config_maps_and_secrets_are_files_that_nobody_writes() {
     let canary = "canary-of-the-volume-9f3a";
     let more = format!(

@@ -14,7 +14,9 @@ use wasmtime::{
 };
 use wasmtime_wasi::filesystem::Descriptor;
 
-use super::writing::{Bound, bind, may_add, may_grow};
+use super::writing::{
+    Bound, Denied, Verdict, bind, may_add, may_grow, may_link, may_make, may_move,
+};
 use crate::{Ctx, Refusal};
 
 /// Has a macro of a generation put functions in the place of wasmtime's: name, method, arguments, what
@@ -31,15 +33,16 @@ macro_rules! replace_calls {
             ) Writes;
             "link-at" link_at(
                 flags: PathFlags, old: String, folder: Resource<Descriptor>, new: String
-            ) Writes;
-            "rename-at" rename_at(old: String, folder: Resource<Descriptor>, new: String) Writes;
+            ) Writes if |ctx, fd| may_link(ctx, fd, &folder);
+            "rename-at" rename_at(old: String, folder: Resource<Descriptor>, new: String) Writes
+                if |ctx, fd| may_move(ctx, fd, &folder, &new);
             "remove-directory-at" remove_directory_at(path: String) Writes;
             "unlink-file-at" unlink_file_at(path: String) Writes;
             "set-size" set_size(size: u64) Writes if |ctx, fd| may_grow(ctx, fd, size);
             "create-directory-at" create_directory_at(path: String) Writes
-                if |ctx, fd| Ok(may_add(ctx, fd));
+                if |ctx, fd| may_make(ctx, fd, &path);
             "symlink-at" symlink_at(old: String, new: String) Writes
-                if |ctx, fd| Ok(may_add(ctx, fd));
+                if |ctx, fd| may_add(ctx, fd);
         }
     };
 }
@@ -49,6 +52,16 @@ macro_rules! replace_calls {
 macro_rules! parts {
     ($Outcome:ident) => {
         pub(in crate::files) type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
+
+        impl From<Denied> for ErrorCode {
+            fn from(denied: Denied) -> Self {
+                match denied {
+                    Denied::Full => Self::InsufficientSpace,
+                    Denied::OtherVolume => Self::CrossDevice,
+                    Denied::TooDeep => Self::NameTooLong,
+                }
+            }
+        }
 
         /// What `open-at` is given.
         type Opening = (
@@ -83,15 +96,16 @@ macro_rules! parts {
             ctx: &mut Ctx,
             folder: &Resource<Descriptor>,
             flags: OpenFlags,
-        ) -> std::result::Result<Option<Bound>, ErrorCode> {
+        ) -> Result<std::result::Result<Option<Bound>, ErrorCode>> {
             if !has_room(ctx) {
-                return Err(ErrorCode::Quota);
+                return Ok(Err(ErrorCode::Quota));
             }
             let bound = ctx.quotas().of(folder);
-            match !flags.contains(OpenFlags::CREATE) || may_add(ctx, folder) {
-                true => Ok(bound),
-                false => Err(ErrorCode::InsufficientSpace),
-            }
+            let verdict = match flags.contains(OpenFlags::CREATE) {
+                true => may_add(ctx, folder)?,
+                false => Ok(()),
+            };
+            Ok(verdict.map(|()| bound).map_err(ErrorCode::from))
         }
 
         /// Whether what was found is no file, folder or link. That is counted.

@@ -1,7 +1,12 @@
 //! What the quota of a folder is asked for: which of an instance's descriptors lie below which, what may
 //! grow, and the streams of `wasi:filesystem@0.2`, which ask before each write.
 
-use std::{collections::HashMap, fs::File, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use wasmtime::{
@@ -22,6 +27,7 @@ use super::{
         self, Call,
         p2::{Fallible, answer},
     },
+    folder::by_handle,
 };
 use crate::{Ctx, stats::Counters};
 
@@ -46,6 +52,20 @@ pub(super) struct Bound {
     counters: Arc<Counters>,
 }
 
+/// Why a call that makes something grow is not made.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Denied {
+    /// The quota has no room.
+    Full,
+    /// What leaves one quota would not count for the other.
+    OtherVolume,
+    /// No path would reach it.
+    TooDeep,
+}
+
+/// Whether a call may be made.
+pub(super) type Verdict = Result<std::result::Result<(), Denied>>;
+
 impl Quotas {
     pub(crate) fn new(counters: Arc<Counters>, open_files: Arc<OpenFiles>) -> Self {
         Self {
@@ -69,6 +89,16 @@ impl Quotas {
             Some(bound) => self.bounds.insert(descriptor.rep(), bound),
             None => self.bounds.remove(&descriptor.rep()),
         };
+    }
+
+    /// Whether what lies below these folders counts for the same quota, or for none.
+    fn are_one(&self, a: &Resource<Descriptor>, b: &Resource<Descriptor>) -> bool {
+        let quota =
+            |of: &Resource<Descriptor>| self.bounds.get(&of.rep()).map(|bound| &bound.quota);
+        match (quota(a), quota(b)) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        }
     }
 
     fn bound(&self, quota: Arc<Quota>) -> Bound {
@@ -158,16 +188,67 @@ pub(super) fn bind(
 }
 
 /// Whether a file may have this size.
-pub(super) fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Result<bool> {
+pub(super) fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Verdict {
     let Some(bound) = ctx.quotas().of(fd) else {
-        return Ok(true);
+        return Ok(Ok(()));
     };
     let file = file_of(ctx, fd)?;
-    Ok(file.is_none_or(|file| bound.charge(growth(&file, size))))
+    let fits = file.is_none_or(|file| bound.charge(growth(&file, size)));
+    Ok(fits.then_some(()).ok_or(Denied::Full))
 }
 
-pub(super) fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> bool {
-    ctx.quotas().of(fd).is_none_or(|bound| bound.charge_entry())
+/// Whether there may be another file or folder below this one.
+pub(super) fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Verdict {
+    let fits = ctx.quotas().of(fd).is_none_or(|bound| bound.charge_entry());
+    Ok(fits.then_some(()).ok_or(Denied::Full))
+}
+
+/// Whether a folder may be made at a path below this one.
+pub(super) fn may_make(ctx: &mut Ctx, fd: &Resource<Descriptor>, path: &str) -> Verdict {
+    match is_reached(ctx, fd, path)? {
+        true => may_add(ctx, fd),
+        false => Ok(Err(Denied::TooDeep)),
+    }
+}
+
+/// Whether what lies below a folder may get another name below this one.
+pub(super) fn may_link(
+    ctx: &mut Ctx,
+    from: &Resource<Descriptor>,
+    to: &Resource<Descriptor>,
+) -> Verdict {
+    match ctx.quotas().are_one(from, to) {
+        true => may_add(ctx, to),
+        false => Ok(Err(Denied::OtherVolume)),
+    }
+}
+
+/// Whether what lies below a folder may move to a path below this one.
+pub(super) fn may_move(
+    ctx: &mut Ctx,
+    from: &Resource<Descriptor>,
+    to: &Resource<Descriptor>,
+    path: &str,
+) -> Verdict {
+    if !ctx.quotas().are_one(from, to) {
+        return Ok(Err(Denied::OtherVolume));
+    }
+    let is_reached = is_reached(ctx, to, path)?;
+    Ok(is_reached.then_some(()).ok_or(Denied::TooDeep))
+}
+
+/// Whether the whole path of what lies below a folder is one that the system takes. A guest that goes
+/// on from an open folder could make deeper ones, which nobody else can name.
+fn is_reached(ctx: &mut Ctx, fd: &Resource<Descriptor>, path: &str) -> Result<bool> {
+    let Descriptor::Dir(folder) = ctx.table().get(fd)? else {
+        return Ok(true);
+    };
+    let Some(handle) = by_handle(&folder.dir) else {
+        return Ok(true);
+    };
+    // The answer of the system fails where the path is too long by itself.
+    let real = fs::read_link(handle);
+    Ok(real.is_ok_and(|real| real.as_os_str().len() + 1 + path.len() < libc::PATH_MAX as usize))
 }
 
 /// How much a file grows to have this size.

@@ -24,7 +24,7 @@ const TYPES: &str = "wasi:filesystem/types@0.2.12";
 macro_rules! calls {
     ($types:ident, $(
         $name:literal $method:ident($($argument:ident: $type:ty),*) $kind:ident
-            $(if |$ctx:ident, $fd:ident| $fits:expr)?;
+            $(if |$ctx:ident, $fd:ident| $verdict:expr)?;
     )*) => {$(
         $types.func_wrap_async(
             concat!("[method]descriptor.", $name),
@@ -33,12 +33,12 @@ macro_rules! calls {
                 Box::new(async move {
                     let (ctx, rep) = (store.data_mut(), fd.rep());
                     $(
-                        let fits: Result<bool> = {
+                        let verdict: Verdict = {
                             let ($ctx, $fd) = (&mut *ctx, &fd);
-                            $fits
+                            $verdict
                         };
-                        if !fits? {
-                            return Ok((Err(ErrorCode::InsufficientSpace),));
+                        if let Err(denied) = verdict? {
+                            return Ok((Err(denied.into()),));
                         }
                     )?
                     let done = ctx.filesystem().$method(fd, $($argument),*).await;
@@ -70,7 +70,7 @@ async fn open_at(
     (fd, path_flags, path, open_flags, flags): Opening,
 ) -> Fallible<Resource<Descriptor>> {
     let ctx = store.data_mut();
-    let bound = match may_open(ctx, &fd, open_flags) {
+    let bound = match may_open(ctx, &fd, open_flags)? {
         Ok(bound) => bound,
         Err(code) => return Ok((Err(code),)),
     };

@@ -24,7 +24,7 @@ const TYPES: &str = "wasi:filesystem/types@0.3.0";
 macro_rules! calls {
     ($types:ident, $(
         $name:literal $method:ident($($argument:ident: $type:ty),*) $kind:ident
-            $(if |$ctx:ident, $fd:ident| $fits:expr)?;
+            $(if |$ctx:ident, $fd:ident| $verdict:expr)?;
     )*) => {$(
         $types.func_wrap_concurrent(
             concat!("[method]descriptor.", $name),
@@ -33,12 +33,12 @@ macro_rules! calls {
                 Box::pin(async move {
                     let rep = fd.rep();
                     $(
-                        let fits: Result<bool> = accessor.with(|mut store| {
+                        let verdict: Verdict = accessor.with(|mut store| {
                             let ($ctx, $fd) = (store.get(), &fd);
-                            $fits
+                            $verdict
                         });
-                        if !fits? {
-                            return Ok((Err(ErrorCode::InsufficientSpace),));
+                        if let Err(denied) = verdict? {
+                            return Ok((Err(denied.into()),));
                         }
                     )?
                     let done = <WasiFilesystem as HostDescriptorWithStore<Ctx>>::$method(
@@ -70,7 +70,7 @@ async fn open_at(
 ) -> Fallible<Resource<Descriptor>> {
     type Types = WasiFilesystem;
     let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
-    let bound = match accessor.with(|mut store| may_open(store.get(), &fd, open_flags)) {
+    let bound = match accessor.with(|mut store| may_open(store.get(), &fd, open_flags))? {
         Ok(bound) => bound,
         Err(code) => return Ok((Err(code),)),
     };

@@ -34,11 +34,11 @@ macro_rules! replace_calls {
             "link-at" link_at(
                 flags: PathFlags, old: String, folder: Resource<Descriptor>, new: String
             ) Writes if |ctx, fd| may_link(ctx, fd, &folder);
-            "rename-at" rename_at(old: String, folder: Resource<Descriptor>, new: String) Writes
+            "rename-at" rename_at(old: String, folder: Resource<Descriptor>, new: String) Frees
                 if |ctx, fd| may_move(ctx, fd, &folder, &new);
-            "remove-directory-at" remove_directory_at(path: String) Writes;
-            "unlink-file-at" unlink_file_at(path: String) Writes;
-            "set-size" set_size(size: u64) Writes if |ctx, fd| may_grow(ctx, fd, size);
+            "remove-directory-at" remove_directory_at(path: String) Frees;
+            "unlink-file-at" unlink_file_at(path: String) Frees;
+            "set-size" set_size(size: u64) Frees if |ctx, fd| may_grow(ctx, fd, size);
             "create-directory-at" create_directory_at(path: String) Writes
                 if |ctx, fd| may_make(ctx, fd, &path);
             "symlink-at" symlink_at(old: String, new: String) Writes
@@ -80,7 +80,12 @@ macro_rules! parts {
             outcome: $Outcome<T>,
         ) -> Fallible<T> {
             match outcome {
-                Ok(value) => Ok((Ok(value),)),
+                Ok(value) => {
+                    if call == Call::Frees {
+                        freed(ctx, fd);
+                    }
+                    Ok((Ok(value),))
+                }
                 Err(error) => {
                     let code = error.downcast()?;
                     if matches!(code, ErrorCode::NotPermitted) {
@@ -130,9 +135,15 @@ macro_rules! parts {
                 count_open(ctx, made)?;
                 bind(ctx, made, bound)?;
             }
-            let writes = open_flags.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE)
-                || flags.contains(DescriptorFlags::WRITE);
-            let call = if writes { Call::Writes } else { Call::Reads };
+            let call = if open_flags.contains(OpenFlags::TRUNCATE) {
+                Call::Frees
+            } else if open_flags.contains(OpenFlags::CREATE)
+                || flags.contains(DescriptorFlags::WRITE)
+            {
+                Call::Writes
+            } else {
+                Call::Reads
+            };
             answer(ctx, fd, call, outcome)
         }
     };
@@ -146,6 +157,8 @@ mod p3;
 pub(super) enum Call {
     Reads,
     Writes,
+    /// Writes so that afterwards there may be less than before.
+    Frees,
 }
 
 /// Puts these functions in the place of wasmtime's.
@@ -166,9 +179,16 @@ pub(super) fn count_refusal(ctx: &mut Ctx, fd: u32, call: Call) {
     });
     let is_fixed = perms.is_ok_and(|perms| perms.write_not_permitted());
     ctx.count_refusal(match call {
-        Call::Writes if is_fixed => Refusal::ReadOnly,
+        Call::Writes | Call::Frees if is_fixed => Refusal::ReadOnly,
         _ => Refusal::Path,
     });
+}
+
+/// Tells the quota of a descriptor that something may have gone.
+fn freed(ctx: &mut Ctx, fd: u32) {
+    if let Some(bound) = ctx.quotas().of(&Resource::new_borrow(fd)) {
+        bound.freed();
+    }
 }
 
 /// Whether one more file may be open. What is refused is counted.

@@ -118,6 +118,11 @@ impl Bound {
         self.counted(self.quota.charge_entry())
     }
 
+    /// Is told that something may have gone.
+    pub(super) fn freed(&self) {
+        self.quota.freed();
+    }
+
     fn counted(&self, fits: bool) -> bool {
         if !fits {
             Counters::add(&self.counters.volume_refused);

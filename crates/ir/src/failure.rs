@@ -90,13 +90,14 @@ impl FailureReason {
         }
     }
 
-    /// Whether trying again later, with nothing changed by the user, may help: a registry that was
-    /// down, an image that was not pushed yet, a host that was full. Such failures are retried with
-    /// backoff, the others wait for a change.
+    /// Whether trying again later, with no object changed, may help: a registry that was down, an image
+    /// that was not pushed or built yet, a folder that was not made yet, a host that was full. Such
+    /// failures are retried with backoff, the others wait for a change.
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::ImageNotFound
+            Self::FileNotFound
+                | Self::ImageNotFound
                 | Self::ImagePullFailed
                 | Self::HostAtCapacity
                 | Self::BackendUnavailable

@@ -209,6 +209,8 @@ async fn a_failure_is_told_with_its_object_and_the_rest_serves() {
     assert!(message.contains("nowhere.wasm"), "{message}");
     platform.until_status("works.localhost", 200).await;
     assert_eq!(platform.get("missing.localhost", "/").await.0, 503);
+    home.write("nowhere.wasm", hello_wasm());
+    platform.until_status("missing.localhost", 200).await;
     platform.stop().await.unwrap();
 }
 

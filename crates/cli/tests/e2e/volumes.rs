@@ -169,6 +169,23 @@ fn a_folder_outside_the_roots_is_refused_with_the_flag_to_use() {
 }
 
 #[test]
+fn a_folder_that_is_made_later_is_found() {
+    let (waft, folder) = platform(
+        "{name: v, hostPath: {path: SHARED/later}}",
+        "{name: v, mountPath: /v}",
+        "",
+    );
+    waft.wait_for_line(&["FileNotFound", "volume `v`", "shared/later"]);
+    fs::create_dir(folder.path().join("shared/later")).unwrap();
+    eventually("the folder is there", || {
+        match waft.get(HOST, "/list?/v").status {
+            200 => Ok(()),
+            other => Err(other.to_string()),
+        }
+    });
+}
+
+#[test]
 fn what_leaves_a_volume_does_not_leave_its_limit() {
     let (waft, _folder) = platform(
         "{name: big, ephemeral: {sizeLimit: 8Mi}}, {name: small, ephemeral: {sizeLimit: 16Ki}}, \

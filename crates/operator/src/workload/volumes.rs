@@ -77,13 +77,19 @@ fn check_volume(volume: &Volume) -> Result<CheckedVolume<'_>, Problem> {
                 "`volumes[{name}]` names no {kind}"
             )));
         }
-        let wrong = items.iter().find(|item| !is_below(&item.path));
-        wrong.map_or(Ok(()), |item| {
-            Err(Problem::invalid(format!(
+        if let Some(item) = items.iter().find(|item| !is_below(&item.path)) {
+            return Err(Problem::invalid(format!(
                 "`volumes[{name}]` has the path `{}`; a path is relative and has no `..`",
                 item.path
-            )))
-        })
+            )));
+        }
+        let Some((file, below)) = file_and_folder(items) else {
+            return Ok(());
+        };
+        Err(Problem::invalid(format!(
+            "`volumes[{name}]` has the paths `{file}` and `{below}`; `{file}` can't be a file and \
+             a folder"
+        )))
     };
     let source = match (
         &volume.ephemeral,
@@ -226,12 +232,13 @@ impl Files<'_> {
                 }
                 None if self.optional => {}
                 None => {
-                    let (kind, reason) = match self.is_secret {
-                        true => ("Secret", Reason::SecretNotFound),
-                        false => ("ConfigMap", Reason::ConfigMapNotFound),
+                    let kind = if self.is_secret {
+                        "Secret"
+                    } else {
+                        "ConfigMap"
                     };
                     return Err(Problem::new(
-                        reason,
+                        Reason::KeyNotFound,
                         format!("{kind} `{}` has no key `{}`", self.name, item.key),
                     ));
                 }
@@ -248,7 +255,19 @@ fn value(source: &Source, key: &str) -> Option<Vec<u8>> {
 
 fn is_below(path: &str) -> bool {
     let is_plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    !path.is_empty() && Path::new(path).components().all(is_plain)
+    !path.is_empty() && !path.ends_with('/') && Path::new(path).components().all(is_plain)
+}
+
+/// A path that another one needs as a folder, and that one.
+fn file_and_folder(items: &[KeyToPath]) -> Option<(&str, &str)> {
+    let paths: BTreeMap<&Path, &str> = items
+        .iter()
+        .map(|item| (Path::new(&item.path), item.path.as_str()))
+        .collect();
+    paths.iter().find_map(|(path, below)| {
+        let mut folders = path.ancestors().skip(1);
+        folders.find_map(|folder| Some((*paths.get(folder)?, *below)))
+    })
 }
 
 /// Bytes of a Kubernetes quantity: whole numbers with the usual suffixes. `None`: anything else.
@@ -335,6 +354,17 @@ mod tests {
                 "{name: v, configMap: {name: m, items: [{key: a, path: ../a}]}}",
                 "`../a`",
             ),
+            (
+                "",
+                "{name: v, configMap: {name: m, items: [{key: a, path: a/}]}}",
+                "`a/`",
+            ),
+            (
+                "",
+                "{name: v, secret: {secretName: m, items: \
+                 [{key: a, path: x/y/z}, {key: b, path: x-y}, {key: c, path: x}]}}",
+                "`x` and `x/y/z`",
+            ),
         ] {
             let problem = check(&spec(mounts, volumes)).unwrap_err();
             assert!(problem.message.contains(wanted), "{}", problem.message);
@@ -364,6 +394,7 @@ mod tests {
             "{}",
             problem.message
         );
+        assert_eq!(problem.reason, Reason::KeyNotFound);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! dropping it before its end frees the instance.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -9,10 +10,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::{call::Call, ctx::strip_forbidden};
+use crate::{
+    call::{AFTER_RESPONSE, Call},
+    ctx::strip_forbidden,
+};
 
 /// A request body.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -39,7 +43,7 @@ pub struct ResponseBody {
     done: Option<oneshot::Sender<()>>,
     /// Bytes still to come, if the guest has said how many.
     left: Option<u64>,
-    /// The client expects no bytes: reading nothing is reading all of it.
+    /// The client gets no bytes, whatever the guest writes.
     bodiless: bool,
     ended: bool,
     aborted: bool,
@@ -97,6 +101,11 @@ impl ResponseBody {
         }
     }
 
+    /// Leaves out an answer that the client is not to get. Its guest may end it.
+    pub fn discard(mut self) {
+        self.bodiless = true;
+    }
+
     /// Lets the guest go on.
     fn drive(&mut self, cx: &mut Context<'_>) {
         if let Some(call) = &mut self.call
@@ -117,7 +126,27 @@ impl ResponseBody {
     }
 
     fn was_read(&self) -> bool {
-        self.ended || self.bodiless || self.left == Some(0) || self.inner.is_end_stream()
+        self.ended || self.left == Some(0) || self.inner.is_end_stream()
+    }
+
+    /// Reads what the client doesn't get: a guest that checks what becomes of its bytes would take
+    /// it for an error that nobody does.
+    fn read_later(&mut self, mut call: Call) {
+        call.is_accounted_for();
+        let mut rest = Self {
+            inner: mem::take(&mut self.inner),
+            call: Some(call),
+            done: self.done.take(),
+            left: self.left,
+            bodiless: false,
+            ended: false,
+            aborted: false,
+        };
+        let reading = async move { while let Some(Ok(_)) = rest.frame().await {} };
+        // Without a runtime (it is shutting down) the guest ends here.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(AFTER_RESPONSE, reading));
+        }
     }
 }
 
@@ -130,7 +159,7 @@ impl http_body::Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if this.ended {
+        if this.ended || this.bodiless {
             return Poll::Ready(None);
         }
         this.drive(cx);
@@ -154,17 +183,26 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (!self.aborted && self.inner.is_end_stream())
+        self.ended || self.bodiless || (!self.aborted && self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match self.bodiless {
+            true => SizeHint::with_exact(0),
+            false => self.inner.size_hint(),
+        }
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         let read = self.was_read();
+        if self.bodiless
+            && !read
+            && let Some(call) = self.call.take()
+        {
+            return self.read_later(call);
+        }
         if let Some(done) = self.done.take()
             && read
         {

@@ -1,9 +1,10 @@
-//! `/ok` answers; `/panic` panics with a secret in its text; `/after-headers` sends headers and a
+//! `/ok` answers; `/checked?STATUS` answers with that status and a body of 64 KiB, and traps if it does not get rid of
+//! all of it; `/panic` panics with a secret in its text; `/after-headers` sends headers and a
 //! piece of the body, waits until they must have left, then traps; any other path traps at once.
 
 use std::{thread, time::Duration};
 
-use wasip2::http::types::{IncomingRequest, ResponseOutparam};
+use wasip2::http::types::{IncomingRequest, OutgoingBody, ResponseOutparam};
 
 wasip2::http::proxy::export!(Trap);
 
@@ -11,9 +12,21 @@ struct Trap;
 
 impl wasip2::exports::http::incoming_handler::Guest for Trap {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let (path, _) = http_answer::path_and_query(&request);
+        let (path, query) = http_answer::path_and_query(&request);
         match path.as_str() {
             "/ok" => http_answer::text(out, 200, "ok\n"),
+            "/checked" => {
+                let body = http_answer::start(out, query.parse().unwrap_or(200), "text/plain");
+                {
+                    let stream = body.write().expect("the stream is taken once");
+                    for _ in 0..16 {
+                        stream
+                            .blocking_write_and_flush(&[b'x'; 4096])
+                            .expect("what is written is taken");
+                    }
+                }
+                OutgoingBody::finish(body, None).expect("all of it was written");
+            }
             "/panic" => panic!("the text of this panic is for the log, not for the client"),
             "/after-headers" => {
                 let body = http_answer::start(out, 200, "text/plain");

@@ -14,7 +14,7 @@ use std::{
 
 use http::{
     HeaderName, HeaderValue, Response,
-    header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+    header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use waft_runtime::{Handling, ResponseBody};
@@ -33,6 +33,8 @@ pub(crate) struct Answering {
     service: Arc<ConnectionService>,
     /// Or why the host answers itself.
     called: Result<Called, Reason>,
+    /// Only the head of the answer is wanted.
+    head_only: bool,
     /// Gone with the answer. Dropped behind the call otherwise.
     finish: Option<Finish>,
 }
@@ -51,11 +53,13 @@ impl Answering {
     pub(super) fn new(
         service: Arc<ConnectionService>,
         called: Result<Called, Reason>,
+        head_only: bool,
         finish: Finish,
     ) -> Self {
         Self {
             service,
             called,
+            head_only,
             finish: Some(finish),
         }
     }
@@ -124,7 +128,7 @@ impl Future for Answering {
             Ok((response, workload)) => guest_answer(response, workload, finish),
             Err(reason) => {
                 this.note_error(reason, &finish);
-                own_answer(reason, finish)
+                own_answer(reason, this.head_only, finish)
             }
         }))
     }
@@ -143,12 +147,17 @@ fn guest_answer(
     Response::from_parts(parts, body)
 }
 
-fn own_answer(reason: Reason, mut finish: Finish) -> Response<AnswerBody> {
+fn own_answer(reason: Reason, head_only: bool, mut finish: Finish) -> Response<AnswerBody> {
     finish.status = Some(reason.status().as_u16());
     finish.reason = Some(reason);
-    let mut response = Response::new(AnswerBody::text(reason.text(), finish));
+    let text = reason.text();
+    let body = AnswerBody::text((!head_only).then_some(text), finish);
+    let mut response = Response::new(body);
     *response.status_mut() = reason.status();
     let headers = response.headers_mut();
+    if head_only {
+        headers.insert(CONTENT_LENGTH, text.len().into());
+    }
     headers.insert(WAFT_REASON, HeaderValue::from_static(reason.as_str()));
     headers.insert(
         CONTENT_TYPE,

@@ -130,10 +130,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for LimitedBody<B> {
 }
 
 impl AnswerBody {
-    /// One line of the host's own.
-    pub(crate) fn text(text: &'static str, finish: Finish) -> Self {
+    /// One line of the host's own, or nothing for a client that expects no bytes.
+    pub(crate) fn text(text: Option<&'static str>, finish: Finish) -> Self {
         Self {
-            content: Content::Text(Some(Bytes::from_static(text.as_bytes()))),
+            content: Content::Text(text.map(|text| Bytes::from_static(text.as_bytes()))),
             finish,
         }
     }

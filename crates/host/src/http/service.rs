@@ -49,6 +49,7 @@ impl ConnectionService {
         let (active, refused) = self.signals.begin();
         let mut finish = Finish::new(active, self.serving.unrouted.clone());
         let request_id = request_id::of(request.headers());
+        let head_only = request.method() == Method::HEAD;
         if self.serving.events.wanted() {
             let mut record = self.record(&request, request_id.clone());
             if refused.is_some() {
@@ -69,7 +70,7 @@ impl ConnectionService {
             Some(reason) => Err(reason),
             None => self.call(request, request_id, &mut finish),
         };
-        Answering::new(self, called, finish)
+        Answering::new(self, called, head_only, finish)
     }
 
     /// Finds who gets a request, and begins to ask them.

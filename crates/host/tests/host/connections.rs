@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Frame;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,6 +56,58 @@ fn head_has_headers_and_no_body() {
     assert_eq!(refused.status, 404);
     assert_eq!(refused.header("x-waft-reason"), Some("NoRoute"));
     assert_eq!(client.request(GET).text(), HELLO);
+}
+
+#[test]
+fn an_answer_without_a_body_costs_no_instance() {
+    let rig = Rig::serving_with("trap-p2", |c| c.pool.size = 1);
+    let mut client = rig.connect();
+    for request in [
+        "HEAD /checked",
+        "GET /checked?204",
+        "GET /checked?304",
+        "HEAD /checked?404",
+    ] {
+        let answer = client.request(format!("{request} HTTP/1.1\r\nhost: test\r\n\r\n"));
+        assert!(answer.body.is_empty(), "{request}: {answer:?}");
+        // The guest ends what it does, and its instance waits for the next request.
+        let of_guest = "{namespace=\"default\",workload=\"w\",component=\"main\"}";
+        wait_until(|| {
+            let metrics = rig.host.metrics();
+            metrics.contains(&format!("waft_guest_calls_in_flight{of_guest} 0\n"))
+                && metrics.contains(&format!("waft_guest_instances_warm{of_guest} 1\n"))
+        });
+    }
+    assert!(!rig.host.metrics().contains("waft_guest_traps_total{"));
+}
+
+#[test]
+fn answers_without_a_body_are_whole_over_http2() {
+    let rig = Rig::serving("hello-p2");
+    RUNTIME.block_on(async {
+        let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        for (method, url, status) in [
+            (Method::HEAD, "http://test/", 200),
+            (Method::HEAD, "http://other/", 404),
+            (Method::GET, "http://test/status?204", 204),
+            (Method::GET, "http://test/status?304", 304),
+        ] {
+            let request = hyper::Request::builder().method(&method).uri(url);
+            let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!(answer.status(), status, "{method} {url}");
+            if status == 404 {
+                let length = answer.headers()["content-length"].to_str().unwrap();
+                assert!(length.parse::<u32>().unwrap() > 5, "{length}");
+            }
+            let body = answer.into_body().collect().await;
+            assert_eq!(body.unwrap().to_bytes().len(), 0, "{method} {url}");
+        }
+    });
 }
 
 #[test]

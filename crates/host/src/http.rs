@@ -12,6 +12,7 @@ mod router;
 mod server;
 mod service;
 mod signals;
+mod socket;
 mod trace;
 mod wire;
 

@@ -9,14 +9,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     service::{ConnectionService, Entry},
+    socket::Peer,
     wire::{HEAD_TIMEOUT, Protocol, Wire},
 };
 use crate::serving::Serving;
@@ -31,10 +29,12 @@ const H2_PONG: Duration = Duration::from_secs(20);
 
 /// Serves a connection until the client, the protocol or `stop` ends it. After `stop` the requests
 /// in flight are still answered.
-pub(crate) async fn serve<T>(io: T, serving: Arc<Serving>, entry: Entry, stop: CancellationToken)
-where
-    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+pub(crate) async fn serve<T: Peer>(
+    io: T,
+    serving: Arc<Serving>,
+    entry: Entry,
+    stop: CancellationToken,
+) {
     let opened = tokio::select! {
         opened = timeout(HEAD_TIMEOUT, Wire::open(io)) => opened,
         () = stop.cancelled() => return,

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     connection::{self, is_of_one_connection},
     service::Entry,
+    socket::Socket,
 };
 use crate::serving::Serving;
 
@@ -62,7 +63,7 @@ pub(crate) async fn accept(
                 }
                 let (serving, stop) = (serving.clone(), stop.clone());
                 connections.spawn(async move {
-                    connection::serve(stream, serving, Entry::Routed, stop).await;
+                    connection::serve(Socket::new(stream), serving, Entry::Routed, stop).await;
                     drop(place);
                 });
             }

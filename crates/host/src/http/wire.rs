@@ -8,7 +8,8 @@
 //! It also tells a client that only closed its sending side from one that left. Both look alike at
 //! first; but the kernel of the one that left rejects what is sent to it. So the end of the stream
 //! is passed on to hyper, which then drops the request, only when nothing could be sent for
-//! [`GONE_AFTER`].
+//! [`GONE_AFTER`]. While hyper reads nothing, because a guest does not take what its client sent or
+//! the next request waits already, the system is asked for that end, past what is unread.
 
 use std::{
     io::{self, IoSlice},
@@ -29,6 +30,7 @@ use super::{
     framing::Remaining,
     head::{self, HEAD_BYTES},
     signals::Signals,
+    socket::Peer,
 };
 use crate::reason::Reason;
 
@@ -65,8 +67,12 @@ pub(crate) struct Wire<T> {
     signals: Arc<Signals>,
     /// Heads handed to hyper.
     heads: u32,
-    /// The client has closed its sending side.
+    /// The client has closed its sending side, and all that it sent was read.
     ended: bool,
+    /// Hyper waits for bytes, and so for their end.
+    reading: bool,
+    /// The client has closed its sending side since hyper read last.
+    closed_unread: bool,
     /// A write waits for the client to read.
     write_blocked: bool,
     /// When bytes could last be sent, or the client closed its sending side.
@@ -99,7 +105,7 @@ enum Linger {
     Over,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+impl<T: Peer> Wire<T> {
     /// Reads until it is clear which protocol the client speaks. Fails if the client leaves before.
     pub(crate) async fn open(mut io: T) -> io::Result<(Self, Protocol)> {
         let mut buffer = BytesMut::with_capacity(4096);
@@ -126,6 +132,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             signals: Arc::default(),
             heads: 0,
             ended: false,
+            reading: false,
+            closed_unread: false,
             write_blocked: false,
             quiet_since: Instant::now(),
             timer: None,
@@ -234,6 +242,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         }
     }
 
+    /// Waits until a client is gone, while a request is worked on and nobody reads.
+    fn poll_gone_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.reading || matches!(self.stage, Stage::Raw) || !self.signals.is_active() {
+            return Poll::Pending;
+        }
+        ready!(self.io.poll_closed(cx));
+        if !self.closed_unread {
+            self.closed_unread = true;
+            self.quiet_since = Instant::now();
+        }
+        self.poll_gone(cx)
+    }
+
     /// Hands over bytes that are hyper's; `true` if there were any.
     fn hand_over(&mut self, target: &mut ReadBuf<'_>) -> bool {
         let ready = match &mut self.stage {
@@ -263,6 +284,47 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         count > 0
     }
 
+    /// The next bytes that are hyper's, or the end of the stream.
+    fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        target: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if let Stage::Head { searched } = &mut self.stage {
+                if let Some(end) = head::find_end(&self.buffer, searched.saturating_sub(2))
+                    && end <= HEAD_BYTES
+                {
+                    self.pass_head(end);
+                } else if !head::may_begin(&self.buffer) {
+                    self.refuse(Reason::MalformedRequest);
+                } else if self.buffer.len() >= HEAD_BYTES {
+                    self.refuse(Reason::HeadersTooLarge);
+                } else {
+                    *searched = self.buffer.len();
+                }
+            }
+            if self.hand_over(target) {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.poll_fill(cx))? == 0 {
+                ready!(self.poll_gone(cx));
+                // A head that was never finished, and nothing before it that waits for its answer.
+                if matches!(self.stage, Stage::Head { .. })
+                    && !self.buffer.is_empty()
+                    && !self.signals.is_active()
+                {
+                    self.refuse(Reason::MalformedRequest);
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(self.stage, Stage::Refused { .. }) {
+                self.buffer.clear();
+            }
+        }
+    }
+
     /// Whether the client may still be sending what nobody will read.
     fn must_linger(&self) -> bool {
         match &self.stage {
@@ -273,50 +335,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
+impl<T: Peer> AsyncRead for Wire<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            if let Stage::Head { searched } = &mut this.stage {
-                if let Some(end) = head::find_end(&this.buffer, searched.saturating_sub(2))
-                    && end <= HEAD_BYTES
-                {
-                    this.pass_head(end);
-                } else if !head::may_begin(&this.buffer) {
-                    this.refuse(Reason::MalformedRequest);
-                } else if this.buffer.len() >= HEAD_BYTES {
-                    this.refuse(Reason::HeadersTooLarge);
-                } else {
-                    *searched = this.buffer.len();
-                }
-            }
-            if this.hand_over(target) {
-                return Poll::Ready(Ok(()));
-            }
-            if ready!(this.poll_fill(cx))? == 0 {
-                ready!(this.poll_gone(cx));
-                // A head that was never finished, and nothing before it that waits for its answer.
-                if matches!(this.stage, Stage::Head { .. })
-                    && !this.buffer.is_empty()
-                    && !this.signals.is_active()
-                {
-                    this.refuse(Reason::MalformedRequest);
-                    continue;
-                }
-                return Poll::Ready(Ok(()));
-            }
-            if matches!(this.stage, Stage::Refused { .. }) {
-                this.buffer.clear();
-            }
-        }
+        let result = self.poll_bytes(cx, target);
+        self.reading = result.is_pending();
+        self.closed_unread = false;
+        result
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+impl<T: Peer> AsyncWrite for Wire<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -341,7 +373,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         self.io.is_write_vectored()
     }
 
+    /// Hyper flushes whenever it has done what it could, so that this is where to look for clients
+    /// that are gone.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.poll_gone_unread(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

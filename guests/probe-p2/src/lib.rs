@@ -10,6 +10,7 @@
 //! | `/headers?N` | one header map with N fields |
 //! | `/log?N` | N lines of log |
 //! | `/sleep?MS` | so long a rest |
+//! | `/read` | all of the request's body; answers how many bytes, or 400 if it can't be read |
 
 use std::mem;
 
@@ -20,6 +21,7 @@ use wasip2::{
         outgoing_handler,
         types::{Fields, IncomingRequest, OutgoingRequest, ResponseOutparam, Scheme},
     },
+    io::streams::StreamError,
     random::random::get_random_bytes,
     sockets::{
         instance_network::instance_network,
@@ -38,6 +40,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let (path, query) = http_answer::path_and_query(&request);
         let number = query.parse().unwrap_or(0);
+        let mut status = 200;
         let answer = match path.as_str() {
             "/http" => http(),
             "/tcp" => tcp(),
@@ -50,9 +53,13 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
             "/headers" => headers(number),
             "/log" => log(number),
             "/sleep" => sleep(number),
+            "/read" => read(&request).unwrap_or_else(|error| {
+                status = 400;
+                error
+            }),
             _ => "ok".into(),
         };
-        http_answer::text(out, 200, &answer);
+        http_answer::text(out, status, &answer);
     }
 }
 
@@ -150,4 +157,17 @@ fn log(lines: u64) -> String {
 fn sleep(milliseconds: u64) -> String {
     subscribe_duration(milliseconds * 1_000_000).block();
     milliseconds.to_string()
+}
+
+fn read(request: &IncomingRequest) -> Result<String, String> {
+    let body = request.consume().expect("the body is taken once");
+    let stream = body.stream().expect("the stream is taken once");
+    let mut read = 0;
+    loop {
+        match stream.blocking_read(64 * 1024) {
+            Ok(bytes) => read += bytes.len(),
+            Err(StreamError::Closed) => return Ok(read.to_string()),
+            Err(StreamError::LastOperationFailed(error)) => return Err(error.to_debug_string()),
+        }
+    }
 }

@@ -99,10 +99,14 @@ impl Called {
             return Poll::Ready(Err(Reason::InstanceLost));
         };
         Poll::Ready(match result {
+            // A guest can say nothing better of a body that ended so.
+            Ok(response) if self.exceeded.load(Ordering::Relaxed) => {
+                response.into_body().discard();
+                Err(Reason::BodyTooLarge)
+            }
+            Err(_) if self.exceeded.load(Ordering::Relaxed) => Err(Reason::BodyTooLarge),
             Ok(response) if response.status().is_informational() => Err(Reason::MalformedResponse),
             Ok(response) => Ok(response),
-            // The guest could do nothing with a body that ended so.
-            Err(_) if self.exceeded.load(Ordering::Relaxed) => Err(Reason::BodyTooLarge),
             Err(error) => Err(Reason::from(&error)),
         })
     }

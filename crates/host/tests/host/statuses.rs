@@ -102,6 +102,28 @@ fn a_body_that_grows_past_its_limit_before_the_answer_is_refused() {
     client.send("b\r\n01234567890\r\n0\r\n\r\n");
     assert_eq!(client.read().status, 200);
 
+    // Whatever a guest makes of it that reads: it can't know why the body ended.
+    let rig = Rig::serving_with("probe-p2", |c| {
+        c.limits.body_bytes = Some(10);
+        c.pool.size = 1;
+    });
+    let head = "POST /read HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
+    let answer = rig
+        .connect()
+        .request(format!("{head}a\r\n0123456789\r\n0\r\n\r\n"));
+    assert_eq!((answer.status, answer.text()), (200, "10"));
+    let large = format!("{head}b\r\n01234567890\r\n0\r\n\r\n");
+    let answer = rig.connect().request(large);
+    answer.is_refusal(413, "BodyTooLarge");
+    let of_guest = "namespace=\"default\",workload=\"w\",component=\"main\"";
+    let refused = format!("waft_http_refusals_total{{{of_guest},reason=\"BodyTooLarge\"}} 1\n");
+    let kept = format!("waft_guest_instances_warm{{{of_guest}}} 1\n");
+    let traps = "waft_guest_traps_total{";
+    wait_until(|| {
+        let metrics = rig.host.metrics();
+        metrics.contains(&refused) && metrics.contains(&kept) && !metrics.contains(traps)
+    });
+
     let rig = Rig::serving_with("echo-p2", |c| c.limits.body_bytes = Some(10));
     let mut client = rig.connect();
     client.send("POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n");

@@ -16,7 +16,9 @@ impl wasip2::exports::http::incoming_handler::Guest for Trap {
         match path.as_str() {
             "/ok" => http_answer::text(out, 200, "ok\n"),
             "/checked" => {
-                let body = http_answer::start(out, query.parse().unwrap_or(200), "text/plain");
+                let status = query.parse().unwrap_or(200);
+                let length = [("content-length", vec![b"65536".to_vec()])];
+                let body = http_answer::start_with(out, status, &length);
                 {
                     let stream = body.write().expect("the stream is taken once");
                     for _ in 0..16 {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{
-    HeaderName, HeaderValue, Response,
+    HeaderName, HeaderValue, Response, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
@@ -147,6 +147,10 @@ fn guest_answer(
     let (mut parts, body) = response.into_parts();
     // Only the host says why the host answered.
     parts.headers.remove(WAFT_REASON);
+    if parts.status == StatusCode::NO_CONTENT {
+        // There is no length of what can't be: RFC 9110, 8.6.
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     let body = AnswerBody::guest(body, workload.cut_off().clone(), finish);
     Response::from_parts(parts, body)
 }

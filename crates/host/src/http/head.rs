@@ -6,7 +6,9 @@ use crate::reason::Reason;
 /// Most bytes of a request head. A component's own limit is lower as a rule.
 pub(crate) const HEAD_BYTES: usize = 256 << 10;
 /// Most header lines.
-const HEADER_LINES: usize = 100;
+pub(crate) const HEADER_LINES: usize = 100;
+/// Most bytes of a header's name: hyper takes no more.
+const NAME_BYTES: usize = 65_535;
 /// Most bytes of a request target.
 const TARGET_BYTES: usize = 65_534;
 
@@ -128,7 +130,7 @@ fn request_line(line: &[u8]) -> Result<bool, Reason> {
         return Err(Reason::UriTooLong);
     }
     let plain = target[0] == b'/' && target.iter().all(|b| is_plain_target(*b));
-    if !plain && http::Uri::try_from(target).is_err() {
+    if !plain && !is_target(method, target) {
         return Err(Reason::MalformedRequest);
     }
     match version {
@@ -136,6 +138,15 @@ fn request_line(line: &[u8]) -> Result<bool, Reason> {
         b"HTTP/1.0" => Ok(false),
         _ => Err(Reason::MalformedRequest),
     }
+}
+
+/// Whether a target has a form that the method may have. An authority alone is for tunnels: RFC 9112,
+/// 3.2.3.
+fn is_target(method: &[u8], target: &[u8]) -> bool {
+    http::Uri::try_from(target).is_ok_and(|uri| {
+        let is_authority = uri.authority().is_some() && uri.scheme().is_none();
+        !is_authority || method == b"CONNECT"
+    })
 }
 
 /// Splits a header line into name and trimmed value.
@@ -152,6 +163,9 @@ fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Reason> {
     let allowed = |b: &u8| *b == b'\t' || (*b >= b' ' && *b != 0x7f);
     if !is_token(name) || !value.iter().all(allowed) {
         return Err(Reason::MalformedRequest);
+    }
+    if name.len() > NAME_BYTES {
+        return Err(Reason::HeadersTooLarge);
     }
     Ok((name, value.trim_ascii()))
 }

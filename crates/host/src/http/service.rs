@@ -15,6 +15,7 @@ use waft_runtime::{CallInfo, Origin, TraceContext, request_body};
 use super::{
     answering::{Answering, Called},
     body::{Finish, LimitedBody, Record},
+    head::HEADER_LINES,
     request_id,
     router::Target,
     signals::Signals,
@@ -47,6 +48,8 @@ impl ConnectionService {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let (active, refused) = self.signals.begin();
+        // Over HTTP/1 they were counted before.
+        let too_many = request.headers().len() > HEADER_LINES;
         let mut finish = Finish::new(active, self.serving.unrouted.clone());
         let request_id = request_id::of(request.headers());
         let head_only = request.method() == Method::HEAD;
@@ -68,6 +71,7 @@ impl ConnectionService {
         }
         let called = match refused {
             Some(reason) => Err(reason),
+            None if too_many => Err(Reason::HeadersTooLarge),
             None => self.call(request, request_id, &mut finish),
         };
         Answering::new(self, called, head_only, finish)

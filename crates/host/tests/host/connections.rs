@@ -70,6 +70,9 @@ fn an_answer_without_a_body_costs_no_instance() {
     ] {
         let answer = client.request(format!("{request} HTTP/1.1\r\nhost: test\r\n\r\n"));
         assert!(answer.body.is_empty(), "{request}: {answer:?}");
+        if request.starts_with("HEAD") {
+            assert_eq!(answer.header("content-length"), Some("65536"), "{request}");
+        }
         // The guest ends what it does, and its instance waits for the next request.
         let of_guest = "{namespace=\"default\",workload=\"w\",component=\"main\"}";
         wait_until(|| {
@@ -82,8 +85,8 @@ fn an_answer_without_a_body_costs_no_instance() {
 }
 
 #[test]
-fn answers_without_a_body_are_whole_over_http2() {
-    let rig = Rig::serving("hello-p2");
+fn http2_has_heads_without_bodies_and_limits_of_heads() {
+    let rig = Rig::serving("trap-p2");
     RUNTIME.block_on(async {
         let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -91,22 +94,33 @@ fn answers_without_a_body_are_whole_over_http2() {
             .unwrap();
         tokio::spawn(connection);
         for (method, url, status) in [
-            (Method::HEAD, "http://test/", 200),
+            (Method::HEAD, "http://test/checked", 200),
             (Method::HEAD, "http://other/", 404),
-            (Method::GET, "http://test/status?204", 204),
-            (Method::GET, "http://test/status?304", 304),
+            (Method::GET, "http://test/checked?204", 204),
+            (Method::GET, "http://test/checked?304", 304),
         ] {
             let request = hyper::Request::builder().method(&method).uri(url);
             let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
             let answer = sender.send_request(request).await.unwrap();
             assert_eq!(answer.status(), status, "{method} {url}");
-            if status == 404 {
-                let length = answer.headers()["content-length"].to_str().unwrap();
-                assert!(length.parse::<u32>().unwrap() > 5, "{length}");
+            let length = answer.headers().get("content-length");
+            let length = length.map(|value| value.to_str().unwrap().parse::<u32>().unwrap());
+            match status {
+                204 => assert_eq!(length, None),
+                // What the host says itself.
+                404 => assert!(length.is_some_and(|length| (5..500).contains(&length))),
+                _ => assert_eq!(length, Some(65_536)),
             }
             let body = answer.into_body().collect().await;
             assert_eq!(body.unwrap().to_bytes().len(), 0, "{method} {url}");
         }
+        let mut request = hyper::Request::get("http://test/ok");
+        for at in 0..101 {
+            request = request.header(format!("x-{at}"), "1");
+        }
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.headers()["x-waft-reason"], "HeadersTooLarge");
     });
 }
 

@@ -145,6 +145,7 @@ fn heads_have_limits() {
     let too_large = with(&format!("a: {}\r\n", "x".repeat(1000)));
     too_large.is_refusal(431, "HeadersTooLarge");
     with(&"a: b\r\n".repeat(101)).is_refusal(431, "HeadersTooLarge");
+    with(&format!("{}: b\r\n", "x".repeat(70_000))).is_refusal(431, "HeadersTooLarge");
     with(&format!("a: {}\r\n", "x".repeat(300 << 10))).is_refusal(431, "HeadersTooLarge");
     let long = format!("GET /{} HTTP/1.1\r\nhost: test\r\n\r\n", "x".repeat(70_000));
     rig.connect().request(long).is_refusal(414, "UriTooLong");

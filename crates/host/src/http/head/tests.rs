@@ -102,6 +102,8 @@ fn request_lines_are_strict() {
         "GET / http/1.1",
         "GET /\u{1} HTTP/1.1",
         "GET no-slash/x HTTP/1.1",
+        "GET other HTTP/1.1",
+        "GET other:80 HTTP/1.1",
     ] {
         let head = format!("{line}\r\nHost: a\r\n\r\n");
         assert_eq!(checked(&head), Err(Reason::MalformedRequest), "{line:?}");
@@ -112,6 +114,11 @@ fn request_lines_are_strict() {
     assert_eq!(checked(old), Err(Reason::InvalidTransferEncoding));
     let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101));
     assert_eq!(checked(&many), Err(Reason::HeadersTooLarge));
+    let name = "a".repeat(NAME_BYTES + 1);
+    let long = format!("GET / HTTP/1.1\r\n{name}: b\r\n\r\n");
+    assert_eq!(checked(&long), Err(Reason::HeadersTooLarge));
+    let tunnel = "CONNECT other:80 HTTP/1.1\r\nHost: other\r\n\r\n";
+    assert_eq!(checked(tunnel), Ok(Framing::Length(0)));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Metrics in the text format of Prometheus. A workload has series from its first request on; what
-//! they mean for a user is in `docs/metrics.md`.
+//! Metrics in the text format of Prometheus. A workload has series from its first request or message
+//! on; what they mean for a user is in `docs/metrics.md`.
 
 mod process;
 mod text;
@@ -128,6 +128,10 @@ pub(crate) fn text(serving: &Serving, telemetry_dropped: Option<u64>) -> String 
         .iter()
         .map(|service| (labels(&service.key, &service.name), service.command.stats()));
     let mut workers = serving.workers();
+    workers.retain(|worker| {
+        let mut counts = worker.counters.all().into_iter();
+        worker.guest.stats().requests > 0 || counts.any(|(_, count)| count > 0)
+    });
     workers.sort_by(|a, b| (&a.key, &a.name).cmp(&(&b.key, &b.name)));
     let of_workers = workers
         .iter()

@@ -78,9 +78,12 @@ fn one_component_takes_messages_and_answers_requests() {
 fn a_worker_without_http_answers_within_its_namespace() {
     let rig = asking();
     rig.run(worker("w", "worker", "plain.*"));
+    let series = "workload=\"w\"";
+    assert!(!rig.host.metrics().contains(series), "before any message");
     assert_eq!(rig.ask("plain.a", "hello"), "HELLO");
     assert_eq!(rig.publish("plain.a", "x"), "published");
     wait_until(|| rig.count("w", "Handled") == 2);
+    assert!(rig.host.metrics().contains(series));
     assert_eq!(
         rig.ask("plain", "hello"),
         "nobody takes messages of `plain`"

@@ -133,8 +133,10 @@ fn wanted(
     let mut content = built.clone();
     content.annotations.clear();
     let mut credentials = Hasher::default();
-    for component in &mut content.components {
-        credentials.value(&component.image.credentials.take());
+    let of_components = content.components.iter_mut().map(|c| &mut c.image);
+    let of_service = content.service.iter_mut().map(|s| &mut s.image);
+    for image in of_components.chain(of_service) {
+        credentials.value(&image.credentials.take());
     }
     let content = Content {
         workload: Hasher::default().value(&content).template(),
@@ -160,4 +162,34 @@ fn is_rolled(context: &Context, workload: &Workload) -> bool {
     let namespace = workload.namespace().unwrap_or_default();
     let set = context.caches.replica_sets.get(&namespace, &owner.name);
     set.is_none_or(|set| owner_of_kind::<waft_api::WorkloadDeployment>(set.as_ref()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn new_credentials_of_any_image_restart_nothing() {
+        let member = json!({"name": "a", "image": "r.test/a:1", "imagePullSecret": {"name": "s"}});
+        for spec in [json!({"components": [member]}), json!({"service": member})] {
+            let metadata = json!({"name": "w", "namespace": "default", "uid": "u"});
+            let workload = json!({"metadata": metadata, "spec": spec});
+            let workload: Workload = serde_json::from_value(workload).unwrap();
+            let content = |secret: &str| {
+                let inputs = Inputs {
+                    pull_secrets: [("s".into(), Some(secret.into()))].into(),
+                    ..Inputs::default()
+                };
+                let (_, content) = wanted(&workload, Ok(()), &check(&workload.spec), &inputs)
+                    .unwrap_or_else(|problem| panic!("{}", problem.message));
+                content
+            };
+            let old = content(r#"{"auths":{"r.test":{"auth":"YTpi"}}}"#);
+            let new = content(r#"{"auths":{"r.test":{"auth":"YTpj"}}}"#);
+            assert_eq!(old.workload, new.workload, "{spec}");
+            assert_ne!(old.credentials, new.credentials, "{spec}");
+        }
+    }
 }

@@ -82,8 +82,17 @@ async fn within(network: &Arc<Network>, key: &Key) -> Result<Sender, Failed> {
     if key.tls {
         return Err(Failed::Other(Error::ConnectionRefused));
     }
-    let v6 = key.host.starts_with('[');
-    let stream = network.loopback().open(v6, key.port);
+    let (v4, v6) = (false, true);
+    let families: &[bool] = if key.host.starts_with('[') {
+        &[v6]
+    } else if key.host.parse::<Ipv4Addr>().is_ok() {
+        &[v4]
+    } else {
+        // A name is both.
+        &[v4, v6]
+    };
+    let mut families = families.iter();
+    let stream = families.find_map(|v6| network.loopback().open(*v6, key.port));
     let stream = stream.ok_or(Failed::Denied(Denied::NothingListens))?;
     let place = place(network).await?;
     handshake(stream, key.prior_knowledge, place).await

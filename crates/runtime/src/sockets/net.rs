@@ -79,7 +79,10 @@ impl Net {
         let resolved = match self.outside.policy().look_up(&name) {
             Err(Denied::NotAHost) => return Err(Code::InvalidArgument),
             Err(why) => return Err(self.refuse(why)),
-            Ok(LookUp::Workload(_)) => return Ok(vec![Ipv4Addr::LOCALHOST.into()]),
+            // Its service listens at either.
+            Ok(LookUp::Workload(_)) => {
+                return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+            }
             Ok(LookUp::Machine) => return Ok(vec![MACHINE_V4.into(), MACHINE_V6.into()]),
             Ok(LookUp::Address(address)) => return Ok(vec![address]),
             Ok(LookUp::Resolve(name)) => name,

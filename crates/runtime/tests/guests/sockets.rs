@@ -103,10 +103,13 @@ async fn a_component_talks_with_the_service_of_its_workload() {
 async fn a_component_sends_http_to_the_service_of_its_workload() {
     let network = Loopback::default();
     let _service = service(&network, "http", "127.0.0.1:7000").await;
+    let _six = service(&network, "http", "[::]:7002").await;
     for name in ["fetch-p2", "fetch-p3"] {
         let client = client(name, &network).await;
         let told = answer(&client, "/?http://service.wasmcloud.internal:7000/x").await;
         assert!(told.contains("GET /x HTTP/1.1"), "{name}: {told}");
+        let told = answer(&client, "/?http://service.wasmcloud.internal:7002/x").await;
+        assert!(told.contains("GET /x HTTP/1.1"), "{name}, IPv6: {told}");
         let told = answer(&client, "/?http://127.0.0.1:7001/").await;
         assert!(told.contains("ConnectionRefused"), "{name}: {told}");
     }
@@ -119,6 +122,8 @@ async fn ipv6_and_any_address_are_loopback_too() {
     let _four = service(&network, "tcp", "0.0.0.0:7001").await;
     let client = client("client-p2", &network).await;
     assert_eq!(answer(&client, "/tcp/[::1]:7000?six").await, "SIX");
+    let by_name = "/tcp/x.svc.wasmcloud.internal:7000?six";
+    assert_eq!(answer(&client, by_name).await, "SIX");
     assert_eq!(answer(&client, "/tcp/127.0.0.1:7001?four").await, "FOUR");
     assert_eq!(
         answer(&client, "/tcp/127.0.0.1:7000?x").await,
@@ -171,7 +176,7 @@ async fn only_a_service_listens_and_nothing_leaves_the_process() {
         );
     }
     let told = answer(&p2, "/look-up/service.wasmcloud.internal").await;
-    assert_eq!(told, "127.0.0.1");
+    assert_eq!(told, "127.0.0.1 ::1");
     let told = answer(&p3, "/look-up/example.com").await;
     assert_eq!(told, "ErrorCode::AccessDenied");
     outside.set_nonblocking(true).unwrap();

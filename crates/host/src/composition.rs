@@ -12,6 +12,16 @@ use crate::member::Member;
 #[derive(Debug)]
 pub(crate) struct Composition {
     wants: Vec<Vec<Want>>,
+    misses: Vec<Miss>,
+}
+
+/// An import that nobody gives, though another member exports that interface in other versions.
+#[derive(Debug)]
+struct Miss {
+    by: usize,
+    import: String,
+    /// By whom, and in which version.
+    near: String,
 }
 
 /// What a member imports and exports.
@@ -43,6 +53,7 @@ impl Composition {
         });
         let composition = Self {
             wants: wants.collect::<Result<_, _>>()?,
+            misses: misses(faces),
         };
         for at in 0..faces.len() {
             composition.refuse_circle(faces, at, &mut vec![at])?;
@@ -74,6 +85,17 @@ impl Composition {
             next += 1;
         }
         found
+    }
+
+    /// A failure of this member; if an import that it names was nearly given, it says so.
+    pub(crate) fn explain(&self, at: usize, mut failure: Failure) -> Failure {
+        let of_member = self.misses.iter().filter(|miss| miss.by == at);
+        for Miss { import, near, .. } in of_member {
+            if failure.message.contains(&format!("`{import}`")) {
+                failure.message += &format!("; {near}, which does not fit");
+            }
+        }
+        failure
     }
 
     fn refuse_circle(
@@ -111,28 +133,61 @@ fn giver(faces: &[Faces<'_>], at: usize, import: &InterfaceName) -> Result<Optio
     let exports = others.flat_map(|(from, face)| face.exports.iter().map(move |e| (from, e)));
     let fits = |export: &InterfaceName| import.interface.is_some() && import.accepts(export);
     let given: Vec<_> = exports.filter(|(_, export)| fits(export)).collect();
-    match given[..] {
-        [] => Ok(None),
-        [(from, export)] => Ok(Some(Want {
-            import: import.to_string(),
-            from,
-            export: export.to_string(),
-        })),
-        _ => {
-            let names = given
-                .iter()
-                .map(|(from, export)| format!("`{}` (`{export}`)", faces[*from].name));
-            Err(Failure::new(
-                FailureReason::LinkFailed,
-                format!(
-                    "component `{}` imports `{import}`, which {} all export: leave one of them in \
-                     the workload",
-                    faces[at].name,
-                    names.collect::<Vec<_>>().join(", ")
-                ),
-            ))
+    let Some((first, _)) = given.first() else {
+        return Ok(None);
+    };
+    if given.iter().any(|(from, _)| from != first) {
+        let names = given
+            .iter()
+            .map(|(from, export)| format!("`{}` (`{export}`)", faces[*from].name));
+        return Err(Failure::new(
+            FailureReason::LinkFailed,
+            format!(
+                "component `{}` imports `{import}`, which {} all export: leave one of them in \
+                 the workload",
+                faces[at].name,
+                names.collect::<Vec<_>>().join(", ")
+            ),
+        ));
+    }
+    // Of the versions of one member, the very one that is wanted, else the newest.
+    let rank = |export: &InterfaceName| (export.version == import.version, export.version.clone());
+    let best = given.iter().max_by_key(|(_, export)| rank(export));
+    Ok(best.map(|(from, export)| Want {
+        import: import.to_string(),
+        from: *from,
+        export: export.to_string(),
+    }))
+}
+
+/// The imports that are missed narrowly.
+fn misses(faces: &[Faces<'_>]) -> Vec<Miss> {
+    let mut misses = Vec::new();
+    for (by, face) in faces.iter().enumerate() {
+        for import in face.imports {
+            let any_version = InterfaceName {
+                version: None,
+                ..import.clone()
+            };
+            let others = faces.iter().enumerate().filter(|(other, _)| *other != by);
+            let exports = others.flat_map(|(_, face)| face.exports.iter().map(|e| (face.name, e)));
+            let near: Vec<_> = exports
+                .filter(|(_, export)| import.interface.is_some() && any_version.accepts(export))
+                .collect();
+            let is_given = near.iter().any(|(_, export)| import.accepts(export));
+            if !near.is_empty() && !is_given {
+                let names = near
+                    .iter()
+                    .map(|(name, e)| format!("`{name}` exports `{e}`"));
+                misses.push(Miss {
+                    by,
+                    import: import.to_string(),
+                    near: names.collect::<Vec<_>>().join(", "),
+                });
+            }
         }
     }
+    misses
 }
 
 #[cfg(test)]
@@ -182,6 +237,39 @@ mod tests {
         assert_eq!(composition.closure(3), [3]);
         assert!(composition.is_used(2, |name| name.starts_with("x:y")));
         assert!(!composition.is_used(2, |name| name.starts_with("a:b")));
+    }
+
+    #[test]
+    fn of_one_members_versions_the_wanted_one_is_taken_else_the_newest() {
+        for (wanted, given) in [("1.1.0", "1.1.0"), ("1.0.0", "1.10.0")] {
+            let import = format!("a:b/c@{wanted}");
+            let all = "a:b/c@1.1.0 a:b/c@1.10.0 a:b/c@1.9.0 a:b/c@2.0.0";
+            let composition = between(&[("front", &import, ""), ("back", "", all)]).unwrap();
+            let want = Want {
+                export: format!("a:b/c@{given}"),
+                from: 1,
+                import,
+            };
+            assert_eq!(composition.wants(0), [want]);
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_given_is_named() {
+        let composition = between(&[
+            ("front", "a:b/c@1.0.0 d:e/f@1.0.0", ""),
+            ("back", "", "a:b/c@2.0.0 d:e/f@1.2.0"),
+        ])
+        .unwrap();
+        let said = |import: &str, at: usize| {
+            let text = format!("it imports `{import}`, which no host offers");
+            let failure = Failure::new(FailureReason::UnsupportedImport, text);
+            composition.explain(at, failure).message
+        };
+        let told = said("a:b/c@1.0.0", 0);
+        assert!(told.contains("`back` exports `a:b/c@2.0.0`"), "{told}");
+        assert!(!said("d:e/f@1.0.0", 0).contains("exports"));
+        assert!(!said("a:b/c@1.0.0", 1).contains("exports"));
     }
 
     #[test]

@@ -146,7 +146,7 @@ impl Starter {
             self.engine
                 .check_imports(&compiled[position], &spec, wants)
                 .map(|()| spec)
-                .map_err(|failure| member.about(failure))
+                .map_err(|failure| member.about(composition.explain(position, failure)))
         });
         let specs = specs.collect::<Result<Vec<_>, _>>()?;
         let links = members.iter().enumerate();

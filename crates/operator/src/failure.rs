@@ -20,7 +20,10 @@ pub(crate) fn verdict(failure: &Failure) -> Verdict {
 pub(crate) fn is_refusal(reason: FailureReason) -> bool {
     matches!(
         reason,
-        FailureReason::UnsupportedImport | FailureReason::MissingExport | FailureReason::LinkFailed
+        FailureReason::UnsupportedImport
+            | FailureReason::MissingExport
+            | FailureReason::LinkFailed
+            | FailureReason::NotSupportedYet
     )
 }
 

@@ -428,7 +428,7 @@ impl Roles {
                 )
             }
             _ => refused(
-                FailureReason::LinkFailed,
+                FailureReason::MultipleHttpHandlers,
                 format!(
                     "components {} all export an HTTP handler, and a workload serves HTTP with \
                      one: give each its own WorkloadDeployment",

@@ -36,6 +36,8 @@ pub enum FailureReason {
     UnsupportedImport,
     /// The component exports nothing that the workload needs (for example no HTTP handler).
     MissingExport,
+    /// More than one component of the workload exports an HTTP handler.
+    MultipleHttpHandlers,
     /// Compiling or linking failed for another reason.
     LinkFailed,
     /// The workload asks for a field or interface that Waft accepts but does not serve yet.
@@ -80,6 +82,7 @@ impl FailureReason {
             Self::PrecompiledRefused => "PrecompiledRefused",
             Self::UnsupportedImport => "UnsupportedImport",
             Self::MissingExport => "MissingExport",
+            Self::MultipleHttpHandlers => "MultipleHttpHandlers",
             Self::LinkFailed => "LinkFailed",
             Self::NotSupportedYet => "NotSupportedYet",
             Self::StartFailed => "StartFailed",

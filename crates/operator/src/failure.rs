@@ -22,6 +22,7 @@ pub(crate) fn is_refusal(reason: FailureReason) -> bool {
         reason,
         FailureReason::UnsupportedImport
             | FailureReason::MissingExport
+            | FailureReason::MultipleHttpHandlers
             | FailureReason::LinkFailed
             | FailureReason::NotSupportedYet
     )
@@ -48,6 +49,7 @@ mod tests {
             FailureReason::PrecompiledRefused,
             FailureReason::UnsupportedImport,
             FailureReason::MissingExport,
+            FailureReason::MultipleHttpHandlers,
             FailureReason::LinkFailed,
             FailureReason::NotSupportedYet,
             FailureReason::StartFailed,

@@ -103,7 +103,7 @@ fn one_component_must_serve_http_and_one_only() {
     let two = workload("two", &[("a", "hello-p2"), ("b", "hello-p3")]);
     let state = rig.settled(&rig.start(two));
     let (reason, message) = failure(&state);
-    assert_eq!(reason, FailureReason::LinkFailed);
+    assert_eq!(reason, FailureReason::MultipleHttpHandlers);
     assert!(message.contains("`a`, `b`"), "{message}");
 
     let none = workload("none", &[("only", "greeter-p2")]);
@@ -123,7 +123,7 @@ fn one_component_must_serve_http_and_one_only() {
     });
     let state = rig.settled(&rig.start(service));
     let (reason, message) = failure(&state);
-    assert_eq!(reason, FailureReason::LinkFailed);
+    assert_eq!(reason, FailureReason::MultipleHttpHandlers);
     assert!(message.contains("`main`, `sidecar`"), "{message}");
 }
 

@@ -249,6 +249,7 @@ fn what_a_host_refuses_to_link_is_a_matter_of_placement() {
     for (why, placed) in [
         (FailureReason::UnsupportedImport, false),
         (FailureReason::LinkFailed, false),
+        (FailureReason::MultipleHttpHandlers, false),
         (FailureReason::NotSupportedYet, false),
         (FailureReason::StartFailed, true),
     ] {

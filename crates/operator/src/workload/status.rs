@@ -18,7 +18,7 @@ use crate::{
     object::HasStatus as _,
     queue::Next,
     routes::{Outcome, SourceKey},
-    sources,
+    routing, sources,
     write::{self, WriteError},
 };
 
@@ -47,6 +47,7 @@ pub(crate) async fn write(
         environment: host.and_then(|host| host.environment.clone()),
         workload_id: decision.host.is_some().then(|| workload.uid()).flatten(),
         observed_generation: generation,
+        url: routing::url(context, &routes),
     };
     if write::may_wait(workload, &status, waited) {
         return Ok(Next::PutOff(write::PATIENCE));

@@ -174,6 +174,13 @@ spec:
         })
         .await;
     world.ready::<Workload>("bare").await;
+    // It is a source of routes of its own, and says where it answers.
+    let url = "http://bare.default.localhost:8000/";
+    let answers = |workload: &Workload| {
+        let status = workload.status.as_ref();
+        status.is_some_and(|status| status.url.as_deref() == Some(url))
+    };
+    world.until::<Workload>("bare", "has a URL", answers).await;
 }
 
 #[tokio::test]

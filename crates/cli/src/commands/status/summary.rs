@@ -108,6 +108,7 @@ fn of_workload(workload: &Value, objects: &Objects) -> Line {
     let ready = condition(workload, "Ready").is_some_and(|ready| ready["status"] == "True");
     Line {
         kind: "Workload",
+        url: text(&workload["status"]["url"]),
         ready: i64::from(ready),
         replicas: 1,
         restarts: pod.map_or(0, restarts),

@@ -102,7 +102,7 @@ fn a_workload_of_its_own_has_a_line() {
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let alone = json!({
         "metadata": {"namespace": "a", "name": "w"},
-        "status": {"conditions": ready},
+        "status": {"conditions": ready, "url": "http://solo.localhost:8000/"},
     });
     let objects = Objects {
         workloads: vec![alone],
@@ -113,4 +113,5 @@ fn a_workload_of_its_own_has_a_line() {
         (lines[0].kind, lines[0].ready, lines[0].replicas),
         ("Workload", 1, 1)
     );
+    assert_eq!(lines[0].url.as_deref(), Some("http://solo.localhost:8000/"));
 }

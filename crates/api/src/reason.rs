@@ -148,6 +148,8 @@ reasons! {
     LinkFailed,
     /// The component failed while it was started.
     StartFailed,
+    /// The service failed and is started again after a pause; the message names the last error.
+    CrashLoopBackOff,
     /// The service failed and has no restarts left.
     RestartsExhausted,
     /// Memory, disk or slots of the host are used up.
@@ -168,6 +170,12 @@ impl Reason {
     /// The reason of a given name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|r| r.as_str() == name)
+    }
+
+    /// Whether a warning of this reason and message goes on, if one was told before: the message of
+    /// a service that fails again and again counts how often, and is told once.
+    pub fn goes_on(name: &str, message: &str, before: (&str, &str)) -> bool {
+        name == before.0 && (message == before.1 || name == Self::CrashLoopBackOff.as_str())
     }
 }
 

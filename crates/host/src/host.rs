@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    future::pending,
     io,
     net::TcpListener,
     path::PathBuf,
@@ -23,8 +24,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_capabilities::Capabilities;
 use waft_ir::{
-    ByteStream, ComponentState, Failure, FailureReason, HostId, HostInfo, HostLink, Hosts,
-    LogQuery, LogStream, Phase, Routes, States, Workload, WorkloadId, WorkloadState,
+    ByteStream, ComponentState, Failure, HostId, HostInfo, HostLink, Hosts, LogQuery, LogStream,
+    Phase, Routes, States, Workload, WorkloadId, WorkloadState,
 };
 use waft_oci::Store;
 use waft_runtime::Engine;
@@ -37,6 +38,7 @@ use crate::{
     log::{Logs, WorkloadLog},
     member::{Member, members},
     metrics,
+    service::Health,
     serving::Serving,
     volumes::Volumes,
 };
@@ -327,19 +329,23 @@ impl Host {
         }
         let stop_service = CancellationToken::new();
         let _stop_if_dropped = stop_service.clone().drop_guard();
-        let mut service = None;
-        if let Some(started) = started.service {
-            self.serving.add_service(&started);
+        let mut service = started.service.map(|service| {
+            self.serving.add_service(&service);
             let states = self.serving.states.clone();
-            let supervised = started.clone().supervise(states, stop_service.clone());
-            let running = self.config.control_runtime.spawn(supervised);
-            tokio::select! {
-                () = started.listening() => {}
-                () = stop.cancelled() => {}
-            }
-            service = Some(running);
-        }
-        if let Some(running) = &started.http {
+            service.supervise(&self.config.control_runtime, states, stop_service.clone())
+        });
+        // Requests and messages wait until it is up, or has failed for the first time.
+        let mut health = match &mut service {
+            None => Health::Up,
+            Some(service) => tokio::select! {
+                biased;
+                () = stop.cancelled() => Health::Starting,
+                health = service.change() => health,
+            },
+        };
+        if matches!(health, Health::Failed(_)) {
+            workers.clear();
+        } else if let Some(running) = &started.http {
             self.serving.admit(running);
         }
         let workers: Vec<_> = workers
@@ -347,33 +353,29 @@ impl Host {
             .map(|(worker, subscribed)| worker.begin(subscribed))
             .collect();
         self.serving.add_workers(id, &workers);
-        self.set_phase(id, Phase::Running);
-        self.count_workloads();
+        let serves = started.http.is_some() || !workers.is_empty();
 
-        let mut failed = Ok(());
-        if let Some(running) = &mut service {
-            let ended = tokio::select! {
-                biased;
-                () = stop.cancelled() => None,
-                ended = running => Some(ended),
-            };
-            if let Some(ended) = ended {
-                service = None;
-                failed = ended.unwrap_or_else(|_| {
-                    Err(Failure::new(
-                        FailureReason::Internal,
-                        "the host failed while it ran the service: please report this",
-                    ))
-                });
-                if failed.is_ok() && started.http.is_none() && workers.is_empty() {
-                    self.set_phase(id, Phase::Completed);
-                    self.count_workloads();
-                }
+        let failed = loop {
+            match health {
+                Health::Starting => {}
+                Health::Restarting(failure) => self.set_phase(id, Phase::Restarting(failure)),
+                Health::Ended if !serves => self.set_phase(id, Phase::Completed),
+                Health::Up | Health::Ended => self.set_phase(id, Phase::Running),
+                Health::Failed(failure) => break Err(failure),
             }
-        }
-        if failed.is_ok() {
-            stop.cancelled().await;
-        }
+            self.count_workloads();
+            let changed = async {
+                match &mut service {
+                    Some(service) => service.change().await,
+                    None => pending().await,
+                }
+            };
+            health = tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
+                health = changed => health,
+            };
+        };
         if let Some(running) = &started.http {
             self.serving.retire(running);
         }
@@ -389,8 +391,7 @@ impl Host {
         self.serving.remove_workers(id);
         stop_service.cancel();
         if let Some(service) = service {
-            // Whatever it says now, nobody asks any more.
-            let _ = service.await;
+            service.gone().await;
         }
         self.serving.remove_service(id);
         drop(started.volumes);

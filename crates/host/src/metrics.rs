@@ -176,6 +176,10 @@ fn write_phases(text: &mut Text, serving: &Serving) {
         ("Pulling", in_phase(|p| matches!(p, Phase::Pulling))),
         ("Compiling", in_phase(|p| matches!(p, Phase::Compiling))),
         ("Running", in_phase(|p| matches!(p, Phase::Running))),
+        (
+            "Restarting",
+            in_phase(|p| matches!(p, Phase::Restarting(_))),
+        ),
         ("Completed", in_phase(|p| matches!(p, Phase::Completed))),
         ("Stopping", in_phase(|p| matches!(p, Phase::Stopping))),
         ("Failed", in_phase(|p| matches!(p, Phase::Failed(_)))),

@@ -1,11 +1,17 @@
 //! The long-lived service of a workload: run, and run again after a failure, in a fresh store each
-//! time, with growing pauses, as often as the manifest allows.
+//! time, with growing pauses, as often as the manifest allows. How it is, its [`Health`] says; what
+//! that means for the workload is decided by whoever serves it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use waft_ir::{Failure, FailureReason, WorkloadId};
+use waft_ir::{ComponentState, Failure, FailureReason, WorkloadId};
 use waft_runtime::{Command, Loopback, RunError};
 
 use crate::states::StateBoard;
@@ -17,8 +23,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A service that ran for so long is healthy: its restarts and pauses count from the start again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// How long components wait for a service that may listen, before they get requests all the same.
+/// How long a service that may listen is waited for, before it is taken to be up all the same.
 const LISTEN_WITHIN: Duration = Duration::from_secs(2);
+/// A service that has run for so long is up, if nothing else tells.
+const STEADY: Duration = FIRST_PAUSE;
 
 /// A service that is ready to run.
 #[derive(Clone)]
@@ -37,6 +45,27 @@ pub(crate) struct Service {
     pub(crate) guest_runtime: Handle,
 }
 
+/// How a service is.
+#[derive(Clone, Debug)]
+pub(crate) enum Health {
+    /// It has begun, and neither is up nor has failed yet.
+    Starting,
+    /// It listens, or has run for a while.
+    Up,
+    /// It has failed; it waits for its next start, or has begun again and is not up yet.
+    Restarting(Failure),
+    /// It ended well and is not started again, or it was stopped.
+    Ended,
+    /// It has failed and is not started again.
+    Failed(Failure),
+}
+
+/// A service in a task of its own.
+pub(crate) struct Supervised {
+    health: watch::Receiver<Health>,
+    task: JoinHandle<()>,
+}
+
 /// The restarts that are left, and how long to wait for the next.
 #[derive(Debug)]
 pub(crate) struct Restarts {
@@ -45,21 +74,32 @@ pub(crate) struct Restarts {
 }
 
 impl Service {
-    /// Waits until it listens, so that the first requests find it, but not for long: it may never.
-    pub(crate) async fn listening(&self) {
-        if let Some(network) = &self.listens {
-            let _ = tokio::time::timeout(LISTEN_WITHIN, network.somebody_listens()).await;
-        }
-    }
-
-    /// Runs it until it ends well (`Ok`), fails and may not be started again (`Err`), or is
-    /// stopped (`Ok` as well; whoever stopped it knows).
-    pub(crate) async fn supervise(
-        self: Arc<Self>,
+    /// Runs it, on this runtime's time, until it ends well, fails and may not be started again, or
+    /// is stopped.
+    pub(crate) fn supervise(
+        self: &Arc<Self>,
+        runtime: &Handle,
         states: Arc<StateBoard>,
         stop: CancellationToken,
-    ) -> Result<(), Failure> {
+    ) -> Supervised {
+        let (told, health) = watch::channel(Health::Starting);
+        let service = self.clone();
+        let task = runtime.spawn(async move {
+            let last = service.run(&states, &told, stop).await;
+            told.send_replace(last);
+        });
+        Supervised { health, task }
+    }
+
+    /// Its whole life. Gives its last health, and tells the others.
+    async fn run(
+        &self,
+        states: &StateBoard,
+        told: &watch::Sender<Health>,
+        stop: CancellationToken,
+    ) -> Health {
         let mut restarts = Restarts::new(self.max_restarts);
+        let mut has_failed = false;
         loop {
             let began = Instant::now();
             let (command, stopped) = (self.command.clone(), stop.clone().cancelled_owned());
@@ -67,33 +107,72 @@ impl Service {
                 .guest_runtime
                 .spawn(async move { command.run(stopped).await });
             // Its store is gone before its folders and its network go.
-            let error = match AbortOnDropHandle::new(run).await {
-                Ok(Ok(())) => return Ok(()),
+            let mut run = AbortOnDropHandle::new(run);
+            let ended = tokio::select! {
+                biased;
+                ended = &mut run => ended,
+                () = self.up(has_failed) => {
+                    told.send_replace(Health::Up);
+                    run.await
+                }
+            };
+            let error = match ended {
+                Ok(Ok(())) => {
+                    return Health::Ended;
+                }
                 Ok(Err(error)) => error,
                 // A panic of the host, or its end: both are not the guest's doing.
                 Err(_) => RunError::HostFailed,
             };
             let text = format!("{}: {error}", error.reason());
             let pause = restarts.next(began.elapsed());
-            self.report(&states, text, pause.is_some());
+            self.update(states, |state| {
+                state.last_error = Some(text);
+                state.restarts += u32::from(pause.is_some());
+            });
             let Some(pause) = pause else {
-                return Err(self.exhausted(&error));
+                return Health::Failed(self.exhausted(&error));
             };
+            has_failed = true;
+            told.send_replace(Health::Restarting(self.backs_off(&error, &restarts, pause)));
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => return Health::Ended,
+                () = sleep(pause) => {}
             }
         }
     }
 
-    fn report(&self, states: &StateBoard, error: String, restarted: bool) {
+    /// Waits until it is up. One that may listen is when it does, so that the first requests find
+    /// it, but is not waited for for long: it may never. Any other one, and one that has failed
+    /// before, must have run for a while.
+    async fn up(&self, has_failed: bool) {
+        if has_failed || self.listens.is_none() {
+            sleep(STEADY).await;
+        }
+        if let Some(network) = &self.listens {
+            let _ = timeout(LISTEN_WITHIN, network.somebody_listens()).await;
+        }
+    }
+
+    fn update(&self, states: &StateBoard, change: impl FnOnce(&mut ComponentState)) {
         states.update(&self.workload, |state| {
             if let Some(state) = state.components.get_mut(self.position) {
-                state.last_error = Some(error);
-                state.restarts += u32::from(restarted);
+                change(state);
             }
         });
+    }
+
+    fn backs_off(&self, error: &RunError, restarts: &Restarts, pause: Duration) -> Failure {
+        let Restarts { used, most } = restarts;
+        Failure::new(
+            FailureReason::CrashLoopBackOff,
+            format!(
+                "service `{}`: {error}; restart {used} of {most}, after a pause of {pause:?}; its \
+                 log says more",
+                self.name
+            ),
+        )
     }
 
     fn exhausted(&self, error: &RunError) -> Failure {
@@ -111,6 +190,28 @@ impl Service {
                 self.name
             ),
         )
+    }
+}
+
+impl Supervised {
+    /// Its health once that has changed, which it never does after its end.
+    pub(crate) async fn change(&mut self) -> Health {
+        if self.health.changed().await.is_ok() {
+            return self.health.borrow_and_update().clone();
+        }
+        if matches!(*self.health.borrow(), Health::Ended | Health::Failed(_)) {
+            return pending().await;
+        }
+        Health::Failed(Failure::new(
+            FailureReason::Internal,
+            "the host failed while it ran the service: please report this",
+        ))
+    }
+
+    /// Waits until its task has ended.
+    pub(crate) async fn gone(self) {
+        // Whatever it says now, nobody asks any more.
+        let _ = self.task.await;
     }
 }
 

@@ -141,7 +141,8 @@ impl Board {
         id: &WorkloadId,
         state: Option<WorkloadState>,
     ) -> Option<Arc<WorkloadState>> {
-        let is_running = |state: &&WorkloadState| state.phase == Phase::Running;
+        let is_running =
+            |state: &&WorkloadState| matches!(state.phase, Phase::Running | Phase::Restarting(_));
         if let Some(state) = state.as_ref().filter(is_running) {
             self.running.workloads += 1;
             self.running.components += state.components.len() as u64;

@@ -44,6 +44,8 @@ pub enum FailureReason {
     NotSupportedYet,
     /// The component failed while it was started.
     StartFailed,
+    /// The service failed and is started again after a pause.
+    CrashLoopBackOff,
     /// The service failed and has no restarts left.
     RestartsExhausted,
     /// Memory, disk or slots of the host are used up.
@@ -86,6 +88,7 @@ impl FailureReason {
             Self::LinkFailed => "LinkFailed",
             Self::NotSupportedYet => "NotSupportedYet",
             Self::StartFailed => "StartFailed",
+            Self::CrashLoopBackOff => "CrashLoopBackOff",
             Self::RestartsExhausted => "RestartsExhausted",
             Self::HostAtCapacity => "HostAtCapacity",
             Self::BackendUnavailable => "BackendUnavailable",

@@ -43,6 +43,9 @@ pub enum Phase {
     Compiling,
     /// It serves.
     Running,
+    /// Its service has failed and waits for its next start, or has begun again and is not up yet.
+    /// The components serve all the same; it is not ready.
+    Restarting(Failure),
     /// Its service ended well and it has nothing else to serve.
     Completed,
     /// It finishes its requests and goes. Once gone it leaves the map.

@@ -48,11 +48,12 @@ pub struct Route {
     pub source: String,
     /// Longest wait for response headers. `None`: no bound.
     pub timeout: Option<Duration>,
-    /// Replicas that are ready. None: 503.
+    /// Replicas that are ready; if none is, those that serve while their service is started again.
+    /// None: 503.
     pub backends: Vec<Backend>,
 }
 
-/// One ready replica.
+/// One of the replicas that serve.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Backend {
     /// The host it is on.

@@ -153,7 +153,7 @@ fn step(phase: &Phase) -> Option<&'static str> {
         Phase::Pulling => Some("pulling"),
         Phase::Compiling => Some("compiling"),
         Phase::Running => Some("running"),
-        Phase::Completed | Phase::Stopping | Phase::Failed(_) => None,
+        Phase::Restarting(_) | Phase::Completed | Phase::Stopping | Phase::Failed(_) => None,
     }
 }
 

@@ -73,15 +73,16 @@ fn warnings(old: &[Condition], new: &[Condition]) -> Vec<Warning> {
             continue;
         }
         let before = find(old, &condition.type_);
-        let same = before.is_some_and(|before| {
-            before.status == condition.status
-                && before.reason == condition.reason
-                && before.message == condition.message
-        });
         let warning = Warning {
             reason,
             message: condition.message.clone().unwrap_or_default(),
         };
+        let same = before.is_some_and(|before| {
+            let reason = before.reason.as_deref().unwrap_or_default();
+            let told = (reason, before.message.as_deref().unwrap_or_default());
+            before.status == condition.status
+                && Reason::goes_on(&warning.reason, &warning.message, told)
+        });
         if !same && !found.contains(&warning) {
             found.push(warning);
         }
@@ -199,5 +200,23 @@ mod tests {
         assert_eq!(warnings(&failed, &degraded)[0].reason, "AddressIgnored");
         let good = [condition("Ready", ConditionStatus::True, Reason::Available)];
         assert!(warnings(&failed, &good).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_fails_again_and_again_is_told_once() {
+        let restart = |count: u32| {
+            let reason = Reason::CrashLoopBackOff;
+            let text = format!("restart {count} of 9");
+            [Condition::new(
+                "Sync",
+                ConditionStatus::False,
+                reason,
+                &*text,
+            )]
+        };
+        let good = [condition("Sync", ConditionStatus::True, Reason::Available)];
+        assert_eq!(warnings(&good, &restart(1))[0].message, "restart 1 of 9");
+        assert!(warnings(&restart(1), &restart(2)).is_empty());
+        assert_eq!(warnings(&good, &restart(3)).len(), 1);
     }
 }

@@ -53,6 +53,7 @@ mod tests {
             FailureReason::LinkFailed,
             FailureReason::NotSupportedYet,
             FailureReason::StartFailed,
+            FailureReason::CrashLoopBackOff,
             FailureReason::RestartsExhausted,
             FailureReason::HostAtCapacity,
             FailureReason::BackendUnavailable,

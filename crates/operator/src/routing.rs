@@ -231,6 +231,7 @@ fn serving(context: &Context, key: &SourceKey, meta: &ObjectMeta) -> Serving {
         _ => below(caches, key.kind, meta.uid.as_deref().unwrap_or_default()),
     };
     replicas.sort_by_cached_key(|workload| workload.name_any());
+    let mut restarting = Vec::new();
     for workload in replicas {
         let id = WorkloadId(workload.uid().unwrap_or_default());
         let Some(state) = states.get(&id) else {
@@ -240,12 +241,20 @@ fn serving(context: &Context, key: &SourceKey, meta: &ObjectMeta) -> Serving {
             continue;
         }
         serving.exports_http |= state.components.iter().any(|c| c.http.is_some());
-        if state.phase == Phase::Running && !is_terminating(workload.as_ref()) {
-            serving.backends.push(Backend {
-                host: state.host.clone(),
-                workload: id,
-            });
-        }
+        let backends = match state.phase {
+            _ if is_terminating(workload.as_ref()) => continue,
+            Phase::Running => &mut serving.backends,
+            Phase::Restarting(_) => &mut restarting,
+            _ => continue,
+        };
+        backends.push(Backend {
+            host: state.host.clone(),
+            workload: id,
+        });
+    }
+    if serving.backends.is_empty() {
+        // Their components serve, without the service: better than nobody.
+        serving.backends = restarting;
     }
     serving
 }

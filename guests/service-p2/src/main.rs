@@ -8,7 +8,7 @@
 //! | `spin` | says a line and computes for ever |
 //! | `tell` | computes for ever, and says a line every 10 ms |
 //! | `turns` | computes for 50 ms, says a line, waits for 10 ms, says a line, and so on |
-//! | `tcp` | upper-cases lines of TCP connections to `ADDRESS` |
+//! | `tcp` | upper-cases lines of TCP connections to `ADDRESS`; the line `exit` ends it badly |
 //! | `http` | answers HTTP requests to `ADDRESS` with their first line |
 //! | `udp` | answers datagrams to `ADDRESS`, upper-cased |
 
@@ -80,6 +80,9 @@ fn answer(stream: TcpStream) -> io::Result<u64> {
     let mut reader = BufReader::new(stream);
     while reader.read_line(&mut line)? > 0 {
         count += 1;
+        if line.trim_end() == "exit" {
+            process::exit(3);
+        }
         let upper = line.to_uppercase();
         reader.get_mut().write_all(upper.as_bytes())?;
         line.clear();

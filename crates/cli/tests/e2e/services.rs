@@ -134,6 +134,41 @@ fn services_run_end_and_are_started_again() {
 }
 
 #[test]
+fn a_new_version_whose_service_crashes_does_not_take_over() {
+    let hello = waft_guests::path("hello-p2");
+    let version = |fields: &str| {
+        let component = format!(
+            "      components: [{{name: http, image: \"file:{}\"}}]\n",
+            hello.display()
+        );
+        service("hello", "service-p2", fields) + &component
+    };
+    let waft = up(&[version(&mode("sleep"))]);
+    waft.get_ok("hello.default.localhost", "/");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("next.yaml");
+    std::fs::write(&file, version(&format!("maxRestarts: 2, {}", mode("fail")))).unwrap();
+    let file = file.to_str().unwrap();
+    let ended = waft.cli(&["apply", "--force-conflicts", "-f", file]);
+    assert!(ended.status.success(), "{ended:?}");
+    for reason in ["CrashLoopBackOff", "RestartsExhausted"] {
+        eventually(reason, || {
+            waft.get_ok("hello.default.localhost", "/");
+            let pods = list(&waft, "pods");
+            let mut shown = pods.iter().map(|pod| pod["status"].to_string());
+            let is_shown = shown.any(|status| status.contains(reason));
+            is_shown.then_some(()).ok_or(format!("{pods:?}"))
+        });
+    }
+    waft.get_ok("hello.default.localhost", "/");
+    let status = waft.cli(&["status"]);
+    assert!(status.stdout.contains("RestartsExhausted"), "{status:?}");
+    let told = list(&waft, "events");
+    let is_told = |event: &Value| event["reason"] == "CrashLoopBackOff";
+    assert!(told.iter().any(is_told), "{told:?}");
+}
+
+#[test]
 fn a_service_that_computes_starves_nobody_and_can_be_stopped() {
     let hello = format!("file:{}", waft_guests::path("hello-p2").display());
     let waft = up(&[

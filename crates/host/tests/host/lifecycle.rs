@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use waft_ir::{FailureReason, HostLink, Phase, PullPolicy, Service, WorkloadState};
+use waft_ir::{FailureReason, HostLink, Phase, PullPolicy, Service, Workload, WorkloadState};
 
 use crate::{
     connections::wait_until,
@@ -266,3 +266,74 @@ fn a_service_that_serves_http_is_one_instance_that_is_kept() {
         rig.wait_for(&id, |state| state.is_none());
     }
 }
+
+/// A service of a workload: `service-p2` in one of its modes.
+fn give_service(workload: &mut Workload, mode: &str, max_restarts: u32) {
+    let like = self::workload("like", &[("service", "service-p2")])
+        .components
+        .remove(0);
+    let mut resources = like.resources;
+    resources.environment.insert("MODE".into(), mode.into());
+    workload.service = Some(Service {
+        name: like.name,
+        image: like.image,
+        max_restarts,
+        resources,
+        limits: like.limits,
+    });
+}
+
+#[test]
+fn a_workload_whose_service_fails_at_once_is_never_ready() {
+    let rig = Rig::new();
+    for (max_restarts, mode) in [(0, "fail"), (2, "panic")] {
+        let mut failing = workload(&format!("w{max_restarts}"), &[("main", "hello-p2")]);
+        give_service(&mut failing, mode, max_restarts);
+        let id = rig.start(failing);
+        let mut pauses = std::collections::BTreeSet::new();
+        let state = rig.wait_for(&id, |state| match state.map(|state| &state.phase) {
+            Some(Phase::Running) => panic!("{mode}: it is said to be ready"),
+            Some(Phase::Restarting(failure)) => {
+                assert_eq!(failure.reason, FailureReason::CrashLoopBackOff);
+                pauses.insert(failure.message.clone());
+                false
+            }
+            Some(Phase::Failed(_)) => true,
+            _ => false,
+        });
+        let state = state.unwrap();
+        assert_eq!(failure(&state).0, FailureReason::RestartsExhausted);
+        assert_eq!(state.components[1].restarts, max_restarts);
+        assert_eq!(pauses.len(), max_restarts as usize, "{pauses:?}");
+        for (count, pause) in pauses.iter().enumerate() {
+            let restart = format!("restart {} of {max_restarts}", count + 1);
+            assert!(
+                pause.contains(&restart) && pause.contains("`service`"),
+                "{pause}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_started_again_makes_its_workload_ready_again() {
+    let rig = Rig::new();
+    let mut with_service = workload("w", &[("main", "client-p2")]);
+    give_service(&mut with_service, "tcp", 3);
+    let id = rig.run(with_service);
+    rig.route("test", &[&id]);
+    let say = |word: &str| rig.get(&format!("/tcp/127.0.0.1:7000?{word}"));
+    assert_eq!(say("hello").text(), "HELLO");
+    for restarts in 1..=2 {
+        assert_ne!(say("exit").text(), "EXIT");
+        let state = rig.wait_for(&id, |state| {
+            state.is_some_and(|state| matches!(state.phase, Phase::Restarting(_)))
+        });
+        assert_eq!(state.unwrap().components[1].restarts, restarts);
+        // Its components answer all the same.
+        assert_eq!(rig.get("/").status, 200);
+        rig.wait_for(&id, |s| s.is_some_and(|s| s.phase == Phase::Running));
+        assert_eq!(say("again").text(), "AGAIN");
+    }
+}
+

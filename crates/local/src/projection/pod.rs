@@ -91,24 +91,31 @@ fn containers(workload: &Workload) -> Vec<Container> {
 fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -> PodStatus {
     let (waiting_reason, waiting_message) = waiting(workload, state);
     let phase = state.map(|state| &state.phase);
-    let running = matches!(phase, Some(Phase::Running | Phase::Stopping));
+    let running = matches!(
+        phase,
+        Some(Phase::Running | Phase::Restarting(_) | Phase::Stopping)
+    );
     let completed = matches!(phase, Some(Phase::Completed));
+    let restarting = matches!(phase, Some(Phase::Restarting(_)));
     let ready = matches!(phase, Some(Phase::Running));
     let since = ready_since(workload);
+    let service = workload.spec.service.as_ref().map(service_name);
     let statuses = containers(workload)
         .into_iter()
         .map(|container| {
             let known = state.into_iter().flat_map(|s| &s.components);
             let known = known.clone().find(|c| c.name == container.name);
-            let now = if running {
+            let waits = restarting && service.as_ref() == Some(&container.name);
+            let runs = running && !waits;
+            let now = if completed {
+                ended(0, "Completed", None)
+            } else if runs {
                 ContainerState {
                     running: Some(ContainerStateRunning {
                         started_at: since.clone(),
                     }),
                     ..ContainerState::default()
                 }
-            } else if completed {
-                ended(0, "Completed", None)
             } else {
                 ContainerState {
                     waiting: Some(ContainerStateWaiting {
@@ -122,8 +129,8 @@ fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -
                 image: container.image.unwrap_or_default(),
                 image_id: known.and_then(|c| c.digest.clone()).unwrap_or_default(),
                 name: container.name,
-                ready,
-                started: Some(running),
+                ready: (ready || restarting) && now.running.is_some(),
+                started: Some(now.running.is_some()),
                 restart_count: known.map_or(0, |c| i32::try_from(c.restarts).unwrap_or(i32::MAX)),
                 last_state: known.and_then(last_state),
                 state: Some(now),
@@ -169,7 +176,7 @@ fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -
 /// Why a workload that does not run does not, for the column STATUS and for people.
 fn waiting(workload: &Workload, state: Option<&WorkloadState>) -> (String, Option<String>) {
     match state.map(|state| &state.phase) {
-        Some(Phase::Failed(failure)) => {
+        Some(Phase::Failed(failure) | Phase::Restarting(failure)) => {
             return (failure.reason.to_string(), Some(failure.message.clone()));
         }
         Some(Phase::Pulling) => return ("Pulling".into(), None),

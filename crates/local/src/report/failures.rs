@@ -62,13 +62,16 @@ impl Failures {
         }
         let mut events = Vec::new();
         for (reason, message) in wrong {
-            if told.insert((reason.clone(), message.clone())) {
-                events.push(UpEvent::Failed {
-                    object: shown(kind, object),
-                    reason,
-                    message,
-                });
+            let goes_on = |said: &Said| Reason::goes_on(&reason, &message, (&said.0, &said.1));
+            if told.iter().any(goes_on) {
+                continue;
             }
+            told.insert((reason.clone(), message.clone()));
+            events.push(UpEvent::Failed {
+                object: shown(kind, object),
+                reason,
+                message,
+            });
         }
         events
     }
@@ -139,6 +142,22 @@ mod tests {
         assert!(failures.changed("Workload", &failed).is_empty());
         assert!(failures.changed("Workload", &ready).is_empty());
         assert_eq!(failures.changed("Workload", &failed).len(), 1);
+    }
+
+    #[test]
+    fn a_service_that_fails_again_and_again_is_told_once_until_it_worked() {
+        let restart = |count: u32| {
+            let text = format!("restart {count} of 9");
+            object(json!([
+                {"type": "Sync", "status": "False", "reason": "CrashLoopBackOff", "message": text},
+            ]))
+        };
+        let ready = object(json!([{"type": "Ready", "status": "True", "reason": "Available"}]));
+        let mut failures = Failures::default();
+        assert_eq!(failures.changed("Workload", &restart(1)).len(), 1);
+        assert!(failures.changed("Workload", &restart(2)).is_empty());
+        assert!(failures.changed("Workload", &ready).is_empty());
+        assert_eq!(failures.changed("Workload", &restart(3)).len(), 1);
     }
 
     #[test]

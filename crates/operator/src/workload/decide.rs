@@ -206,6 +206,7 @@ fn running(phase: &Phase, memory: &mut Memory) -> Verdict {
         Phase::Compiling => {
             Verdict::unknown(Reason::Compiling, "its components are being compiled")
         }
+        Phase::Restarting(failed) => failure::verdict(failed),
         Phase::Completed => Verdict::yes(Reason::Completed, "its service ended well"),
         _ => {
             memory.failures = 0;

@@ -92,6 +92,34 @@ async fn the_new_set_is_fully_ready_before_the_old_goes() {
 }
 
 #[tokio::test]
+async fn a_new_set_whose_service_fails_again_and_again_does_not_take_over() {
+    let restarting = || {
+        let text = "service `s`: it ended with an error; restart 1 of 3";
+        Phase::Restarting(Failure::new(FailureReason::CrashLoopBackOff, text))
+    };
+    let mut world = World::new().await;
+    world.deployed("one", "replicas: 2").await;
+    world.link.script("two", restarting());
+    world
+        .apply::<WorkloadDeployment>(&deployment("two", "replicas: 2"))
+        .await;
+    let hello = world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "CrashLoopBackOff")
+        .await;
+    assert!(message(&hello, "Ready").contains("restart 1 of 3"));
+    assert_eq!(images(&world).await, ["one", "two"]);
+    assert_eq!(world.link.stopped().len(), 0);
+    world.has_backends(HOST, Some(2)).await;
+    // Where no other replica is ready, they serve.
+    world.link.turn("one", restarting());
+    world.has_backends(HOST, Some(4)).await;
+    world.link.turn("two", Phase::Running);
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(images(&world).await, ["two"]);
+    world.has_backends(HOST, Some(2)).await;
+}
+
+#[tokio::test]
 async fn recreate_waits_until_the_old_replicas_are_gone() {
     let world = World::new().await;
     let more = "deployPolicy: Recreate";

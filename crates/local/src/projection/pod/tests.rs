@@ -28,13 +28,19 @@ fn state(phase: Phase) -> WorkloadState {
     WorkloadState {
         host: HostId("h".into()),
         phase,
-        components: vec![ComponentState {
-            name: "http".into(),
-            digest: Some("sha256:1".into()),
-            restarts: 2,
-            last_error: Some("it failed".into()),
-            http: None,
-        }],
+        components: vec![
+            ComponentState {
+                name: "http".into(),
+                digest: Some("sha256:1".into()),
+                restarts: 2,
+                last_error: Some("it failed".into()),
+                ..ComponentState::default()
+            },
+            ComponentState {
+                name: "service".into(),
+                ..ComponentState::default()
+            },
+        ],
         warnings: Vec::new(),
     }
 }
@@ -97,6 +103,29 @@ fn a_failure_is_the_reason_for_waiting() {
     let waiting = &pod["status"]["containerStatuses"][0]["state"]["waiting"];
     assert_eq!(waiting["reason"], "NotWasm");
     assert_eq!(waiting["message"], "it is a text");
+}
+
+#[test]
+fn a_service_that_is_started_again_waits_beside_components_that_run() {
+    let failure = Failure::new(FailureReason::CrashLoopBackOff, "restart 1 of 3");
+    let pod = shown(Some(&state(Phase::Restarting(failure))), Some("node"));
+    assert_eq!(pod["status"]["phase"], "Running");
+    let [http, service] = [0, 1].map(|at| &pod["status"]["containerStatuses"][at]);
+    assert!(http["state"]["running"].is_object() && http["ready"] == true);
+    let waiting = &service["state"]["waiting"];
+    assert_eq!(
+        (&waiting["reason"], &waiting["message"], &service["ready"]),
+        (
+            &json!("CrashLoopBackOff"),
+            &json!("restart 1 of 3"),
+            &json!(false)
+        )
+    );
+    let ready = &pod["status"]["conditions"][3];
+    assert_eq!(
+        (&ready["type"], &ready["status"], &ready["reason"]),
+        (&json!("Ready"), &json!("False"), &json!("CrashLoopBackOff"))
+    );
 }
 
 #[test]

@@ -125,6 +125,10 @@ impl Service {
                 Err(_) => RunError::HostFailed,
             };
             let text = format!("{}: {error}", error.reason());
+            if let Some(failure) = self.of_host(&error) {
+                self.update(states, |state| state.last_error = Some(text));
+                return Health::Failed(failure);
+            }
             let pause = restarts.next(began.elapsed());
             self.update(states, |state| {
                 state.last_error = Some(text);
@@ -161,6 +165,18 @@ impl Service {
                 change(state);
             }
         });
+    }
+
+    /// A failure of the host's, not of the service: no restart of `maxRestarts` is used up, and the
+    /// whole workload is tried again.
+    fn of_host(&self, error: &RunError) -> Option<Failure> {
+        let reason = match error {
+            RunError::HostAtCapacity => FailureReason::HostAtCapacity,
+            RunError::HostFailed => FailureReason::Internal,
+            RunError::Failed | RunError::Trap { .. } => return None,
+        };
+        let text = format!("service `{}`: {error}; it is tried again", self.name);
+        Some(Failure::new(reason, text))
     }
 
     fn backs_off(&self, error: &RunError, restarts: &Restarts, pause: Duration) -> Failure {

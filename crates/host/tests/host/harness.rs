@@ -38,10 +38,15 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| engine(None));
 
 /// An engine with all capabilities, and names of the test's own if they are given.
 pub(crate) fn engine(names: Option<Arc<dyn Resolve>>) -> Engine {
+    engine_of(EngineConfig::default(), names)
+}
+
+/// The same, of another size.
+pub(crate) fn engine_of(config: EngineConfig, names: Option<Arc<dyn Resolve>>) -> Engine {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("code");
     let mut builder = EngineBuilder::new(EngineConfig {
         cache_dir: Some(cache),
-        ..EngineConfig::default()
+        ..config
     });
     if let Some(names) = names {
         builder.resolver(names);

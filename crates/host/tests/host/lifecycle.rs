@@ -3,10 +3,11 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use waft_ir::{FailureReason, HostLink, Phase, PullPolicy, Service, Workload, WorkloadState};
+use waft_runtime::EngineConfig;
 
 use crate::{
     connections::wait_until,
-    harness::{RUNTIME, Rig, workload},
+    harness::{RUNTIME, Rig, engine_of, workload},
 };
 
 fn failure(state: &WorkloadState) -> (FailureReason, &str) {
@@ -337,3 +338,29 @@ fn a_service_that_is_started_again_makes_its_workload_ready_again() {
     }
 }
 
+#[test]
+fn a_service_that_meets_a_full_host_has_not_failed_itself() {
+    let small = EngineConfig {
+        max_instances: 1,
+        ..EngineConfig::default()
+    };
+    let rig = Rig::with(engine_of(small, None), |_| {});
+    let sleeper = |name: &str| {
+        let mut sleeper = workload(name, &[]);
+        give_service(&mut sleeper, "sleep", 0);
+        sleeper
+    };
+    let first = rig.run(sleeper("first"));
+    let second = rig.start(sleeper("second"));
+    let state = rig.settled(&second);
+    let (reason, message) = failure(&state);
+    assert_eq!(reason, FailureReason::HostAtCapacity, "{message}");
+    assert!(
+        reason.is_transient() && !message.contains("maxRestarts"),
+        "{message}"
+    );
+    rig.stop(&first);
+    rig.wait_for(&first, |state| state.is_none());
+    rig.start(sleeper("second"));
+    rig.wait_for(&second, |s| s.is_some_and(|s| s.phase == Phase::Running));
+}

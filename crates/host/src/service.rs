@@ -118,6 +118,7 @@ impl Service {
             };
             let error = match ended {
                 Ok(Ok(())) => {
+                    self.update(states, |state| state.completed = !stop.is_cancelled());
                     return Health::Ended;
                 }
                 Ok(Err(error)) => error,

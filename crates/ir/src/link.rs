@@ -76,6 +76,8 @@ pub struct ComponentState {
     pub digest: Option<String>,
     /// How often it was started again: services after a failure; components never.
     pub restarts: u32,
+    /// Whether it ended well and is not started again: services only.
+    pub completed: bool,
     /// The last error it caused, without guest text that might hold a secret.
     pub last_error: Option<String>,
     /// Whether it exports `wasi:http/handler@0.3` (`Some("0.3")`) or `incoming-handler@0.2`

@@ -339,6 +339,18 @@ fn a_service_that_is_started_again_makes_its_workload_ready_again() {
 }
 
 #[test]
+fn a_service_that_ends_well_leaves_its_components_serving() {
+    let rig = Rig::new();
+    let mut ending = workload("w", &[("main", "hello-p2")]);
+    give_service(&mut ending, "end", 0);
+    let id = rig.run(ending);
+    rig.route("test", &[&id]);
+    let state = rig.settled(&id);
+    assert!(!state.components[0].completed && state.components[1].completed);
+    assert_eq!(rig.get("/").status, 200);
+}
+
+#[test]
 fn a_service_that_meets_a_full_host_has_not_failed_itself() {
     let small = EngineConfig {
         max_instances: 1,

@@ -107,7 +107,7 @@ fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -
             let known = known.clone().find(|c| c.name == container.name);
             let waits = restarting && service.as_ref() == Some(&container.name);
             let runs = running && !waits;
-            let now = if completed {
+            let now = if completed || (runs && known.is_some_and(|c| c.completed)) {
                 ended(0, "Completed", None)
             } else if runs {
                 ContainerState {

@@ -129,6 +129,22 @@ fn a_service_that_is_started_again_waits_beside_components_that_run() {
 }
 
 #[test]
+fn a_service_that_ended_well_is_completed_and_the_pod_ready() {
+    let mut state = state(Phase::Running);
+    state.components[1].completed = true;
+    let pod = shown(Some(&state), Some("node"));
+    let [http, service] = [0, 1].map(|at| &pod["status"]["containerStatuses"][at]);
+    assert!(http["state"]["running"].is_object() && http["ready"] == true);
+    let ended = &service["state"]["terminated"];
+    assert_eq!(
+        (&ended["reason"], &ended["exitCode"], &service["ready"]),
+        (&json!("Completed"), &json!(0), &json!(false))
+    );
+    assert_eq!(pod["status"]["phase"], "Running");
+    assert_eq!(pod["status"]["conditions"][3]["status"], "True");
+}
+
+#[test]
 fn what_stops_is_no_longer_ready_but_runs() {
     let pod = shown(Some(&state(Phase::Stopping)), Some("node"));
     assert_eq!(pod["status"]["phase"], "Running");

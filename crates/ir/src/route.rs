@@ -237,6 +237,12 @@ impl RouteTable {
         by_path(&self.any).map(|at| self.any[at].as_ref())
     }
 
+    /// Whether a route names this very host, and has the path: `*.suffix` and `*` name no host.
+    pub fn names(&self, host: &str, path: &str) -> bool {
+        let routes = self.exact.get(host);
+        routes.is_some_and(|routes| routes.iter().any(|route| route.key.path.matches(path)))
+    }
+
     /// All routes, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         let suffixes = self.suffixes.iter().map(|(_, routes)| routes);
@@ -316,6 +322,10 @@ mod tests {
         assert_eq!(find("y.a.example.com", "/"), Some("long"));
         assert_eq!(find("b.example.com", "/"), Some("short"));
         assert_eq!(find("example.com", "/"), Some("any"));
+        assert!(table.names("x.a.example.com", "/foo"));
+        for (host, path) in [("x.a.example.com", "/"), ("y.a.example.com", "/foo")] {
+            assert!(!table.names(host, path), "{host}{path}");
+        }
         assert_eq!(table.iter().count(), 6);
     }
 

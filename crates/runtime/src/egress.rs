@@ -179,11 +179,16 @@ impl EgressPolicy {
     }
 
     /// Whether `allowedHosts` grants a name, whatever it resolves to: for requests that go to
-    /// another workload without leaving the process.
+    /// another workload without leaving the process. Addresses and the names that the host answers
+    /// itself are never another workload's.
     pub fn grants_name(&self, scheme: &str, name: &str, port: u16) -> bool {
-        let Some(host) = Host::parse(name) else {
+        let Some(Host::Name(name)) = Host::parse(name) else {
             return false;
         };
+        if name == MACHINE_NAME || is_workload_name(&name) {
+            return false;
+        }
+        let host = Host::Name(name);
         self.hosts
             .iter()
             .any(|rule| rule.grants(scheme, &host, port).is_some())

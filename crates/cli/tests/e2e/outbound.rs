@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// A platform with a fetching workload of both generations, whose components have these extra
-/// fields, and the workload `hello`.
+/// fields, the workload `hello`, and one that answers for all hosts that no other does.
 fn platform(resources: &str, flags: &[&str]) -> Waft {
     let folder = tempfile::tempdir().unwrap();
     let images = waft_guests::path("fetch-p2");
@@ -23,6 +23,7 @@ fn platform(resources: &str, flags: &[&str]) -> Waft {
         manifest::deployment_with("fetch-p2", &image("fetch-p2"), &component),
         manifest::deployment_with("fetch-p3", &image("fetch-p3"), &component),
         manifest::deployment("hello", &image("hello-p2")),
+        manifest::deployment("any", &image("hello-p2")).replace("host: any.localhost", "host: '*'"),
     ];
     let file = folder.path().join("all.yaml");
     std::fs::write(&file, manifests.join("---\n")).unwrap();
@@ -31,7 +32,9 @@ fn platform(resources: &str, flags: &[&str]) -> Waft {
         .arg("--file-root")
         .arg(images.parent().unwrap());
     let waft = flags.iter().fold(up, |up, flag| up.arg(*flag)).start();
-    waft.get_ok("hello.localhost", "/");
+    for host in ["hello.localhost", "example.com"] {
+        waft.get_ok(host, "/");
+    }
     waft
 }
 
@@ -84,6 +87,31 @@ fn one_workload_reaches_another_by_the_name_of_its_route() {
         .filter(|line| line.starts_with("waft_egress_denied_total"))
         .filter(|line| line.contains("reason=\"HostNotGranted\"") && line.ends_with(" 1"));
     assert_eq!(denied.count(), FETCHERS.len(), "{metrics}");
+}
+
+#[test]
+fn a_route_for_all_hosts_takes_nothing_that_goes_out() {
+    let waft = platform("{allowedHosts: ['*']}", &[]);
+    for name in FETCHERS {
+        for (url, expected) in [
+            ("http://10.1.2.3:9/", "ErrorCode::DestinationIpProhibited"),
+            ("http://127.0.0.1:5/", "ErrorCode::ConnectionRefused"),
+            ("http://localhost/", "ErrorCode::ConnectionRefused"),
+            (
+                "http://service.wasmcloud.internal:7/",
+                "ErrorCode::ConnectionRefused",
+            ),
+            (
+                "http://host.wasmcloud.internal:3/",
+                "ErrorCode::HttpRequestDenied",
+            ),
+            // A name that nobody can have.
+            ("http://name.invalid/", "ErrorCode::DnsError"),
+        ] {
+            let answer = waft.get_ok(&format!("{name}.localhost"), &format!("/?{url}"));
+            assert!(answer.starts_with(expected), "{name}: {url}: {answer}");
+        }
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) struct Inside(pub(crate) Arc<Serving>);
 #[async_trait]
 impl LocalRoutes for Inside {
     fn serves(&self, host: &str, path: &str) -> bool {
-        self.0.router.knows(host, path)
+        self.0.router.names(host, path)
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {

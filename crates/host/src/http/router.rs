@@ -58,9 +58,9 @@ impl Router {
         }
     }
 
-    /// Whether a route has a normalised host and a path.
-    pub(crate) fn knows(&self, host: &str, path: &str) -> bool {
-        self.table.load().routes.find(host, path).is_some()
+    /// Whether a route names this very host, normalised, and has the path.
+    pub(crate) fn names(&self, host: &str, path: &str) -> bool {
+        self.table.load().routes.names(host, path)
     }
 
     /// The next replica in turn of the route for a normalised host and a path.

@@ -122,6 +122,25 @@ fn hosts_are_granted_in_every_form() {
 }
 
 #[test]
+fn another_workload_has_no_address_and_no_name_of_the_hosts_own() {
+    let policy = policy("* 10.0.0.5", "", "80");
+    for (name, granted) in [
+        ("other.localhost", true),
+        ("example.com", true),
+        ("localhost", false),
+        (MACHINE_NAME, false),
+        ("service.wasmcloud.internal", false),
+        ("SERVICE.wasmcloud.internal.", false),
+        ("127.0.0.1", false),
+        ("[::1]", false),
+        ("10.0.0.5", false),
+        ("1.1.1.1", false),
+    ] {
+        assert_eq!(policy.grants_name("http", name, 80), granted, "{name}");
+    }
+}
+
+#[test]
 fn a_granted_name_is_checked_again_by_its_address() {
     let wide = Grant {
         is_written_out: false,

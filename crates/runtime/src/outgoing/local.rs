@@ -34,7 +34,9 @@ struct Depth(u8);
 /// The workloads that serve HTTP on this host. Implemented by the host.
 #[async_trait]
 pub trait LocalRoutes: Send + Sync {
-    /// Whether a route has this host, as [`waft_ir::normalize_host`] gives it, and path.
+    /// Whether a route names this very host, as [`waft_ir::normalize_host`] gives it, and has the
+    /// path. Routes for `*` and `*.suffix` answer who comes from outside; they take nothing that
+    /// a guest sends to others.
     fn serves(&self, host: &str, path: &str) -> bool;
 
     /// Answers a request as if it had come from outside. Dropping the future ends the call.

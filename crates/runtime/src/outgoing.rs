@@ -16,7 +16,7 @@ mod tls;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue, Method, Request, Response, Uri, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, Uri, Version,
     header::{CONTENT_TYPE, HOST},
 };
 use waft_ir::LogSource;
@@ -181,7 +181,7 @@ async fn exchange(
         host: target.host.to_ascii_lowercase(),
         port: target.port,
         // gRPC is HTTP/2 by definition; without TLS nothing else would say so.
-        prior_knowledge: is_grpc(&request),
+        prior_knowledge: is_grpc(request.headers()),
     };
     let pool = network.pool();
     loop {
@@ -247,9 +247,11 @@ fn prepare(request: &mut Request<WasiBody>, protocol: Protocol) {
 #[derive(Clone)]
 struct WholeUri(Uri);
 
-fn is_grpc(request: &Request<WasiBody>) -> bool {
-    let kind = request.headers().get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+/// Whether a request is gRPC. gRPC-Web is another protocol, which any HTTP carries.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
 /// Counts a refusal, and says it where the component's author looks.
@@ -289,5 +291,26 @@ impl From<Failed> for Error {
             Failed::Denied(_) => Self::HttpRequestDenied,
             Failed::Other(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_by_its_whole_name() {
+        for (kind, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+            assert_eq!(is_grpc(&headers), grpc, "{kind}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
     }
 }

@@ -181,7 +181,7 @@ async fn exchange(
         host: target.host.to_ascii_lowercase(),
         port: target.port,
         // gRPC is HTTP/2 by definition; without TLS nothing else would say so.
-        prior_knowledge: is_grpc(request.headers()),
+        prior_knowledge: !target.tls && is_grpc(request.headers()),
     };
     let pool = network.pool();
     loop {
@@ -191,7 +191,11 @@ async fn exchange(
                 let making = connect::connect(network, &key, destination.clone());
                 let made = tokio::time::timeout(timeouts.connect, making).await;
                 let made = made.unwrap_or(Err(Failed::Other(Error::ConnectionTimeout)));
-                (made?, true)
+                let made = made?;
+                if let Some(shared) = made.shared() {
+                    pool.give(key.clone(), shared);
+                }
+                (made, true)
             }
         };
         prepare(&mut request, sender.protocol());

@@ -20,7 +20,7 @@ use crate::body::without_forbidden;
 
 use super::{
     Network,
-    pool::{Key, Sender, of_hyper},
+    pool::{Key, Protocol, Sender, of_hyper},
 };
 
 /// How long a server may take until its connection can be used again.
@@ -72,8 +72,8 @@ impl Received {
         let Some(mut connection) = self.connection.take() else {
             return;
         };
-        if matches!(connection.sender, Sender::Http2(_)) {
-            // It was never taken away.
+        if connection.sender.protocol() == Protocol::Http2 {
+            // The pool has it; this was one of those who use it.
             return;
         }
         if connection.sender.is_ready() {

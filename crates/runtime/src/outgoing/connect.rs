@@ -19,7 +19,7 @@ use wasmtime_wasi_http::Error;
 
 use super::{
     Failed, Network,
-    pool::{Key, Sender, of_hyper},
+    pool::{Key, STREAMS, Sender, of_hyper},
     tls,
 };
 use crate::{Denied, Destination, Grant};
@@ -30,6 +30,8 @@ const HEADER_BYTES: usize = 128 << 10;
 const HEADERS: usize = 256;
 /// How long to wait for a place when all connections are in use.
 const WAIT_FOR_PLACE: Duration = Duration::from_secs(2);
+/// Bytes of one response over HTTP/2 that may wait for the guest to read them.
+const STREAM_WINDOW: u32 = 512 << 10;
 /// How often an HTTP/2 connection is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
@@ -181,11 +183,13 @@ where
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
             .max_header_list_size(HEADER_BYTES as u32)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * STREAMS)
             .handshake(stream)
             .await
             .map_err(failed)?;
         tokio::spawn(carry(connection, place));
-        return Ok(Sender::Http2(sender));
+        return Ok(sender.into());
     }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEADER_BYTES)

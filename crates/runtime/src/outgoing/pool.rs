@@ -1,4 +1,5 @@
-//! Connections of one guest, those that wait for another request.
+//! Connections of one guest: those that wait for another request, and those of HTTP/2, which take
+//! several at a time.
 
 use std::{
     sync::{
@@ -20,6 +21,9 @@ use wasmtime_wasi_http::{Error, WasiBody};
 const IDLE: Duration = Duration::from_secs(60);
 /// Connections that wait for the same server.
 const IDLE_PER_SERVER: usize = 32;
+/// Requests that share one connection of HTTP/2 at a time. Servers allow more; this many streams
+/// that nobody reads are what the connection has room for, so that they hold up no other.
+pub(super) const STREAMS: u32 = 16;
 
 /// What a connection was made for; only requests for the same use it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,7 +38,14 @@ pub(super) struct Key {
 /// A connection that takes a request.
 pub(super) enum Sender {
     Http1(http1::SendRequest<WasiBody>),
-    Http2(http2::SendRequest<WasiBody>),
+    Http2(Shared),
+}
+
+/// One that several requests use at the same time: each has a clone until its response has ended.
+#[derive(Clone)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<WasiBody>,
+    users: Arc<()>,
 }
 
 /// How a connection speaks.
@@ -44,7 +55,7 @@ pub(super) enum Protocol {
     Http2,
 }
 
-/// The connections that wait.
+/// The connections that take another request.
 #[derive(Clone, Default)]
 pub(super) struct Pool(Arc<Inner>);
 
@@ -61,22 +72,21 @@ struct Waiting {
 }
 
 impl Pool {
-    /// A connection for a request, the one used last. One that speaks HTTP/2 stays for others.
+    /// A connection for a request, the one used last. One that is shared stays for others.
     pub(super) fn take(&self, key: &Key) -> Option<Sender> {
         let mut waiting = self.0.waiting.lock();
         waiting.retain(|one| !one.sender.is_closed());
         let at = waiting
             .iter()
             .rposition(|one| one.key == *key && one.sender.is_ready())?;
-        if let Sender::Http2(sender) = &waiting[at].sender {
-            let sender = sender.clone();
+        if let Some(shared) = waiting[at].sender.shared() {
             waiting[at].since = Instant::now();
-            return Some(Sender::Http2(sender));
+            return Some(shared);
         }
         Some(waiting.remove(at).sender)
     }
 
-    /// Keeps a connection for the next request.
+    /// Keeps a connection for the next request, or the next ones where it is shared.
     pub(super) fn give(&self, key: Key, sender: Sender) {
         if sender.is_closed() {
             return;
@@ -101,6 +111,7 @@ impl Pool {
         let oldest = waiting
             .iter()
             .enumerate()
+            .filter(|(_, one)| !one.sender.is_used())
             .min_by_key(|(_, one)| one.since)
             .map(|(at, _)| at);
         oldest.map(|at| waiting.swap_remove(at)).is_some()
@@ -117,7 +128,10 @@ impl Pool {
                 tokio::time::sleep(IDLE).await;
                 let Some(inner) = inner.upgrade() else { return };
                 let mut waiting = inner.waiting.lock();
-                waiting.retain(|one| !one.sender.is_closed() && one.since.elapsed() < IDLE);
+                waiting.retain(|one| {
+                    let is_fresh = one.sender.is_used() || one.since.elapsed() < IDLE;
+                    is_fresh && !one.sender.is_closed()
+                });
                 if waiting.is_empty() {
                     inner.is_tidied.store(false, SeqCst);
                     return;
@@ -127,7 +141,30 @@ impl Pool {
     }
 }
 
+impl From<http2::SendRequest<WasiBody>> for Sender {
+    fn from(sender: http2::SendRequest<WasiBody>) -> Self {
+        let users = Arc::default();
+        Self::Http2(Shared { sender, users })
+    }
+}
+
 impl Sender {
+    /// The same connection for others, if it is one that is shared.
+    pub(super) fn shared(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(shared) => Some(Self::Http2(shared.clone())),
+        }
+    }
+
+    /// Whether anybody has it beside the pool.
+    fn is_used(&self) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(shared) => shared.users() > 0,
+        }
+    }
+
     pub(super) fn protocol(&self) -> Protocol {
         match self {
             Self::Http1(_) => Protocol::Http1,
@@ -142,7 +179,7 @@ impl Sender {
     ) -> Result<Response<Incoming>, (Error, Option<Box<Request<WasiBody>>>)> {
         let sent = match self {
             Self::Http1(sender) => sender.try_send_request(request).await,
-            Self::Http2(sender) => sender.try_send_request(request).await,
+            Self::Http2(shared) => shared.sender.try_send_request(request).await,
         };
         sent.map_err(|mut error: TrySendError<Request<WasiBody>>| {
             let back = error.take_message().map(Box::new);
@@ -154,22 +191,29 @@ impl Sender {
     pub(super) async fn ready(&mut self) -> bool {
         match self {
             Self::Http1(sender) => sender.ready().await.is_ok(),
-            Self::Http2(sender) => sender.ready().await.is_ok(),
+            Self::Http2(shared) => shared.sender.ready().await.is_ok(),
         }
     }
 
     pub(super) fn is_ready(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_ready(),
-            Self::Http2(sender) => sender.is_ready(),
+            Self::Http2(shared) => shared.sender.is_ready() && shared.users() < STREAMS as usize,
         }
     }
 
     fn is_closed(&self) -> bool {
         match self {
             Self::Http1(sender) => sender.is_closed(),
-            Self::Http2(sender) => sender.is_closed(),
+            Self::Http2(shared) => shared.sender.is_closed(),
         }
+    }
+}
+
+impl Shared {
+    /// Requests that use it, seen from the pool, which has one clone itself.
+    fn users(&self) -> usize {
+        Arc::strong_count(&self.users) - 1
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,7 +18,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::Notify,
+};
 use tokio_rustls::TlsAcceptor;
 use waft_ir::{LocalResources, LogSource};
 use waft_runtime::{
@@ -54,6 +60,8 @@ struct Rig {
 struct Origin {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    /// Tells all connections to end, as a server does that is stopped.
+    end: Arc<Notify>,
 }
 
 impl Rig {
@@ -107,40 +115,65 @@ impl Origin {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = connections.clone();
+        let end = Arc::new(Notify::new());
+        let ended = end.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 counter.fetch_add(1, Relaxed);
-                let tls = tls.clone();
+                let (tls, ended) = (tls.clone(), ended.clone());
                 tokio::spawn(async move {
-                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let service = service_fn(answer);
-                    // Clients that don't trust the certificate are part of the tests.
                     match tls {
-                        None => server
-                            .serve_connection(TokioIo::new(stream), service)
-                            .await
-                            .ok(),
+                        None => serve(stream, &ended).await,
+                        // Clients that don't trust the certificate are part of the tests.
                         Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => server
-                                .serve_connection(TokioIo::new(stream), service)
-                                .await
-                                .ok(),
-                            Err(_) => None,
+                            Ok(stream) => serve(stream, &ended).await,
+                            Err(_) => (),
                         },
-                    };
+                    }
                 });
             }
         });
         Some(Self {
             address,
             connections,
+            end,
         })
+    }
+
+    /// One that speaks HTTP/2 as `secure.test`, and the engine of guests that trust it, which reads
+    /// the certificate when it first needs it.
+    async fn start_http2() -> Option<(Self, Rig, TempDir)> {
+        let (certificate, mut config) = waft_servers::self_signed("secure.test");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, certificate).unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let origin = Self::start(Some(TlsAcceptor::from(Arc::new(config)))).await?;
+        let rig = Rig::with(EngineConfig {
+            extra_ca: vec![file],
+            ..EngineConfig::default()
+        });
+        rig.name("secure.test", &[&origin.address.ip().to_string()]);
+        Some((origin, rig, folder))
     }
 
     fn port(&self) -> u16 {
         self.address.port()
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, ended: &Notify) {
+    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let connection = server.serve_connection(TokioIo::new(stream), service_fn(answer));
+    let mut connection = pin!(connection);
+    let _ = tokio::select! {
+        result = &mut connection => result,
+        () = ended.notified() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
 }
 
 async fn answer(request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
@@ -246,6 +279,48 @@ async fn connections_are_used_again_and_belong_to_one_guest() {
         assert_eq!(origin.connections.load(Relaxed), expected);
         assert_eq!(guest.stats().egress.connections, 1);
     }
+}
+
+#[tokio::test]
+async fn requests_share_a_connection_of_http2_until_the_server_ends_it() {
+    let Some((origin, rig, _folder)) = Origin::start_http2().await else {
+        return;
+    };
+    let url = format!("https://secure.test:{}/", origin.port());
+    let (guest, _) = rig.guest("fetch-p2", &["secure.test"]).await;
+    let count = || origin.connections.load(Relaxed);
+    assert_eq!(get(&guest, &format!("/many?10&{url}")).await, "10");
+    assert_eq!((count(), guest.stats().egress.connections), (1, 1));
+    // At the same time too: 16, which are so many that unread answers can't hold up others.
+    assert_eq!(get(&guest, &format!("/hold?17&{url}")).await, "17");
+    assert_eq!((count(), guest.stats().egress.connections), (2, 2));
+    origin.end.notify_waiters();
+    support::wait_until("the connections have gone", || {
+        guest.stats().egress.connections == 0
+    })
+    .await;
+    assert_eq!(get(&guest, &format!("/many?10&{url}")).await, "10");
+    assert_eq!((count(), guest.stats().egress.connections), (3, 1));
+}
+
+#[tokio::test]
+async fn shared_connections_make_room_when_nobody_uses_them() {
+    let Some((origin, rig, _folder)) = Origin::start_http2().await else {
+        return;
+    };
+    let address = origin.address.ip().to_string();
+    let limit = |spec: &mut GuestSpec| spec.limits.outbound_connections = 1;
+    let hosts = ["secure.test", address.as_str()];
+    let (guest, _) = rig.guest_with("fetch-p2", &hosts, limit).await;
+    let plain = Origin::start(None).await.unwrap();
+    for _ in 0..2 {
+        let url = format!("https://secure.test:{}/", origin.port());
+        assert_eq!(get(&guest, &format!("/many?2&{url}")).await, "2");
+        let url = format!("http://{}/", plain.address);
+        assert_eq!(get(&guest, &format!("/many?2&{url}")).await, "2");
+    }
+    let counts = [&origin, &plain].map(|origin| origin.connections.load(Relaxed));
+    assert_eq!((counts, guest.stats().egress.over_limit), ([2, 2], 0));
 }
 
 #[tokio::test]

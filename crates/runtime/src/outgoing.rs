@@ -10,6 +10,7 @@ mod body;
 mod connect;
 mod local;
 mod network;
+mod patience;
 mod pool;
 mod tls;
 
@@ -72,14 +73,15 @@ pub(crate) fn send(
         trace.mark(request.headers_mut());
     }
     let (network, log) = (network.clone(), log.clone());
+    let timeouts = Timeouts::from(options);
     Box::new(async move {
         let target = Target::of(request.uri()).inspect_err(|_| {
             network.count_denied(Denied::NotAHost);
         })?;
         let mut response = match route(&network, &target, request.uri().path(), depth) {
-            Ok(Way::Local(routes)) => local::answer(routes, request, depth).await?,
+            Ok(Way::Local(routes)) => local::answer(routes, request, depth, timeouts).await?,
             Ok(Way::Out(destination)) => {
-                exchange(&network, &target, destination, request, options.into())
+                exchange(&network, &target, destination, request, timeouts)
                     .await
                     .inspect_err(|failed| note(&network, &log, &target, failed))
                     .map_err(Error::from)?

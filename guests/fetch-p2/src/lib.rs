@@ -6,6 +6,7 @@
 //! | `/?URL` | GET |
 //! | `/late?URL` | GET, once it has computed for 20 ms |
 //! | `/post?URL` | POST with `hello` |
+//! | `/brief?URL` | GET, waiting no longer than 50 ms for an answer, or for more of it |
 //! | `/connect?URL` | the method CONNECT |
 //! | `/many?N&URL` | N GETs, one after another; answers how many got a 200 |
 //! | `/hold?N&URL` | N GETs whose answers are left open; answers how many were answered |
@@ -19,7 +20,7 @@ use wasip2::http::{
     outgoing_handler,
     types::{
         ErrorCode, Fields, IncomingBody, IncomingRequest, IncomingResponse, Method, OutgoingBody,
-        OutgoingRequest, ResponseOutparam, Scheme,
+        OutgoingRequest, RequestOptions, ResponseOutparam, Scheme,
     },
 };
 
@@ -39,6 +40,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Fetch {
                 compute::compute(Duration::from_millis(20));
                 text(send(Method::Get, url, b""))
             }
+            "/brief" => text(send_with(Some(brief()), Method::Get, url, b"")),
             "/post" => text(send(Method::Post, url, b"hello")),
             "/connect" => text(send(Method::Connect, url, b"")),
             "/many" => {
@@ -58,7 +60,26 @@ impl wasip2::exports::http::incoming_handler::Guest for Fetch {
     }
 }
 
+/// Options of who doesn't wait for long.
+fn brief() -> RequestOptions {
+    let options = RequestOptions::new();
+    options
+        .set_first_byte_timeout(Some(50_000_000))
+        .and_then(|()| options.set_between_bytes_timeout(Some(50_000_000)))
+        .expect("the host knows these options");
+    options
+}
+
 fn send(method: Method, url: &str, body: &[u8]) -> Result<IncomingResponse, ErrorCode> {
+    send_with(None, method, url, body)
+}
+
+fn send_with(
+    options: Option<RequestOptions>,
+    method: Method,
+    url: &str,
+    body: &[u8],
+) -> Result<IncomingResponse, ErrorCode> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let scheme = match scheme {
@@ -74,7 +95,7 @@ fn send(method: Method, url: &str, body: &[u8]) -> Result<IncomingResponse, Erro
         .and_then(|()| request.set_path_with_query(Some(if path.is_empty() { "/" } else { path })))
         .map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     let outgoing = request.body().expect("the body is taken once");
-    let pending = outgoing_handler::handle(request, None)?;
+    let pending = outgoing_handler::handle(request, options)?;
     let mut stream = outgoing.write().expect("the stream is taken once");
     let _ = stream.write_all(body);
     drop(stream);

@@ -13,13 +13,13 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::body::without_forbidden;
 
 use super::{
     Network,
+    patience::Patience,
     pool::{Key, Protocol, Sender, of_hyper},
 };
 
@@ -29,9 +29,7 @@ const UNTIL_READY: Duration = Duration::from_secs(1);
 struct Received {
     inner: Incoming,
     connection: Option<Connection>,
-    patience: Duration,
-    /// Set up only when the server makes the guest wait.
-    timer: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
 }
 
 struct Connection {
@@ -46,7 +44,7 @@ pub(super) fn receive(
     sender: Sender,
     key: Key,
     network: Arc<Network>,
-    patience: Duration,
+    between_bytes: Duration,
 ) -> Response<WasiBody> {
     let connection = Connection {
         sender,
@@ -57,8 +55,7 @@ pub(super) fn receive(
         let mut body = Received {
             inner,
             connection: Some(connection),
-            patience,
-            timer: None,
+            patience: Patience::new(between_bytes),
         };
         if body.inner.is_end_stream() {
             body.give_back();
@@ -104,18 +101,14 @@ impl Body for Received {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.timer = None;
+                self.patience.renew();
                 if frame.is_none() || self.inner.is_end_stream() {
                     self.give_back();
                 }
                 Poll::Ready(frame.map(|frame| frame.map(without_forbidden).map_err(of_hyper)))
             }
             Poll::Pending => {
-                let patience = self.patience;
-                let timer = self.timer.get_or_insert_with(|| {
-                    Box::pin(tokio::time::sleep_until(Instant::now() + patience))
-                });
-                ready!(timer.as_mut().poll(cx));
+                ready!(self.patience.poll_end(cx));
                 self.connection = None;
                 Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
             }

@@ -18,6 +18,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, WasiBody};
 
+use super::{Timeouts, patience::Patience};
 use crate::{Body, BodyError, body::into_wasi};
 
 /// Workloads that call each other may be nested so deep; past it, they are taken for a loop.
@@ -53,6 +54,7 @@ pub(super) async fn answer(
     routes: Arc<dyn LocalRoutes>,
     request: Request<WasiBody>,
     depth: u8,
+    timeouts: Timeouts,
 ) -> Result<Response<WasiBody>, Error> {
     let (mut parts, body) = request.into_parts();
     parts.version = Version::HTTP_11;
@@ -62,7 +64,7 @@ pub(super) async fn answer(
     let (head, head_is_known) = oneshot::channel();
     let (frames, received) = mpsc::channel(FRAMES);
     let whole = async move {
-        let (parts, mut body) = routes.answer(request).await.into_parts();
+        let (parts, mut body) = routes.answer(request).await.map(into_wasi).into_parts();
         let size = body.size_hint();
         if head.send((parts, size)).is_err() {
             return;
@@ -75,15 +77,17 @@ pub(super) async fn answer(
         }
     };
     let task = Task(tokio::spawn(whole));
-    let (parts, size) = head_is_known
+    let (parts, size) = tokio::time::timeout(timeouts.first_byte, head_is_known)
         .await
+        .map_err(|_| Error::ConnectionReadTimeout)?
         .map_err(|_| Error::ConnectionTerminated)?;
     let body = Received {
         frames: received,
         left: size,
-        _task: task,
+        patience: Patience::new(timeouts.between_bytes),
+        task: Some(task),
     };
-    Ok(Response::from_parts(parts, into_wasi(body.boxed_unsync())))
+    Ok(Response::from_parts(parts, body.boxed_unsync()))
 }
 
 /// Ends the other guest's call when nobody reads its answer any more.
@@ -91,9 +95,10 @@ struct Task(JoinHandle<()>);
 
 /// The body as the caller reads it.
 struct Received {
-    frames: mpsc::Receiver<Result<Frame<Bytes>, BodyError>>,
+    frames: mpsc::Receiver<Result<Frame<Bytes>, Error>>,
     left: SizeHint,
-    _task: Task,
+    patience: Patience,
+    task: Option<Task>,
 }
 
 impl Drop for Task {
@@ -104,13 +109,18 @@ impl Drop for Task {
 
 impl http_body::Body for Received {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(self.frames.poll_recv(cx));
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let Poll::Ready(frame) = self.frames.poll_recv(cx) else {
+            ready!(self.patience.poll_end(cx));
+            self.task = None;
+            return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
+        };
+        self.patience.renew();
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
             && let Some(left) = self.left.exact()

@@ -13,9 +13,13 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http::{Request, Response, Version, header::LOCATION};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, service::service_fn};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -27,8 +31,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use waft_ir::{LocalResources, LogSource};
 use waft_runtime::{
-    Denied, EgressPolicy, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec, Resolve,
-    request_body,
+    Body, BodyError, Denied, EgressPolicy, Engine, EngineBuilder, EngineConfig, Guest, GuestSpec,
+    LocalRoutes, Resolve, request_body,
 };
 
 use crate::support::{self, Lines};
@@ -62,6 +66,25 @@ struct Origin {
     connections: Arc<AtomicUsize>,
     /// Tells all connections to end, as a server does that is stopped.
     end: Arc<Notify>,
+}
+
+/// Another workload, which never says all that it should.
+struct Slow;
+
+#[async_trait]
+impl LocalRoutes for Slow {
+    fn serves(&self, host: &str, _: &str) -> bool {
+        host == "slow.test"
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        if request.uri().path() == "/silent" {
+            std::future::pending::<()>().await;
+        }
+        let first = Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"half")));
+        let frames = futures::stream::iter([first]).chain(futures::stream::pending());
+        Response::new(request_body(StreamBody::new(frames)))
+    }
 }
 
 impl Rig {
@@ -321,6 +344,18 @@ async fn shared_connections_make_room_when_nobody_uses_them() {
     }
     let counts = [&origin, &plain].map(|origin| origin.connections.load(Relaxed));
     assert_eq!((counts, guest.stats().egress.over_limit), ([2, 2], 0));
+}
+
+#[tokio::test]
+async fn another_workload_is_waited_for_as_long_as_the_guest_wants() {
+    let rig = Rig::new();
+    let slow: Arc<dyn LocalRoutes> = Arc::new(Slow);
+    rig.engine.set_local_routes(Arc::downgrade(&slow));
+    let (guest, _) = rig.guest("fetch-p2", &["slow.test"]).await;
+    let told = get(&guest, "/brief?http://slow.test/silent").await;
+    assert_eq!(told, "ErrorCode::ConnectionReadTimeout");
+    let told = get(&guest, "/brief?http://slow.test/").await;
+    assert!(told.starts_with("200 and then "), "{told}");
 }
 
 #[tokio::test]

@@ -1,6 +1,14 @@
 //! Talks over the network within its workload, by WASI 0.3: `/tcp/PORT?TEXT` sends a line and
-//! answers the line that comes back; `/udp/PORT?TEXT` the same with a datagram; `/look-up/NAME`
-//! answers addresses; `/listen` tries to listen.
+//! answers the line that comes back; `/udp/PORT?TEXT` the same with a datagram; `/early/ADDRESS?TEXT`
+//! the same, but receives before it sends; `/look-up/NAME` answers addresses; `/listen` tries to
+//! listen.
+
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddrV4,
+    pin::pin,
+    task::Poll,
+};
 
 use wasip3::{
     http::types::{ErrorCode, Request, Response},
@@ -29,6 +37,9 @@ impl wasip3::exports::http::handler::Guest for Client {
                 .await
                 .map_err(|code| format!("{code:?}")),
             "udp" => udp(local(port), query)
+                .await
+                .map_err(|code| format!("{code:?}")),
+            "early" => early(of.parse().expect("an address"), query)
                 .await
                 .map_err(|code| format!("{code:?}")),
             "listen" => listen().map_err(|code| format!("{code:?}")),
@@ -73,6 +84,22 @@ async fn udp(to: IpSocketAddress, text: &str) -> Result<String, SocketError> {
     let socket = UdpSocket::create(IpAddressFamily::Ipv4)?;
     socket.send(text.as_bytes().to_vec(), Some(to)).await?;
     let (data, _from) = socket.receive().await?;
+    Ok(String::from_utf8_lossy(&data).into_owned())
+}
+
+async fn early(to: SocketAddrV4, text: &str) -> Result<String, SocketError> {
+    let socket = UdpSocket::create(IpAddressFamily::Ipv4)?;
+    socket.bind(local(0))?;
+    let mut receiving = pin!(socket.receive());
+    let begun = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await;
+    assert!(begun.is_pending(), "nobody sends before we do");
+    let [a, b, c, d] = to.ip().octets();
+    let to = IpSocketAddress::Ipv4(Ipv4SocketAddress {
+        port: to.port(),
+        address: (a, b, c, d),
+    });
+    socket.send(text.as_bytes().to_vec(), Some(to)).await?;
+    let (data, _from) = receiving.await?;
     Ok(String::from_utf8_lossy(&data).into_owned())
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{io::ReadBuf, net, sync::OwnedSemaphorePermit};
 
-use super::{error::Code, loopback::UdpPort, net::Net, stream::no_wait};
+use super::{error::Code, loopback::UdpPort, net::Net, pipe::Wakers, stream::no_wait};
 use crate::Transport;
 
 /// The largest datagram of UDP over IPv4.
@@ -41,11 +41,15 @@ pub(crate) struct Bound {
     net: Arc<Net>,
     inside: UdpPort,
     outside: Mutex<Option<Outside>>,
+    /// Who waits for datagrams since before there was anything outside.
+    early: Mutex<Wakers>,
 }
 
 /// A socket of the machine. It hears only those that it sent to.
 struct Outside {
-    socket: Arc<net::UdpSocket>,
+    socket: net::UdpSocket,
+    /// The same socket, to send by: without asking the reactor, which learns of a new one later.
+    sending: std::net::UdpSocket,
     /// By the address that is sent to, the one that the guest knows.
     peers: HashMap<SocketAddr, SocketAddr>,
     _place: OwnedSemaphorePermit,
@@ -83,6 +87,7 @@ impl UdpSocket {
         self.bound = Some(Arc::new(Bound {
             inside: self.net.loopback.bind_udp(address)?,
             outside: Mutex::default(),
+            early: Mutex::default(),
             net: self.net.clone(),
         }));
         Ok(())
@@ -134,7 +139,11 @@ impl Bound {
         let mut outside = self.outside.lock();
         let outside = match &mut *outside {
             Some(outside) => outside,
-            none => none.insert(Outside::new(&self.net, address.is_ipv6())?),
+            none => {
+                let made = Outside::new(&self.net, address.is_ipv6())?;
+                self.early.lock().wake();
+                none.insert(made)
+            }
         };
         if !outside.peers.contains_key(&address) {
             if outside.peers.len() == PEERS {
@@ -142,7 +151,7 @@ impl Bound {
             }
             outside.peers.insert(address, to);
         }
-        match outside.socket.try_send_to(&datagram, address) {
+        match outside.sending.send_to(&datagram, address) {
             Ok(_) => Ok(()),
             // The kernel's buffer is full: the datagram is lost, as datagrams may be.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
@@ -164,6 +173,7 @@ impl Bound {
         }
         let outside = self.outside.lock();
         let Some(outside) = &*outside else {
+            self.early.lock().add(cx);
             return Poll::Pending;
         };
         let mut bytes = vec![0; DATAGRAM];
@@ -190,7 +200,10 @@ impl Bound {
         }
         match &*self.outside.lock() {
             Some(outside) => outside.socket.poll_recv_ready(cx).map(|_| ()),
-            None => Poll::Pending,
+            None => {
+                self.early.lock().add(cx);
+                Poll::Pending
+            }
         }
     }
 
@@ -214,12 +227,14 @@ impl Outside {
             Ipv4Addr::UNSPECIFIED.into()
         };
         let place = net.place()?;
-        let socket = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
-            socket.set_nonblocking(true)?;
-            net::UdpSocket::from_std(socket)
+        let both = std::net::UdpSocket::bind((any, 0)).and_then(|sending| {
+            sending.set_nonblocking(true)?;
+            Ok((net::UdpSocket::from_std(sending.try_clone()?)?, sending))
         });
+        let (socket, sending) = both.map_err(|error| Code::from(&error))?;
         Ok(Self {
-            socket: Arc::new(socket.map_err(|error| Code::from(&error))?),
+            socket,
+            sending,
             peers: HashMap::new(),
             _place: place,
         })

@@ -1,9 +1,9 @@
 //! The network within a workload: who reaches whom, by Rust's standard library and by WASI 0.3.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
-use waft_ir::LogSource;
-use waft_runtime::{Command, Guest, Loopback};
+use waft_ir::{LocalResources, LogSource};
+use waft_runtime::{Command, EgressPolicy, Guest, Loopback};
 
 use crate::support::{ENGINE, Lines, get, guest, load, spec, wait_until};
 
@@ -140,6 +140,33 @@ async fn datagrams_reach_the_service_and_come_back() {
     assert_eq!(told, "PING from 127.0.0.1:5353");
     let p3 = client("client-p3", &network).await;
     assert_eq!(answer(&p3, "/udp/5353?pong").await, "PONG");
+}
+
+/// A guest that may send to one address outside of the workload.
+async fn sender(name: &str, to: SocketAddr) -> Guest {
+    let resources = LocalResources {
+        allowed_hosts: vec![to.to_string()],
+        ..LocalResources::default()
+    };
+    let policy = EgressPolicy::new(&resources, false).unwrap();
+    guest(name, |spec| spec.egress = Arc::new(policy)).await.0
+}
+
+#[tokio::test]
+async fn who_receives_before_it_has_sent_hears_the_outside() {
+    let Some(ip) = waft_servers::outward_address() else {
+        return;
+    };
+    let server = tokio::net::UdpSocket::bind((ip, 0)).await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut datagram = [0; 100];
+        let (length, peer) = server.recv_from(&mut datagram).await.unwrap();
+        let upper = datagram[..length].to_ascii_uppercase();
+        server.send_to(&upper, peer).await.unwrap();
+    });
+    let p3 = sender("client-p3", address).await;
+    assert_eq!(answer(&p3, &format!("/early/{address}?ping")).await, "PING");
 }
 
 #[tokio::test]

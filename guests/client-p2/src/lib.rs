@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `/tcp/ADDRESS?TEXT` | sends a line, answers the line that comes back |
 //! | `/large/ADDRESS?N` | sends N bytes of lines and reads as many at a time |
+//! | `/upload/ADDRESS` | sends, without ever waiting, all that is taken; answers how many bytes it was |
 //! | `/udp/ADDRESS?TEXT` | sends a datagram, answers the one that comes back |
 //! | `/listen/ADDRESS`, `/bind/ADDRESS` | listens (TCP), binds (UDP) |
 //! | `/look-up/NAME` | answers the addresses of a name |
 
 use std::{
     io::{self, BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
+    net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
 };
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -27,6 +28,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Client {
         let answer = match what {
             "tcp" => tcp(address, &query),
             "large" => large(address, query.parse().unwrap_or(0)),
+            "upload" => upload(address),
             "udp" => udp(address, &query),
             "listen" => TcpListener::bind(address).map(|_| "listening".into()),
             "bind" => UdpSocket::bind(address).map(|_| "bound".into()),
@@ -57,6 +59,24 @@ fn large(address: &str, bytes: usize) -> io::Result<String> {
         came += stream.read_until(b'\n', &mut back)?;
     }
     Ok(came.to_string())
+}
+
+fn upload(address: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nonblocking(true)?;
+    let piece = vec![b'x'; 64 << 10];
+    let mut sent = 0;
+    let end = loop {
+        match stream.write(&piece) {
+            Ok(length) => sent += length,
+            Err(error) => break error,
+        }
+    };
+    if end.kind() != io::ErrorKind::WouldBlock {
+        return Err(end);
+    }
+    stream.shutdown(Shutdown::Write)?;
+    Ok(sent.to_string())
 }
 
 fn udp(address: &str, text: &str) -> io::Result<String> {

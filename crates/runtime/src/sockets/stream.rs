@@ -37,6 +37,10 @@ pub(crate) struct Incoming {
 /// What is sent. Dropping it tells the other side that nothing more comes.
 pub(crate) struct Outgoing {
     to: Sending,
+    /// A task of its own still sends what was written before.
+    pub(crate) has_rest: bool,
+    /// The guest writes nothing more: once that is sent, this is dropped.
+    pub(crate) is_shut: bool,
     _place: Place,
 }
 
@@ -164,6 +168,8 @@ impl Outgoing {
     fn new(to: Sending, place: &Place) -> Self {
         Self {
             to,
+            has_rest: false,
+            is_shut: false,
             _place: place.clone(),
         }
     }

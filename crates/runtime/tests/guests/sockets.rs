@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use tokio::io::AsyncReadExt;
 use waft_ir::{LocalResources, LogSource};
 use waft_runtime::{Command, EgressPolicy, Guest, Loopback};
 
@@ -167,6 +168,22 @@ async fn who_receives_before_it_has_sent_hears_the_outside() {
     });
     let p3 = sender("client-p3", address).await;
     assert_eq!(answer(&p3, &format!("/early/{address}?ping")).await, "PING");
+}
+
+#[tokio::test]
+async fn what_was_taken_from_a_guest_is_sent_before_the_end() {
+    let Some(ip) = waft_servers::outward_address() else {
+        return;
+    };
+    let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let p2 = sender("client-p2", address).await;
+    // Nobody reads until the guest has shut down its side.
+    let sent = answer(&p2, &format!("/upload/{address}")).await;
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut came = Vec::new();
+    stream.read_to_end(&mut came).await.unwrap();
+    assert_eq!(came.len().to_string(), sent);
 }
 
 #[tokio::test]

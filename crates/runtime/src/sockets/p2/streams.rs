@@ -75,6 +75,19 @@ impl InputStream for Input {
     }
 }
 
+/// Ends what is sent, after the rest of what was written.
+pub(super) fn shut(half: &Half<Outgoing>) {
+    match &mut *half.lock() {
+        Some(outgoing) if outgoing.has_rest => outgoing.is_shut = true,
+        half => *half = None,
+    }
+}
+
+/// What may still be written to.
+fn open(half: &mut Option<Outgoing>) -> Option<&mut Outgoing> {
+    half.as_mut().filter(|outgoing| !outgoing.is_shut)
+}
+
 impl Output {
     pub(super) fn new(half: Half<Outgoing>) -> Self {
         Self {
@@ -96,7 +109,7 @@ impl Output {
         if let Some(code) = self.failed {
             return Poll::Ready(Err(code));
         }
-        match &mut *self.half.lock() {
+        match open(&mut self.half.lock()) {
             Some(outgoing) => outgoing.poll_room(cx),
             None => Poll::Ready(Err(Code::ConnectionBroken)),
         }
@@ -105,6 +118,9 @@ impl Output {
     fn send_later(&mut self, bytes: Bytes) {
         let (mut sent, rest) = oneshot::channel();
         let half = self.half.clone();
+        if let Some(outgoing) = &mut *half.lock() {
+            outgoing.has_rest = true;
+        }
         tokio::spawn(async move {
             let gone = async {
                 sent.closed().await;
@@ -112,11 +128,23 @@ impl Output {
             };
             let result = tokio::select! {
                 result = send_all(&half, bytes) => result,
-                () = gone => return,
+                () = gone => Err(Code::Timeout),
             };
+            end_rest(&half);
             let _ = sent.send(result);
         });
         self.rest = Some(rest);
+    }
+}
+
+/// The rest is sent, or never will be.
+fn end_rest(half: &Half<Outgoing>) {
+    let mut half = half.lock();
+    if let Some(outgoing) = &mut *half {
+        outgoing.has_rest = false;
+        if outgoing.is_shut {
+            *half = None;
+        }
     }
 }
 
@@ -150,7 +178,7 @@ impl OutputStream for Output {
 
     fn write(&mut self, mut bytes: Bytes) -> StreamResult<()> {
         while !bytes.is_empty() {
-            let written = match &mut *self.half.lock() {
+            let written = match open(&mut self.half.lock()) {
                 Some(outgoing) => outgoing.poll_write(&mut no_wait(), &bytes),
                 None => Poll::Ready(Err(Code::ConnectionBroken)),
             };

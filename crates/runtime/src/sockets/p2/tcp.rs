@@ -20,7 +20,7 @@ use super::{
         tcp_create_socket,
     },
     family, is_v6,
-    streams::{Input, Output},
+    streams::{Input, Output, shut},
 };
 use crate::sockets::{
     Sockets,
@@ -232,7 +232,7 @@ impl HostTcpSocket for Sockets<'_> {
             *connected.incoming.lock() = None;
         }
         if matches!(how, ShutdownType::Send | ShutdownType::Both) {
-            *connected.outgoing.lock() = None;
+            shut(&connected.outgoing);
         }
         Ok(())
     }

@@ -147,8 +147,13 @@ impl PortRule {
 
 impl Host {
     /// Reads a name or an address, an IPv6 one with or without brackets. Names are lower case,
-    /// without the last dot; an IPv4 address within IPv6 is that IPv4 address.
+    /// without the last dot, in ASCII as IDNA has it; an IPv4 address within IPv6 is that IPv4
+    /// address.
     pub(super) fn parse(text: &str) -> Option<Self> {
+        if !text.is_ascii() {
+            // First: what is an address afterwards is judged as one.
+            return Self::parse(&idna::domain_to_ascii(text).ok()?);
+        }
         let bare = text
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));

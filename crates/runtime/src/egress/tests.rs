@@ -223,6 +223,24 @@ fn names_are_looked_up_when_granted() {
             Ok(LookUp::Address("1.2.3.4".parse().unwrap())),
         ),
         ("*", "not a name", Err(Denied::NotAHost)),
+        ("*", "München.de", found("xn--mnchen-3ya.de")),
+        (
+            "münchen.de",
+            "xn--mnchen-3ya.de",
+            found("xn--mnchen-3ya.de"),
+        ),
+        ("", "münchen.de", no.clone()),
+        (
+            "*",
+            "１.１.１.１",
+            Ok(LookUp::Address("1.1.1.1".parse().unwrap())),
+        ),
+        (
+            "",
+            "ｌｏｃａｌｈｏｓｔ",
+            Ok(LookUp::Workload("localhost".into())),
+        ),
+        ("*", "\u{00ad}", Err(Denied::NotAHost)),
         ("", MACHINE_NAME, Ok(LookUp::Machine)),
         ("", "localhost", Ok(LookUp::Workload("localhost".into()))),
         (

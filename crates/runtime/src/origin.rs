@@ -108,7 +108,8 @@ fn is_parent(value: &[u8]) -> bool {
         return false;
     };
     let says_more = parts.next().is_some();
-    version != b"ff" && !(version == b"00" && says_more) && !is_zero(trace) && !is_zero(span)
+    let is_none = version == b"ff" || (version == b"00" && says_more);
+    !is_none && !is_zero(trace) && !is_zero(span)
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ impl Starter {
             }
         });
         let composition = Composition::of(&members, &compiled)?;
-        let roles = Roles::of(&members, &compiled, &composition)?;
+        let roles = Roles::of(workload, &members, &compiled, &composition)?;
 
         let loopback = Loopback::default();
         let volumes = self.volumes.prepare(workload)?;
@@ -333,6 +333,20 @@ fn imports_tcp(compiled: &Compiled) -> bool {
     compiled.imports().iter().any(sockets)
 }
 
+/// The interface by which a workload's manifest says that it takes requests.
+fn inbound_http(workload: &Workload) -> Option<InterfaceName> {
+    workload.grants.iter().find_map(|grant| {
+        let package = &grant.package;
+        let is_http = package.namespace == "wasi" && package.package == "http";
+        let mut interfaces = grant.interfaces.iter().filter(|_| is_http);
+        let interface = interfaces.find(|name| matches!(&***name, "incoming-handler" | "handler"));
+        Some(InterfaceName {
+            interface: Some(interface?.clone()),
+            ..package.clone()
+        })
+    })
+}
+
 /// Whether an interface is that of an HTTP handler.
 fn is_http(name: &str) -> bool {
     name.starts_with("wasi:http/")
@@ -356,6 +370,7 @@ impl Roles {
 
     /// The roles, by what the members export.
     fn of(
+        workload: &Workload,
         members: &[Member<'_>],
         compiled: &[Compiled],
         composition: &Composition,
@@ -401,6 +416,18 @@ impl Roles {
                     "service {} exports both `wasi:cli/run` and a handler of HTTP or of messages, \
                      which is not served yet: make it two components",
                     names(&[at])
+                ),
+            );
+        }
+        if let (Some(entry), []) = (inbound_http(workload), &serves[..]) {
+            let all: Vec<usize> = (0..compiled.len()).collect();
+            return refused(
+                FailureReason::MissingExport,
+                format!(
+                    "the workload takes requests by `{entry}`, and none of its components ({}) \
+                     exports a handler of HTTP: leave that entry out of spec.hostInterfaces, and \
+                     where an HTTPTrigger adds it, make the trigger a WorkloadDeployment",
+                    names(&all)
                 ),
             );
         }

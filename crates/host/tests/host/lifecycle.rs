@@ -1,8 +1,10 @@
 //! Workloads from start to gone.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
-use waft_ir::{FailureReason, HostLink, Phase, PullPolicy, Service, Workload, WorkloadState};
+use waft_ir::{
+    CapabilityGrant, FailureReason, HostLink, Phase, PullPolicy, Service, Workload, WorkloadState,
+};
 use waft_runtime::EngineConfig;
 
 use crate::{
@@ -126,6 +128,49 @@ fn one_component_must_serve_http_and_one_only() {
     let (reason, message) = failure(&state);
     assert_eq!(reason, FailureReason::MultipleHttpHandlers);
     assert!(message.contains("`main`, `sidecar`"), "{message}");
+}
+
+#[test]
+fn who_is_to_take_requests_must_export_a_handler_of_http() {
+    let rig = Rig::new();
+    let http = |interface: &str| CapabilityGrant {
+        name: None,
+        package: "wasi:http".parse().unwrap(),
+        interfaces: vec!["outgoing-handler".into(), interface.into()],
+        config: BTreeMap::new(),
+    };
+    let mut worker = workload("worker", &[("main", "worker")]);
+    worker.grants.push(CapabilityGrant {
+        package: "wasmcloud:messaging@0.2.0".parse().unwrap(),
+        interfaces: vec!["consumer".into(), "handler".into()],
+        config: BTreeMap::from([("subscriptions".into(), "takes.no.requests".into())]),
+        ..http("")
+    });
+    let mut runs = workload("runs", &[("main", "visits-p2")]);
+    let main = runs.components.remove(0);
+    runs.service = Some(Service {
+        name: "main".into(),
+        image: main.image,
+        max_restarts: 0,
+        resources: main.resources,
+        limits: main.limits,
+    });
+    for mut without in [worker, runs] {
+        without.grants.push(http("incoming-handler"));
+        let id = rig.start(without.clone());
+        let state = rig.settled(&id);
+        let (reason, message) = failure(&state);
+        assert_eq!(reason, FailureReason::MissingExport);
+        for part in ["`wasi:http/incoming-handler`", "`main`", "HTTPTrigger"] {
+            assert!(message.contains(part), "{message}");
+        }
+        rig.stop(&id);
+        rig.wait_for(&id, |state| state.is_none());
+        // An entry that only lets it send is none of the kind.
+        without.grants.pop();
+        without.grants.push(http("types"));
+        rig.run(without);
+    }
 }
 
 #[test]

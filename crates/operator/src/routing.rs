@@ -25,7 +25,7 @@ use crate::{
     dereference,
     key::Kind,
     object::{Object, is_owned_by, is_terminating, owner_among, owner_of_kind},
-    routes::{Changes, Claims, Outcome, Source, SourceKey},
+    routes::{Changes, Claims, Outcome, Source, SourceKey, Wish},
     sources::{self, Serving},
 };
 
@@ -152,7 +152,8 @@ pub(crate) fn refresh(context: &Context) {
     let dirty = mem::take(&mut *context.routing.dirty.lock());
     let mut changes = Changes::default();
     for key in &dirty {
-        claims.set(key, source(context, key), &mut changes);
+        let wanted = source(context, key, claims.wishes(key));
+        claims.set(key, wanted, &mut changes);
     }
     context.routing.table.send_if_modified(|published| {
         let mut table = RouteTable::clone(published);
@@ -170,14 +171,14 @@ pub(crate) fn refresh(context: &Context) {
     }
 }
 
-/// The routes that an object wants, and the replicas that serve them.
-fn source(context: &Context, key: &SourceKey) -> Option<Source> {
+/// The routes that an object wants, and the replicas that serve them. `known`: what it wanted.
+fn source(context: &Context, key: &SourceKey, known: Option<&[Wish]>) -> Option<Source> {
     let caches = &context.caches;
     let (namespace, name) = (key.namespace.as_str(), key.name.as_str());
     let of_spec = |meta: &ObjectMeta, spec: &WorkloadSpec| {
         let serving = serving(context, key, meta);
         let config_maps = config_maps(context, namespace, spec);
-        sources::of_spec(key.kind, meta, spec, serving, &config_maps)
+        sources::of_spec(key.kind, meta, spec, serving, &config_maps, known)
     };
     match key.kind {
         Kind::Trigger => {

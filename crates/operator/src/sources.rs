@@ -64,19 +64,22 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
 }
 
 /// The routes of an object that answers HTTP by itself; none once it is being deleted. Host names
-/// are read from the entry's config and its ConfigMaps.
+/// are read from the entry's config and its ConfigMaps; while one of those is missing, the object
+/// goes on under the names that are `known` of it.
 pub(crate) fn of_spec(
     kind: Kind,
     meta: &ObjectMeta,
     spec: &WorkloadSpec,
     serving: Serving,
     config_maps: &Sources,
+    known: Option<&[Wish]>,
 ) -> Option<Source> {
     if meta.deletion_timestamp.is_some() {
         return None;
     }
     let mut hosts: Vec<String> = Vec::new();
     let mut declared = false;
+    let mut is_whole = true;
     for entry in inbound_http(spec) {
         declared = true;
         let layers = Layers {
@@ -84,9 +87,9 @@ pub(crate) fn of_spec(
             ..Layers::of_interface(entry)
         };
         // A ConfigMap that is missing keeps the workload from starting, and is told there.
-        let config = layers
-            .resolve(config_maps)
-            .unwrap_or_else(|_| entry.config.clone());
+        let config = layers.resolve(config_maps);
+        is_whole &= config.is_ok();
+        let config = config.unwrap_or_else(|_| entry.config.clone());
         let named = config.get(names::CONFIG_HOST).into_iter();
         for list in named.chain(config.get(names::CONFIG_HOST_ALIASES)) {
             let list = list.split(',').map(str::trim);
@@ -101,6 +104,9 @@ pub(crate) fn of_spec(
     }
     let mut wishes: Vec<Wish> = hosts.into_iter().map(Wish::all_of).collect();
     wishes.extend(service_names(meta, spec));
+    if let Some(known) = known.filter(|_| !is_whole) {
+        wishes = known.to_vec();
+    }
     Some(Source {
         key: SourceKey::of_meta(kind, meta),
         created: meta

@@ -13,7 +13,7 @@ use std::{
 use waft_api::Reason;
 use waft_ir::{Route, RouteKey};
 
-use super::{Outcome, Refusal, Source, SourceKey};
+use super::{Outcome, Refusal, Source, SourceKey, Wish};
 
 /// All wishes, by object and by route.
 #[derive(Debug, Default)]
@@ -43,6 +43,11 @@ impl Claims {
     /// What became of an object's wishes; nothing for one that has none.
     pub(crate) fn outcome(&self, key: &SourceKey) -> Outcome {
         self.judge(key).unwrap_or_default()
+    }
+
+    /// What an object wishes for.
+    pub(crate) fn wishes(&self, key: &SourceKey) -> Option<&[Wish]> {
+        Some(&self.sources.get(key)?.wishes)
     }
 
     /// Replaces what an object wishes for.
@@ -153,7 +158,7 @@ impl Claims {
 
 /// The routes that an object wishes for, those of them that can be served.
 fn routes_of(source: &Source) -> BTreeSet<RouteKey> {
-    let keys = source.wishes.iter().map(super::Wish::key);
+    let keys = source.wishes.iter().map(Wish::key);
     keys.filter_map(Result::ok).collect()
 }
 

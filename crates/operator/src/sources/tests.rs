@@ -60,7 +60,14 @@ fn translate(case: Case) -> Value {
         .map(|trigger| of_trigger(trigger, serving(&trigger.metadata)));
     let of_deployments = case.deployments.iter().map(|deployment| {
         let (meta, spec) = (&deployment.metadata, effective_spec(deployment));
-        of_spec(Kind::Deployment, meta, &spec, serving(meta), &config_maps)
+        of_spec(
+            Kind::Deployment,
+            meta,
+            &spec,
+            serving(meta),
+            &config_maps,
+            None,
+        )
     });
     let of_workloads = case.workloads.iter().map(|workload| {
         let meta = &workload.metadata;
@@ -70,6 +77,7 @@ fn translate(case: Case) -> Value {
             &workload.spec,
             serving(meta),
             &config_maps,
+            None,
         )
     });
     let sources = of_triggers

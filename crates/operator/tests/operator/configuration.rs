@@ -69,6 +69,39 @@ async fn what_is_missing_is_named_and_heals_and_what_changes_rolls() {
     assert_eq!(world.link.states_now().len(), 1);
 }
 
+#[tokio::test]
+async fn a_config_map_that_goes_takes_no_host_name_with_it() {
+    let mut world = World::new().await;
+    let map = |host: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: hosts}}, data: {{host: {host}}}}}"
+        )
+    };
+    world.apply::<ConfigMap>(&map("first.test")).await;
+    let named = deployment("one", "").replace(
+        "interfaces: [incoming-handler]",
+        "interfaces: [incoming-handler], configFrom: [{name: hosts}]",
+    );
+    world.apply::<WorkloadDeployment>(&named).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.has_backends("first.test", Some(1)).await;
+
+    world.delete::<ConfigMap>("hosts").await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "ConfigMapNotFound")
+        .await;
+    // The routes were looked at after the ConfigMap went: this one is younger.
+    let other = deployment("one", "").replace("name: hello", "name: other");
+    world.apply::<WorkloadDeployment>(&other).await;
+    world.has_backends("other.default.localhost", Some(1)).await;
+    assert_eq!(world.backends("first.test"), Some(1));
+    assert_eq!(world.backends("hello.default.localhost"), None);
+
+    world.apply::<ConfigMap>(&map("second.test")).await;
+    world.has_backends("second.test", Some(1)).await;
+    world.has_backends("first.test", None).await;
+}
+
 /// What comes later in the same file is no change that rolls: the replica that serves first is the
 /// one that stays, with what it wrote into its volumes.
 #[tokio::test]

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use waft_api::names::MANAGER_UP;
 
 pub(crate) use kinds::Kinds;
+pub use kinds::not_served_yet;
 
 use crate::{event::UpError, manifest::Object};
 

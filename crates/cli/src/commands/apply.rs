@@ -80,6 +80,9 @@ pub(super) async fn load(files: &[String]) -> anyhow::Result<Manifests> {
 
 /// The failure of an object whose kind the server does not have.
 pub(super) fn unknown_kind(object: &Object) -> anyhow::Error {
+    if let Some(why) = waft_local::not_served_yet(object.api_version(), object.kind()) {
+        return anyhow::anyhow!("{}: {why}", object.origin);
+    }
     Advice::error(
         format!(
             "{}: the server has no kind `{}` in `{}`",

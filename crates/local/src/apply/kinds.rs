@@ -74,15 +74,18 @@ impl Kinds {
     }
 }
 
-/// Why a kind is refused.
-fn not_served(api_version: &str, kind: &str) -> String {
+/// What to say of a kind that is known and to come.
+pub fn not_served_yet(api_version: &str, kind: &str) -> Option<String> {
     let group = api_version.split('/').next().unwrap_or_default();
     let known = NOT_SERVED_YET.contains(&group) || (group, kind) == ("core.oam.dev", "Application");
-    if known {
-        format!("kind {kind} of {api_version} is not served yet")
-    } else {
+    known.then(|| format!("kind {kind} of {api_version} is not served yet"))
+}
+
+/// Why a kind is refused.
+fn not_served(api_version: &str, kind: &str) -> String {
+    not_served_yet(api_version, kind).unwrap_or_else(|| {
         format!("no kind {kind} in {api_version}: check both, or apply its definition as well")
-    }
+    })
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub(crate) struct Applied {
 /// A set that the API would take.
 pub(crate) struct Checked {
     objects: Vec<Accepted>,
+    /// Namespaces that were made so that it could be checked.
+    namespaces: Vec<ObjectId>,
 }
 
 /// One object of such a set.
@@ -84,27 +86,30 @@ impl Applier {
     /// Asks the API whether it takes every object of a set. Missing namespaces are created; when
     /// the set is refused, those are removed again.
     pub(crate) async fn check(&mut self, objects: Vec<Object>) -> Result<Checked, UpError> {
-        let mut created = Vec::new();
-        let checked = self.try_check(objects, &mut created).await;
-        if checked.is_err() {
-            for namespace in created {
-                // The refusal is what the user must see.
-                let _ = self.delete(&namespace).await;
+        let mut namespaces = Vec::new();
+        match self.try_check(objects, &mut namespaces).await {
+            Ok(objects) => Ok(Checked {
+                objects,
+                namespaces,
+            }),
+            Err(error) => {
+                for namespace in namespaces {
+                    // The refusal is what the user must see.
+                    let _ = self.delete(&namespace).await;
+                }
+                Err(error)
             }
         }
-        checked
     }
 
     async fn try_check(
         &mut self,
         objects: Vec<Object>,
         created: &mut Vec<ObjectId>,
-    ) -> Result<Checked, UpError> {
+    ) -> Result<Vec<Accepted>, UpError> {
         let defined = defined_kinds(&objects);
         let mut contents = digest::Contents::default();
-        let mut checked = Checked {
-            objects: Vec::new(),
-        };
+        let mut checked = Vec::new();
         for mut object in objects {
             contents.stamp(&mut object.value);
             let by_set = defined.contains(&(group(object.api_version()), object.kind().into()));
@@ -131,7 +136,7 @@ impl Applier {
                     .await
                     .map_err(|error| refused(&id, &object.origin, &error))?;
             }
-            checked.objects.push(Accepted {
+            checked.push(Accepted {
                 id,
                 text: object.value.to_string(),
                 origin: object.origin,
@@ -140,14 +145,23 @@ impl Applier {
         Ok(checked)
     }
 
-    /// Applies a set.
+    /// Applies a set. What can be refused only now ends it, and says what was applied before.
     pub(crate) async fn apply(&mut self, checked: &Checked) -> Result<Vec<Applied>, UpError> {
         let mut applied = Vec::new();
         for Accepted { id, text, origin } in &checked.objects {
-            let change = self
-                .apply_one(id, text)
-                .await
-                .map_err(|error| refused(id, origin, &error))?;
+            let change = self.apply_one(id, text).await.map_err(|error| {
+                let (object, message) = told(id, origin, &error);
+                let applied = applied.iter().map(|applied: &Applied| &applied.object);
+                let mut kept: Vec<_> = checked.namespaces.iter().chain(applied).collect();
+                // A namespace of the set is among both.
+                let mut known = BTreeSet::new();
+                kept.retain(|id| known.insert(*id));
+                UpError::Interrupted {
+                    object,
+                    message,
+                    applied: kept.iter().map(ToString::to_string).collect(),
+                }
+            })?;
             applied.push(Applied {
                 object: id.clone(),
                 change,
@@ -263,6 +277,12 @@ fn group(api_version: &str) -> String {
 
 /// The API's refusal as the end of `waft up`.
 fn refused(id: &ObjectId, origin: &str, error: &kube::Error) -> UpError {
+    let (object, message) = told(id, origin, error);
+    UpError::Refused { object, message }
+}
+
+/// Which object was refused, and why.
+fn told(id: &ObjectId, origin: &str, error: &kube::Error) -> (String, String) {
     let object = match origin {
         "" => id.to_string(),
         origin => format!("{id} in {origin}"),
@@ -271,5 +291,5 @@ fn refused(id: &ObjectId, origin: &str, error: &kube::Error) -> UpError {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     };
-    UpError::Refused { object, message }
+    (object, message)
 }

@@ -99,6 +99,17 @@ pub enum UpError {
         /// The API's message.
         message: String,
     },
+    /// The API refused an object only when it was applied: one of a kind that its set defines, or
+    /// that something else had changed since it was checked.
+    #[error("{object}: {message}")]
+    Interrupted {
+        /// `kind/name` and the file it stands in.
+        object: String,
+        /// The API's message.
+        message: String,
+        /// What was applied before, as `kind/name`.
+        applied: Vec<String>,
+    },
     /// An address can't be listened on.
     #[error("can't listen on {address} for {what}: {source}")]
     Listen {
@@ -150,7 +161,42 @@ impl UpError {
             }
             Self::Manifest(error) => error.hint(),
             Self::Refused { .. } => Some("nothing was applied".into()),
+            Self::Interrupted { applied, .. } => Some(kept(applied)),
             Self::Flag { .. } | Self::Io { .. } | Self::Internal(_) => None,
         }
+    }
+}
+
+/// What is left of a set that was interrupted.
+fn kept(applied: &[String]) -> String {
+    const SHOWN: usize = 8;
+    if applied.is_empty() {
+        return "nothing of its set was applied before".into();
+    }
+    let mut names = applied.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+    if let Some(more @ 1..) = applied.len().checked_sub(SHOWN) {
+        names.push(format!("{more} more"));
+    }
+    format!(
+        "what came before it was applied and is kept: {}; correct the object and apply the set again",
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_was_interrupted_says_what_is_kept_of_it() {
+        let names = |count: usize| {
+            (0..count)
+                .map(|at| format!("ConfigMap/{at}"))
+                .collect::<Vec<_>>()
+        };
+        assert!(kept(&[]).starts_with("nothing"));
+        assert!(kept(&names(2)).contains("kept: ConfigMap/0, ConfigMap/1; correct"));
+        assert!(kept(&names(8)).contains("ConfigMap/7; correct"));
+        assert!(kept(&names(10)).contains("ConfigMap/7, 2 more; correct"));
     }
 }

@@ -155,6 +155,56 @@ async fn one_wrong_object_applies_nothing() {
     platform.stop().await.unwrap();
 }
 
+/// What a set defines itself can only be judged once the definition is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_that_is_refused_half_way_says_what_is_kept() {
+    let home = Home::new();
+    let set = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: fresh}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: colours.example.com}
+spec:
+  group: example.com
+  names: {kind: Colour, plural: colours}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {size: {type: integer}}}}
+---
+apiVersion: example.com/v1
+kind: Colour
+metadata: {name: red}
+spec: {size: large}
+";
+    let file = home.write("set.yaml", set);
+    let error = Platform::start(home.applying(&file)).await.err().unwrap();
+    let text = error.to_string();
+    assert!(text.starts_with("Colour/red in "), "{text}");
+    assert!(text.contains("size"), "{text}");
+    let hint = error.hint().unwrap();
+    for kept in [
+        "Namespace/fresh",
+        "ConfigMap/settings in namespace fresh",
+        "CustomResourceDefinition/colours.example.com",
+    ] {
+        assert!(hint.contains(kept), "{hint}");
+    }
+
+    let platform = Platform::start(home.options()).await.unwrap();
+    let namespaces = kube::Api::<Namespace>::all(platform.client.clone());
+    assert!(namespaces.get_opt("fresh").await.unwrap().is_some());
+    platform.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_without_an_object_is_refused() {
     let home = Home::new();

@@ -121,17 +121,20 @@ impl Platform {
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(up(options, sender, shutdown.clone()));
         let mut told = Vec::new();
-        let (mut http, mut admin) = (None, None);
+        let (mut http, mut admin, mut started) = (None, None, false);
         while let Some(event) = events.recv().await {
             match &event {
                 UpEvent::HttpReady { address } => http = Some(*address),
                 UpEvent::AdminReady { address } => admin = Some(*address),
-                UpEvent::Started => break,
+                UpEvent::Started => {
+                    started = true;
+                    break;
+                }
                 _ => {}
             }
             told.push(event);
         }
-        let (Some(http), Some(admin)) = (http, admin) else {
+        let (true, Some(http), Some(admin)) = (started, http, admin) else {
             return Err(running.await.unwrap().unwrap_err());
         };
         Ok(Self {

@@ -4,8 +4,11 @@
 
 mod support;
 
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
-use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Event, Namespace, Node, Pod},
+};
+use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use support::{Home, Platform, eventually, hello, hello_wasm};
 use waft_api::{Host, Workload, WorkloadDeployment};
 use waft_local::{ManifestError, Source, UpError, UpEvent, UpOptions};
@@ -385,5 +388,44 @@ async fn a_container_is_kept_and_told_that_nothing_runs_it() {
     .await;
     let refused = pods.logs("nginx", &LogParams::default()).await.unwrap_err();
     assert!(refused.to_string().contains("not containers"), "{refused}");
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_of_containers_is_told_again_when_it_is_edited() {
+    let home = Home::new();
+    let platform = Platform::start(home.options()).await.unwrap();
+    let deployments = platform.api::<Deployment>();
+    let deployment: Deployment = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "web", "image": "nginx:1"}]},
+            },
+        },
+    }))
+    .unwrap();
+    deployments
+        .create(&PostParams::default(), &deployment)
+        .await
+        .unwrap();
+    // What `kubectl rollout status` waits for.
+    let told = async |generation| {
+        eventually(async || {
+            let status = deployments.get("web").await.unwrap().status?;
+            (status.observed_generation == Some(generation)).then_some(())
+        })
+        .await;
+    };
+    told(1).await;
+    let image = serde_json::json!({"spec": {"template": {"spec": {
+        "containers": [{"name": "web", "image": "nginx:2"}],
+    }}}});
+    let (parameters, patch) = (PatchParams::default(), Patch::Strategic(image));
+    let edited = deployments.patch("web", &parameters, &patch).await.unwrap();
+    assert_eq!(edited.metadata.generation, Some(2));
+    told(2).await;
     platform.stop().await.unwrap();
 }

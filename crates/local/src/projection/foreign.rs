@@ -45,16 +45,11 @@ pub(super) async fn follow(client: Client) {
     while let Some((kind, object)) = objects.next().await {
         let namespace = object.namespace().unwrap_or_default();
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &kind);
-        let told = object.data["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| {
-                let reason = Reason::ContainersNotSupported.as_str();
-                all.iter().any(|condition| condition["reason"] == reason)
-            });
-        if told {
+        let generation = object.metadata.generation;
+        if is_told(&object.data["status"], &kind.kind, generation) {
             continue;
         }
-        let status = status_of(&kind.kind, object.metadata.generation);
+        let status = status_of(&kind.kind, generation);
         let name = object.name_any();
         tell(
             &client,
@@ -66,6 +61,16 @@ pub(super) async fn follow(client: Client) {
         )
         .await;
     }
+}
+
+/// Whether a status says so of this generation of an object. That of a Job has none, nor has a Job
+/// anything to say anew: once it has failed, it has.
+fn is_told(status: &Value, kind: &str, generation: Option<i64>) -> bool {
+    let reason = Reason::ContainersNotSupported.as_str();
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let mut reasons = conditions.map(|condition| &condition["reason"]);
+    let is_of_generation = kind == "Job" || status["observedGeneration"].as_i64() == generation;
+    is_of_generation && reasons.any(|told| told == reason)
 }
 
 /// What says of an object that nothing will come of it, in the words for which kubectl ends its
@@ -196,5 +201,11 @@ mod tests {
         let job = &status_of("Job", Some(1))["status"];
         assert_eq!(job["conditions"][0]["type"], "Failed");
         assert!(job.get("observedGeneration").is_none());
+
+        let status = &status_of("Deployment", Some(3))["status"];
+        assert!(is_told(status, "Deployment", Some(3)));
+        assert!(!is_told(status, "Deployment", Some(4)));
+        assert!(is_told(job, "Job", Some(2)));
+        assert!(!is_told(&Value::Null, "Job", Some(1)));
     }
 }

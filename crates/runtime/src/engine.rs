@@ -330,17 +330,18 @@ impl Engine {
     ) -> Result<(), Failure> {
         let offered = self.0.registry.interfaces();
         let nameable = self.0.registry.nameable();
-        let mut needs = compiled.0.needs.iter();
-        needs.try_for_each(|import| {
+        let mut missing = Vec::new();
+        for import in &compiled.0.needs {
             if let Some(interface) = &import.implements {
-                return imports::check_named(&import.name, interface, &spec.grants, &nameable);
+                imports::check_named(&import.name, interface, &spec.grants, &nameable)?;
+            } else if !wants.iter().any(|want| want.import == import.name) {
+                missing.extend(imports::check(&import.name, &spec.grants, &offered)?);
             }
-            let linked = wants.iter().any(|want| want.import == import.name);
-            if linked {
-                return Ok(());
-            }
-            imports::check(&import.name, &spec.grants, &offered)
-        })
+        }
+        match missing[..] {
+            [] => Ok(()),
+            _ => Err(imports::not_granted(&missing, &spec.grants)),
+        }
     }
 
     /// Joins members of a workload into one component, the one that is called first. Each is its

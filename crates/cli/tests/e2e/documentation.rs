@@ -30,7 +30,7 @@ fn interfaces() -> String {
         "\
 # Host interfaces
 
-What a manifest may name in `hostInterfaces`. An entry grants the interfaces that it lists to all components of its workload, for what it names: a bucket or container is used, a secret revealed and a statement run by an interface only where the entry for it lists that interface, or another entry that grants the same. A key of `config` that is not listed here is refused. This page is written from the code by a test: `WAFT_UPDATE_GOLDEN=1 cargo test -p waft-cli --test e2e documentation`.
+What a manifest may name in `hostInterfaces`. An entry grants the interfaces that it lists, and the `types` of their package, to all components of its workload, for what it names: a bucket or container is used, a secret revealed and a statement run by an interface only where the entry for it lists that interface, or another entry that grants the same. A key of `config` that is not listed here is refused. This page is written from the code by a test: `WAFT_UPDATE_GOLDEN=1 cargo test -p waft-cli --test e2e documentation`.
 
 A workload that asks for what no host offers is not placed: `HostSelection=False`, with the interface in the message. A version fits when it is semver-compatible; a draft fits only itself.
 

@@ -252,7 +252,7 @@ pub(crate) struct DescribeArguments {
 /// Arguments of `waft logs`.
 #[derive(Args, Debug)]
 pub(crate) struct LogsArguments {
-    /// Name of a Workload, a WorkloadDeployment or an HTTPTrigger, or KIND/NAME
+    /// Name of a Workload, its set, deployment or trigger; also KIND/NAME or NAMESPACE/NAME
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: String,
 

@@ -7,7 +7,7 @@ use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
 use crate::{
     advice::Advice,
     arguments::LogsArguments,
-    connection::{Catalog, Connection, JSON, is_not_found, query},
+    connection::{Catalog, Connection, JSON, Resource, is_not_found, query},
     exit::ExitStatus,
     printer::Printer,
     text,
@@ -16,6 +16,7 @@ use crate::{
 /// One log: a component of a replica.
 #[derive(Debug, Eq, PartialEq)]
 struct Log {
+    namespace: String,
     pod: String,
     component: String,
 }
@@ -32,7 +33,7 @@ pub(crate) async fn logs(
     let several = logs.len() > 1;
     let mut streams = Vec::new();
     for log in logs {
-        let path = path(connection, &log, arguments);
+        let path = path(&log, arguments);
         let lines = match connection.lines(&path).await {
             Ok(lines) => lines.lines(),
             // The replica went since it was listed.
@@ -60,17 +61,69 @@ pub(crate) async fn logs(
     Ok(ExitStatus::Success)
 }
 
-/// The Pods that show a workload: its own, those of a WorkloadDeployment, those of a trigger's.
+/// What a user asks the logs of.
+struct Target<'a> {
+    /// The kind, if it was said.
+    kind: Option<&'a str>,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+/// Reads NAME, KIND/NAME, or NAMESPACE/NAME as `waft status` prints it.
+async fn target<'a>(
+    connection: &'a Connection,
+    catalog: &'a Catalog,
+    workload: &'a str,
+) -> anyhow::Result<Target<'a>> {
+    let (before, name) = match workload.split_once('/') {
+        Some((before, name)) => (Some(before), name),
+        None => (None, workload),
+    };
+    if name.is_empty() {
+        return Err(Advice::error(
+            format!("`{workload}` names no workload"),
+            "`waft status` lists them",
+        ));
+    }
+    let namespace = connection.namespace.as_str();
+    let mut target = Target {
+        kind: None,
+        namespace,
+        name,
+    };
+    let Some(before) = before else {
+        return Ok(target);
+    };
+    match catalog.find(before) {
+        Ok(resource) => target.kind = Some(&resource.kind),
+        Err(unknown) => {
+            let path = catalog.find("namespaces")?.object("", before);
+            // Not everyone may read namespaces.
+            let exists = connection
+                .find(&path)
+                .await
+                .is_ok_and(|found| found.is_some());
+            if before != namespace && !exists {
+                return Err(unknown);
+            }
+            target.namespace = before;
+        }
+    }
+    Ok(target)
+}
+
+/// The Pods that show a workload: its own, those of a set, of a WorkloadDeployment, or of a
+/// trigger's.
 async fn pods(
     connection: &Connection,
     catalog: &Catalog,
     workload: &str,
 ) -> anyhow::Result<Vec<Value>> {
-    let namespace = connection.namespace.as_str();
-    let (kind, name) = match workload.split_once('/') {
-        Some((kind, name)) => (Some(catalog.find(kind)?.kind.as_str()), name),
-        None => (None, workload),
-    };
+    let Target {
+        kind,
+        namespace,
+        name,
+    } = target(connection, catalog, workload).await?;
     let is = |wanted: &str| kind.is_none_or(|kind| kind == wanted);
     let pods = catalog.find("pods")?;
     if is("Workload") || is("Pod") {
@@ -80,39 +133,57 @@ async fn pods(
         }
     }
     let mut deployments = Vec::new();
-    let resource = catalog.find("workloaddeployments")?;
     if is("WorkloadDeployment") {
         deployments.push(name.to_owned());
     }
     if is("HTTPTrigger") {
-        let list = connection
-            .get(&resource.collection(Some(namespace)), JSON)
-            .await?;
-        let items = list["items"].as_array().into_iter().flatten();
-        let owned = items.filter(|item| is_owned_by(item, "HTTPTrigger", name));
-        let names = owned.filter_map(|item| item["metadata"]["name"].as_str());
-        deployments.extend(
-            names
-                .map(str::to_owned)
-                .filter(|owned| owned != name || kind.is_some()),
-        );
+        let resource = catalog.find("workloaddeployments")?;
+        let of_trigger = owned_by(connection, resource, namespace, "HTTPTrigger", name).await?;
+        let others = of_trigger.into_iter();
+        deployments.extend(others.filter(|owned| owned != name || kind.is_some()));
     }
     let mut found = Vec::new();
     for deployment in &deployments {
         let selector = format!("{LABEL_WORKLOAD_DEPLOYMENT}={deployment}");
         let path = pods.collection(Some(namespace));
         let path = query(&path, &[("labelSelector", selector.as_str())]);
-        let mut list = connection.get(&path, JSON).await?;
-        let items = list["items"].as_array_mut().map(std::mem::take);
-        found.extend(items.unwrap_or_default());
+        found.extend(items(connection, &path).await?);
+    }
+    if is("WorkloadReplicaSet") {
+        let resource = catalog.find("workloads")?;
+        let of_set = owned_by(connection, resource, namespace, "WorkloadReplicaSet", name).await?;
+        for workload in of_set {
+            let pod = connection.find(&pods.object(namespace, &workload)).await?;
+            found.extend(pod);
+        }
     }
     if !found.is_empty() {
         return Ok(found);
     }
     Err(Advice::error(
-        format!("no replica of `{workload}` runs in namespace `{namespace}`"),
+        format!("no replica of `{name}` runs in namespace `{namespace}`"),
         "`waft status` lists the workloads of all namespaces and what keeps them from running",
     ))
+}
+
+/// The names of a namespace's objects that belong to one.
+async fn owned_by(
+    connection: &Connection,
+    resource: &Resource,
+    namespace: &str,
+    kind: &str,
+    name: &str,
+) -> anyhow::Result<Vec<String>> {
+    let all = items(connection, &resource.collection(Some(namespace))).await?;
+    let owned = all.iter().filter(|object| is_owned_by(object, kind, name));
+    let names = owned.filter_map(|object| object["metadata"]["name"].as_str());
+    Ok(names.map(Into::into).collect())
+}
+
+async fn items(connection: &Connection, path: &str) -> anyhow::Result<Vec<Value>> {
+    let mut list = connection.get(path, JSON).await?;
+    let items = list["items"].as_array_mut().map(std::mem::take);
+    Ok(items.unwrap_or_default())
 }
 
 fn is_owned_by(object: &Value, kind: &str, name: &str) -> bool {
@@ -126,7 +197,7 @@ fn choose(pods: &[Value], component: Option<&str>, workload: &str) -> anyhow::Re
     let mut logs = Vec::new();
     let mut components = Vec::new();
     for pod in pods {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let name = text_of(&pod["metadata"]["name"]);
         let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
         for container in containers.filter_map(|container| container["name"].as_str()) {
             if !components.contains(&container) {
@@ -134,7 +205,8 @@ fn choose(pods: &[Value], component: Option<&str>, workload: &str) -> anyhow::Re
             }
             if component.is_none_or(|component| component == container) {
                 logs.push(Log {
-                    pod: name.into(),
+                    namespace: text_of(&pod["metadata"]["namespace"]),
+                    pod: name.clone(),
                     component: container.into(),
                 });
             }
@@ -150,7 +222,11 @@ fn choose(pods: &[Value], component: Option<&str>, workload: &str) -> anyhow::Re
     Ok(logs)
 }
 
-fn path(connection: &Connection, log: &Log, arguments: &LogsArguments) -> String {
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn path(log: &Log, arguments: &LogsArguments) -> String {
     let tail = arguments.tail.map(|lines| lines.to_string());
     // Whole seconds are all that the API takes; rounded up, nothing asked for is left out.
     let since = arguments
@@ -168,9 +244,9 @@ fn path(connection: &Connection, log: &Log, arguments: &LogsArguments) -> String
         .iter()
         .filter_map(|(key, value)| Some((*key, value.as_deref()?)));
     let pairs: Vec<_> = pairs.collect();
-    let namespace = &connection.namespace;
+    let Log { namespace, pod, .. } = log;
     query(
-        &format!("/api/v1/namespaces/{namespace}/pods/{}/log", log.pod),
+        &format!("/api/v1/namespaces/{namespace}/pods/{pod}/log"),
         &pairs,
     )
 }

@@ -23,6 +23,7 @@ pub(crate) async fn status(
     let objects = Objects {
         triggers: list(connection, &catalog, "httptriggers").await?,
         deployments: list(connection, &catalog, "workloaddeployments").await?,
+        sets: list(connection, &catalog, "workloadreplicasets").await?,
         workloads: list(connection, &catalog, "workloads").await?,
         pods: list(connection, &catalog, "pods").await?,
     };

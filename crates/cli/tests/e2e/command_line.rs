@@ -113,6 +113,28 @@ fn objects_are_managed_without_kubectl() {
         }
     });
 
+    // As `status` prints it.
+    let log = ok(&["logs", "default/hello"]);
+    assert!(log.lines().any(|line| line.ends_with("noted")), "{log}");
+    for (asked, told) in [
+        ("", "names no workload"),
+        ("pods/", "names no workload"),
+        ("nowhere/hello", "no kind `nowhere`"),
+        ("kube-system/hello", "runs in namespace `kube-system`"),
+    ] {
+        let ended = waft.cli(&["logs", asked]);
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(told), "{ended:?}");
+    }
+
+    let spin = folder.path().join("spin.yaml");
+    let app = "{apiVersion: core.spinkube.dev/v1alpha1, kind: SpinApp, metadata: {name: a}}";
+    fs::write(&spin, app).unwrap();
+    let refused = waft.cli(&["apply", "-f", spin.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = "kind SpinApp of core.spinkube.dev/v1alpha1 is not served yet";
+    assert!(refused.stderr.contains(told), "{refused:?}");
+
     ok(&["delete", "-f", path]);
     eventually("the route is gone", || {
         match waft.get("hello.localhost", "/").status {
@@ -122,6 +144,46 @@ fn objects_are_managed_without_kubectl() {
     });
     let again = waft.cli(&["delete", "-f", path]);
     assert_eq!(again.status.code(), Some(1), "{again:?}");
+}
+
+#[test]
+fn a_set_of_its_own_is_shown_like_a_deployment() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(
+        waft_guests::path("hello-p2"),
+        folder.path().join("hello.wasm"),
+    )
+    .unwrap();
+    let file = folder.path().join("set.yaml");
+    let set = manifest::deployment("pair", "file:hello.wasm")
+        .replace("WorkloadDeployment", "WorkloadReplicaSet")
+        .replace("replicas: 1", "replicas: 2");
+    fs::write(&file, set).unwrap();
+    let waft = Up::default().arg(&file).start();
+    waft.get_ok("pair.localhost", "/log?noted");
+    let ok = |args: &[&str]| {
+        let ended = waft.cli(args);
+        assert!(ended.status.success(), "{args:?}: {ended:?}");
+        ended.stdout
+    };
+    eventually("status shows it ready", || {
+        let status = ok(&["status"]);
+        let url = format!("http://pair.localhost:{}/", waft.http.port());
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("default/pair "));
+        match line {
+            Some(line) if line.contains(&url) && line.contains("2/2") => Ok(()),
+            _ => Err(status),
+        }
+    });
+    eventually("the guest's line is in its log", || {
+        let log = ok(&["logs", "pair"]);
+        match log.lines().any(|line| line.ends_with("noted")) {
+            true => Ok(()),
+            false => Err(log),
+        }
+    });
 }
 
 #[test]

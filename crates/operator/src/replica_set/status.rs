@@ -5,19 +5,21 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use waft_api::{
-    Reason, ReplicaCounts, Workload, WorkloadReplicaSet, WorkloadReplicaSetStatus,
-    conditions as types,
+    Reason, ReplicaCounts, Workload, WorkloadDeployment, WorkloadReplicaSet,
+    WorkloadReplicaSetStatus, conditions as types,
 };
 
 use super::plan::Plan;
 use crate::{
     condition::{Verdict, Verdicts, degraded, is_ready, merge, summary},
     context::Context,
+    events,
     key::Kind,
-    object::{HasStatus as _, is_terminating},
+    object::{HasStatus as _, is_terminating, owner_of_kind},
     problem::Problem,
     queue::Next,
     routes::{Outcome, SourceKey},
+    routing, sources,
     write::{self, WriteError},
 };
 
@@ -39,7 +41,8 @@ pub(crate) fn name_taken(name: &str) -> Problem {
     Problem::new(Reason::NameTaken, message)
 }
 
-/// Writes it, if it changed and can't wait. Warnings are told of the Workloads and of the deployment.
+/// Writes it, if it changed and can't wait. Warnings are told of the Workloads and of the
+/// deployment; of the set itself, if it has none.
 pub(crate) async fn write(
     context: &Context,
     set: &WorkloadReplicaSet,
@@ -49,7 +52,8 @@ pub(crate) async fn write(
     let routes = context
         .routing
         .outcome(&SourceKey::of(Kind::ReplicaSet, set));
-    let status = build(set, observed, &routes, Timestamp::now());
+    let url = routing::url(context, &routes);
+    let status = build(set, observed, &routes, url, Timestamp::now());
     // A rollout counts on those that are ready: never are more told than there are.
     let counts =
         |status: &WorkloadReplicaSetStatus| status.replicas.and_then(|counts| counts.ready);
@@ -60,7 +64,14 @@ pub(crate) async fn write(
     if is_no_less && write::may_wait(set, &status, waited) {
         return Ok(Next::PutOff(write::PATIENCE));
     }
-    write::status(&context.client, set, status).await?;
+    if owner_of_kind::<WorkloadDeployment>(set).is_some() {
+        write::status(&context.client, set, status).await?;
+        return Ok(Next::Await);
+    }
+    let seen = set.status.as_ref().and_then(|s| s.observed_generation);
+    let ignored = (seen != status.observed_generation)
+        .then(|| sources::address_warning(&set.spec.template.spec));
+    events::write_status(context, set, status, ignored.flatten()).await?;
     Ok(Next::Await)
 }
 
@@ -69,6 +80,7 @@ pub(crate) fn build(
     set: &WorkloadReplicaSet,
     observed: &Observed<'_>,
     routes: &Outcome,
+    url: Option<String>,
     now: Timestamp,
 ) -> WorkloadReplicaSetStatus {
     let generation = set.metadata.generation;
@@ -106,6 +118,7 @@ pub(crate) fn build(
             unavailable: Some(count(expected.saturating_sub(ready))),
         }),
         observed_generation: generation,
+        url,
     }
 }
 

@@ -230,10 +230,31 @@ async fn a_bare_set_and_a_bare_workload_run_too() {
     world
         .apply::<WorkloadReplicaSet>(&format!(
             "apiVersion: runtime.wasmcloud.dev/v1alpha1\nkind: WorkloadReplicaSet\n\
-             metadata: {{name: set}}\nspec:\n  replicas: 2\n  template:\n    spec:{indented}"
+             metadata: {{name: set}}\nspec:\n  replicas: 2\n  template:\n    spec:{}",
+            indented.replace("handler]", "handler], config: {address: '0.0.0.0:80'}")
         ))
         .await;
     world.ready::<WorkloadReplicaSet>("set").await;
+    world.warned("set", "AddressIgnored").await;
+    world
+        .until::<WorkloadReplicaSet>("set", "says its address", |set| {
+            let url = set.status.as_ref().and_then(|status| status.url.as_deref());
+            url == Some("http://set.default.localhost:8000/")
+        })
+        .await;
+    world
+        .until::<Workload>("bare", "says its address", |bare| {
+            let url = bare
+                .status
+                .as_ref()
+                .and_then(|status| status.url.as_deref());
+            url == Some("http://bare.default.localhost:8000/")
+        })
+        .await;
+    for workload in world.list::<Workload>().await {
+        let url = workload.status.clone().unwrap_or_default().url;
+        assert_eq!(url.is_some(), workload.name_any() == "bare");
+    }
     world
         .routed("both are routed by their names", |table| {
             backends(table, "bare.default.localhost") == Some(1)

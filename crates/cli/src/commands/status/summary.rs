@@ -9,11 +9,13 @@ use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
 pub(super) struct Objects {
     pub(super) triggers: Vec<Value>,
     pub(super) deployments: Vec<Value>,
+    pub(super) sets: Vec<Value>,
     pub(super) workloads: Vec<Value>,
     pub(super) pods: Vec<Value>,
 }
 
-/// One workload: a deployment (its trigger's line included), or a Workload that nobody owns.
+/// One workload: a deployment (its trigger's line included), or a WorkloadReplicaSet or Workload that
+/// nobody owns.
 #[derive(Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Line {
@@ -41,18 +43,14 @@ pub(super) fn summarize(objects: &Objects) -> Vec<Line> {
             lines.push(of_deployment(deployment, objects));
         }
     }
-    let alone = |w: &&Value| {
-        w["metadata"]["ownerReferences"]
-            .as_array()
-            .is_none_or(Vec::is_empty)
+    let alone = |object: &&Value| {
+        let owners = object["metadata"]["ownerReferences"].as_array();
+        owners.is_none_or(Vec::is_empty)
     };
-    lines.extend(
-        objects
-            .workloads
-            .iter()
-            .filter(alone)
-            .map(|w| of_workload(w, objects)),
-    );
+    let sets = objects.sets.iter().filter(alone);
+    lines.extend(sets.map(|set| of_set(set, objects)));
+    let workloads = objects.workloads.iter().filter(alone);
+    lines.extend(workloads.map(|workload| of_workload(workload, objects)));
     lines.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     lines
 }
@@ -99,12 +97,37 @@ fn of_deployment(deployment: &Value, objects: &Objects) -> Line {
     }
 }
 
+fn of_set(set: &Value, objects: &Objects) -> Line {
+    let belongs = |workload: &&Value| is_owned_by(workload, set);
+    let workloads: Vec<_> = objects.workloads.iter().filter(belongs).collect();
+    let pods: Vec<_> = workloads
+        .iter()
+        .filter_map(|w| pod_of(w, objects))
+        .collect();
+    let errors = workloads.iter().find_map(|workload| error_of(workload));
+    Line {
+        kind: "WorkloadReplicaSet",
+        url: text(&set["status"]["url"]),
+        ready: set["status"]["replicas"]["ready"].as_i64().unwrap_or(0),
+        replicas: set["spec"]["replicas"].as_i64().unwrap_or(1),
+        restarts: pods.iter().map(|pod| restarts(pod)).sum(),
+        last_error: errors
+            .or_else(|| error_of(set))
+            .or_else(|| pods.iter().find_map(|pod| crash(pod))),
+        ..named(set)
+    }
+}
+
+/// The Pod that shows a Workload, which has its name.
+fn pod_of<'a>(workload: &Value, objects: &'a Objects) -> Option<&'a Value> {
+    let of = |object: &Value, key: &str| object["metadata"][key].clone();
+    let same = |pod: &Value, key| of(pod, key) == of(workload, key);
+    let mut pods = objects.pods.iter();
+    pods.find(|pod| same(pod, "namespace") && same(pod, "name"))
+}
+
 fn of_workload(workload: &Value, objects: &Objects) -> Line {
-    let line = named(workload);
-    let pod = objects.pods.iter().find(|pod| {
-        let metadata = &pod["metadata"];
-        metadata["namespace"] == line.namespace.as_str() && metadata["name"] == line.name.as_str()
-    });
+    let pod = pod_of(workload, objects);
     let ready = condition(workload, "Ready").is_some_and(|ready| ready["status"] == "True");
     Line {
         kind: "Workload",
@@ -113,7 +136,7 @@ fn of_workload(workload: &Value, objects: &Objects) -> Line {
         replicas: 1,
         restarts: pod.map_or(0, restarts),
         last_error: error_of(workload).or_else(|| crash(pod?)),
-        ..line
+        ..named(workload)
     }
 }
 

@@ -98,20 +98,46 @@ fn a_trigger_speaks_for_its_deployment() {
 }
 
 #[test]
-fn a_workload_of_its_own_has_a_line() {
+fn what_nobody_owns_has_a_line() {
     let ready = json!([{"type": "Ready", "status": "True"}]);
     let alone = json!({
         "metadata": {"namespace": "a", "name": "w"},
-        "status": {"conditions": ready, "url": "http://solo.localhost:8000/"},
+        "status": {"conditions": ready, "url": "http://w.a.localhost:8000/"},
+    });
+    let set = |name: &str, owners: Value| {
+        json!({
+            "metadata": {"namespace": "b", "name": name, "uid": name, "ownerReferences": owners},
+            "spec": {"replicas": 2},
+            "status": {"replicas": {"ready": 1}, "url": "http://s.b.localhost:8000/"},
+        })
+    };
+    let bad = json!([{"type": "Sync", "status": "False", "reason": "ImageNotFound"}]);
+    let owned = json!({
+        "metadata": {"namespace": "b", "name": "s-1", "ownerReferences": [{"uid": "s"}]},
+        "status": {"conditions": bad},
+    });
+    let pod = json!({
+        "metadata": {"namespace": "b", "name": "s-1"},
+        "status": {"containerStatuses": [{"restartCount": 4}]},
     });
     let objects = Objects {
-        workloads: vec![alone],
+        sets: vec![set("s", json!([])), set("of-one", json!([{"uid": "d"}]))],
+        workloads: vec![alone, owned],
+        pods: vec![pod],
         ..Objects::default()
     };
     let lines = summarize(&objects);
+    assert_eq!(lines.len(), 2);
     assert_eq!(
         (lines[0].kind, lines[0].ready, lines[0].replicas),
         ("Workload", 1, 1)
     );
-    assert_eq!(lines[0].url.as_deref(), Some("http://solo.localhost:8000/"));
+    assert_eq!(lines[0].url.as_deref(), Some("http://w.a.localhost:8000/"));
+    assert_eq!(
+        (lines[1].kind, lines[1].ready, lines[1].replicas),
+        ("WorkloadReplicaSet", 1, 2)
+    );
+    assert_eq!(lines[1].restarts, 4);
+    assert_eq!(lines[1].url.as_deref(), Some("http://s.b.localhost:8000/"));
+    assert_eq!(lines[1].last_error.as_deref(), Some("ImageNotFound"));
 }

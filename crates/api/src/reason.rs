@@ -92,6 +92,8 @@ reasons! {
     MultipleHttpHandlers,
     /// A listen address was given; Waft routes by host name and listens on its own port only.
     AddressIgnored,
+    /// A template below an HTTPTrigger names hosts; the trigger's `ingress` alone does.
+    HostIgnored,
 
     // Routes.
     /// A host name is not one.

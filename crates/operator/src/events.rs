@@ -35,12 +35,12 @@ pub(crate) struct Warning {
     pub message: String,
 }
 
-/// Writes a status, if it differs from the object's, and tells what it newly warns of, and one thing more.
+/// Writes a status, if it differs from the object's, and tells what it newly warns of, and `more`.
 pub(crate) async fn write_status<K: HasStatus>(
     context: &Context,
     object: &K,
     status: K::Status,
-    more: Option<Warning>,
+    more: impl IntoIterator<Item = Warning>,
 ) -> Result<(), WriteError> {
     let mut warnings = warnings(object.conditions(), K::conditions_of(&status));
     warnings.extend(more);

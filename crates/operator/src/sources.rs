@@ -187,5 +187,26 @@ pub(crate) fn address_warning(spec: &WorkloadSpec) -> Option<Warning> {
     })
 }
 
+/// The warning for host names in the template of a trigger, whose own `ingress` names them.
+pub(crate) fn host_warning(spec: &WorkloadSpec) -> Option<Warning> {
+    let keys = [names::CONFIG_HOST, names::CONFIG_HOST_ALIASES];
+    let is_http = |entry: &&HostInterface| {
+        (entry.namespace.as_str(), entry.package.as_str()) == names::WASI_HTTP
+    };
+    let mut entries = spec.host_interfaces.iter().filter(is_http);
+    let (key, named) = entries.find_map(|entry| {
+        let mut found = keys.iter().map(|key| (*key, entry.config.get(*key)));
+        found.find_map(|(key, named)| Some((key, named?)))
+    })?;
+    Some(Warning {
+        reason: Reason::HostIgnored.as_str().into(),
+        message: format!(
+            "`config.{key}` `{named}` of the template's `wasi:http` entry is not routed: the host \
+             of an HTTPTrigger is that of `spec.ingress.host`; name it there, others in a trigger \
+             of their own"
+        ),
+    })
+}
+
 #[cfg(test)]
 mod tests;

@@ -45,9 +45,11 @@ pub(crate) async fn write(
     let url = routing::url(context, &routes);
     let status = build(trigger, observed, &routes, url, Timestamp::now());
     let seen = trigger.status.as_ref().and_then(|s| s.observed_generation);
-    let ignored = (seen != status.observed_generation)
-        .then(|| sources::address_warning(&trigger.spec.template.spec));
-    events::write_status(context, trigger, status, ignored.flatten()).await
+    let spec = &trigger.spec.template.spec;
+    let ignored = [sources::address_warning(spec), sources::host_warning(spec)];
+    let is_new = seen != status.observed_generation;
+    let ignored = ignored.into_iter().flatten().filter(|_| is_new);
+    events::write_status(context, trigger, status, ignored).await
 }
 
 /// Sums the trigger up.

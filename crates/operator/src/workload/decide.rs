@@ -289,9 +289,19 @@ fn remembered(host: &HostId, content: &Content, failures: u32) -> Memory {
 
 /// What a user must know although it runs.
 fn degraded(state: &WorkloadState) -> Option<(&'static str, Verdict)> {
-    let (reason, message) = state.warnings.first()?;
-    let reason = Reason::parse(reason).unwrap_or(Reason::Internal);
-    Some((types::DEGRADED, Verdict::yes(reason, message.clone())))
+    let (first, _) = state.warnings.first()?;
+    let mut texts: Vec<String> = Vec::new();
+    for (reason, message) in &state.warnings {
+        let text = match reason == first {
+            true => message.clone(),
+            false => format!("{reason}: {message}"),
+        };
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    let reason = Reason::parse(first).unwrap_or(Reason::Internal);
+    Some((types::DEGRADED, Verdict::yes(reason, texts.join("; "))))
 }
 
 #[cfg(test)]

@@ -148,6 +148,22 @@ async fn a_route_that_is_refused_leaves_the_others() {
 }
 
 #[tokio::test]
+async fn a_host_in_the_template_of_a_trigger_is_said_to_be_ignored() {
+    let world = World::new().await;
+    let yaml = trigger("hello", "hello.test", "").replace(
+        "      components:",
+        "      hostInterfaces:
+      - {namespace: wasi, package: http, interfaces: [outgoing-handler], \
+         config: {host-aliases: other.test}}
+      components:",
+    );
+    world.apply::<HttpTrigger>(&yaml).await;
+    world.ready::<HttpTrigger>("hello").await;
+    world.warned("hello", "HostIgnored").await;
+    assert_eq!(world.backends("other.test"), None);
+}
+
+#[tokio::test]
 async fn contradictions_are_not_accepted() {
     let world = World::new().await;
     let yaml = trigger("hello", "hello.test", "hostSelector: {a: b}").replace(

@@ -237,10 +237,24 @@ fn one_from_an_earlier_operator_is_taken_as_it_runs() {
 fn warnings_are_told_beside_readiness() {
     let mut case = Case::new();
     let mut running = state(Phase::Running);
-    running.warnings = vec![("EmbeddedBackend".into(), "in memory".into())];
+    let warnings = [
+        ("EmbeddedBackend", "in memory"),
+        ("EmbeddedBackend", "in memory"),
+        ("EmbeddedBackend", "in a file"),
+        ("OtherServer", "not that one"),
+    ];
+    running.warnings = warnings
+        .map(|(reason, text)| (reason.into(), text.into()))
+        .into();
     case.state = Some(running);
     let decision = case.decide();
     assert_eq!(reason(&decision, types::DEGRADED), "EmbeddedBackend");
+    let mut told = decision.verdicts.iter();
+    let (_, told) = told.find(|(type_, _)| *type_ == types::DEGRADED).unwrap();
+    assert_eq!(
+        told.message,
+        "in memory; in a file; OtherServer: not that one"
+    );
     assert_eq!(reason(&decision, types::READY), "Available");
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
     core::v1::{Event, Namespace, Node, Pod},
 };
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
-use support::{Home, Platform, eventually, hello, hello_wasm};
+use support::{Home, Platform, client, eventually, hello, hello_wasm};
 use waft_api::{Host, Workload, WorkloadDeployment};
 use waft_local::{ManifestError, Source, UpError, UpEvent, UpOptions};
 
@@ -427,5 +427,30 @@ async fn a_deployment_of_containers_is_told_again_when_it_is_edited() {
     let edited = deployments.patch("web", &parameters, &patch).await.unwrap();
     assert_eq!(edited.metadata.generation, Some(2));
     told(2).await;
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_on_all_addresses_is_reached_by_that_of_the_machine() {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let own = socket
+        .connect("192.0.2.1:9")
+        .and_then(|()| socket.local_addr());
+    let Ok(own) = own else {
+        // A machine without a network has none.
+        return;
+    };
+    let home = Home::new();
+    let options = UpOptions {
+        api: "0.0.0.0:0".parse().unwrap(),
+        ..home.options()
+    };
+    let kubeconfig = options.data_dir.clone().unwrap().join("kubeconfig");
+    let platform = Platform::start(options).await.unwrap();
+    let text = std::fs::read_to_string(kubeconfig).unwrap();
+    let text = text.replace("https://127.0.0.1:", &format!("https://{}:", own.ip()));
+    let client = client(&home.write("by-address", text)).await;
+    let namespaces = kube::Api::<Namespace>::all(client);
+    assert!(namespaces.get_opt("default").await.unwrap().is_some());
     platform.stop().await.unwrap();
 }

@@ -1,13 +1,14 @@
 //! The Kubernetes API of this process.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use waft_apiserver::{Access, AccessError, ApiServer, Config, OpenError, Status};
 
+use super::host::machine_name;
 use crate::{connect::Workloads, event::UpError, options::UpOptions};
 
 /// Opens the objects, and has our definitions served.
@@ -33,13 +34,36 @@ pub(super) async fn open(
 
 /// Keys and certificates of the API, and its kubeconfig, written into the data folder.
 pub(super) fn access(address: SocketAddr, data_dir: &Path) -> Result<(Access, PathBuf), UpError> {
-    let names = [reached(address).ip().to_string()];
+    let names = names(address);
     let access = Access::open(Some(data_dir), &names).map_err(no_access)?;
     let kubeconfig = data_dir.join("kubeconfig");
     access
         .write_kubeconfig(&kubeconfig, &reached(address).to_string())
         .map_err(no_access)?;
     Ok((access, kubeconfig))
+}
+
+/// The names by which clients reach what listens on an address: those of the machine, if it listens
+/// on all of them.
+fn names(address: SocketAddr) -> Vec<String> {
+    let mut names = vec![reached(address).ip().to_string()];
+    if address.ip().is_unspecified() {
+        names.push(machine_name());
+        names.extend(outward_addresses().map(|address| address.to_string()));
+    }
+    names
+}
+
+/// The addresses from which the machine reaches others. Nothing is sent: the system only chooses
+/// where it would go out.
+fn outward_addresses() -> impl Iterator<Item = IpAddr> {
+    // Addresses that are kept for documentation: far away from any machine.
+    let ways = [("0.0.0.0:0", "192.0.2.1:9"), ("[::]:0", "[2001:db8::1]:9")];
+    ways.into_iter().filter_map(|(from, to)| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    })
 }
 
 /// How a client on this machine reaches what listens on an address.

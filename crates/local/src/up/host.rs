@@ -126,7 +126,7 @@ fn failed(failure: Failure) -> UpError {
 }
 
 /// The machine's name as the name of an object: it stays the same when `waft up` is started again.
-fn machine_name() -> String {
+pub(super) fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let is_fine = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
     let name: String = name

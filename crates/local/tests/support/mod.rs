@@ -217,7 +217,8 @@ async fn get(url: &str, host: Option<&str>) -> (u16, String) {
     (status, answer.text().await.unwrap())
 }
 
-async fn client(kubeconfig: &Path) -> Client {
+/// A client by a kubeconfig.
+pub(crate) async fn client(kubeconfig: &Path) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options)

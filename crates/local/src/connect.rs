@@ -44,9 +44,9 @@ impl Connect for Workloads {
         let known = self.find(namespace, pod)?;
         let component = container(&known, options.container.as_deref())?;
         if options.previous {
-            // Lines of earlier runs of a component are kept in the same log.
             return Err(Status::bad_request(format!(
-                "previous terminated container \"{component}\" in pod \"{pod}\" not found"
+                "container \"{component}\" in pod \"{pod}\" has one log for all its runs, the \
+                 earlier ones too: ask without --previous"
             )));
         }
         let query = LogQuery {

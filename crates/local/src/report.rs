@@ -16,7 +16,7 @@ use kube::{
 use tokio::sync::{broadcast, mpsc};
 use waft_api::{Artifact, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet};
 use waft_host::{Access, Event, Host};
-use waft_ir::{HostLink as _, Phase, Routes, StateMap, States};
+use waft_ir::{HostLink as _, HostRoutes, Phase, Routes, StateMap, States};
 
 use crate::{event::UpEvent, index::Index};
 use failures::Failures;
@@ -105,8 +105,10 @@ async fn routes(mut routes: Routes, http: SocketAddr, events: &Events) {
     loop {
         let table = routes.borrow_and_update().clone();
         for (old, new) in table.changed(&before) {
-            let [old, new] =
-                [old, new].map(|list| urls::served(list.iter().map(AsRef::as_ref), http));
+            let served = |routes: &HostRoutes, table| {
+                urls::served(routes.iter().map(AsRef::as_ref), table, http)
+            };
+            let (old, new) = (served(&old, &before), served(&new, &table));
             // A route that goes and comes back is told again.
             for url in old.keys().filter(|url| !new.contains_key(*url)) {
                 told.remove(url);

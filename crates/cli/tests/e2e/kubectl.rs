@@ -118,6 +118,9 @@ fn logs_are_followed() {
     });
     let tail = kubectl.ok(&["logs", "--tail=1", "--timestamps", &pod]);
     assert_eq!(tail.lines().count(), 1, "{tail}");
+    let previous = kubectl.run(&["logs", "--previous", &pod]);
+    let told = "has one log for all its runs";
+    assert!(previous.stderr.contains(told), "{previous:?}");
 }
 
 #[test]

@@ -2,27 +2,34 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use waft_ir::{HostPattern, PathMatch, Route};
+use waft_ir::{HostPattern, PathMatch, Route, RouteTable};
 
-/// Address → source of every route that has a ready workload, without the names that only other
-/// workloads use.
+/// Address → source of every one of some routes of a table that has a ready workload, without the
+/// names that only other workloads use.
 pub(super) fn served<'a>(
     routes: impl IntoIterator<Item = &'a Route>,
+    table: &RouteTable,
     http: SocketAddr,
 ) -> BTreeMap<String, String> {
     routes
         .into_iter()
-        .filter(|route| !route.backends.is_empty() && !is_internal(&route.key.host))
+        .filter(|route| !route.backends.is_empty() && !is_internal(&route.key.host, table))
         .map(|route| (url(route, http), route.source.clone()))
         .collect()
 }
 
-/// Whether a name is one of those that a Service has inside a cluster.
-fn is_internal(host: &HostPattern) -> bool {
+/// Whether a name is one of those that a Service has inside a cluster: `NAME.NAMESPACE` is one
+/// where it stands beside `NAME.NAMESPACE.svc`.
+fn is_internal(host: &HostPattern, table: &RouteTable) -> bool {
     let HostPattern::Exact(name) = host else {
         return false;
     };
-    name.ends_with(".svc") || name.ends_with(".svc.cluster.local")
+    if name.ends_with(".svc") || name.ends_with(".svc.cluster.local") {
+        return true;
+    }
+    let long = format!("{name}.svc");
+    let found = table.find(&long, "/");
+    found.is_some_and(|route| route.key.host == HostPattern::Exact(long))
 }
 
 fn url(route: &Route, http: SocketAddr) -> String {
@@ -40,7 +47,7 @@ fn url(route: &Route, http: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    use waft_ir::{Backend, HostId, RouteKey, RouteTable, WorkloadId};
+    use waft_ir::{Backend, HostId, RouteKey, WorkloadId};
 
     use super::*;
 
@@ -64,12 +71,15 @@ mod tests {
         let table = RouteTable::new([
             route("hello.localhost", true),
             route("not.localhost", false),
+            route("a.default", true),
             route("a.default.svc", true),
             route("*", true),
         ]);
         let urls = |port| {
             let http = SocketAddr::from(([127, 0, 0, 1], port));
-            served(table.iter(), http).into_keys().collect::<Vec<_>>()
+            served(table.iter(), &table, http)
+                .into_keys()
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             urls(8000),

@@ -15,6 +15,15 @@ fn with(name: &str, guest: &str, entries: &[String]) -> String {
     manifest::deployment(name, &image).replace("      components:", &components)
 }
 
+/// The same of a guest that answers no requests.
+fn without_http(name: &str, guest: &str, entries: &[String]) -> String {
+    let manifest = with(name, guest, entries);
+    let lines = manifest
+        .lines()
+        .filter(|line| !line.contains("package: http"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
 /// An entry, with a name if there is one (`name: NAME, `), and the keys of its config.
 fn entry(name: &str, interfaces: &str, config: &str) -> String {
     format!(
@@ -33,7 +42,7 @@ fn pair(backend: &str) -> String {
         "keyvalue-p2",
         &[entry("", "store, atomics, batch", "")],
     );
-    let watcher = with(
+    let watcher = without_http(
         "watcher",
         "watcher-p2",
         &[
@@ -137,7 +146,7 @@ fn buckets_of_several_backends_are_watched_and_kept_by_the_name_of_an_import() {
     kept.push(bare("store"));
     seen.push(bare("watcher"));
     let keeper = with("keeper", "keyvalue-p2", &kept);
-    let seer = with("seer", "seer-p2", &seen);
+    let seer = without_http("seer", "seer-p2", &seen);
     let folder = tempfile::tempdir().unwrap();
     let options = Up::default().data(&folder.path().join("data"));
     let waft = up_of(&format!("{keeper}---\n{seer}"), options);

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     lane::Driver,
     messages::{self, Handled, Message, MessageHandler},
     p2, p3,
-    shared::SharedCall,
+    shared::{Outcome, SharedCall},
     stats::Counters,
 };
 
@@ -173,15 +173,22 @@ impl Future for Call {
         if self.done {
             return Poll::Ready(Ok(()));
         }
-        let result = match &mut self.work {
-            Work::Own { driver, .. } => Pin::new(driver).poll(cx),
-            Work::Shared(call) => Pin::new(call).poll(cx),
+        let this = &mut *self;
+        let result = loop {
+            match &mut this.work {
+                Work::Own { driver, .. } => break ready!(Pin::new(driver).poll(cx)),
+                Work::Shared(call) => match ready!(Pin::new(&mut *call).poll(cx)) {
+                    Outcome::Ended(result) => break result,
+                    Outcome::Refused(back) => {
+                        let (job, origin) = *back;
+                        *call = this.guest.share(job, origin);
+                    }
+                },
+            }
         };
-        if result.is_ready() {
-            self.done = true;
-            self.counted = true;
-        }
-        result
+        this.done = true;
+        this.counted = true;
+        Poll::Ready(result)
     }
 }
 

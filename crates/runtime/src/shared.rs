@@ -8,7 +8,7 @@
 //!
 //! A call whose client leaves can't be taken out of the guest: its instance takes no more calls and
 //! ends with those it has; if it was the only one, the instance ends at once. A trap or a deadline
-//! ends the instance, and its other calls are lost.
+//! ends the instance, and its other calls are lost; those it had not begun go to another one.
 
 mod inside;
 
@@ -26,7 +26,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, oneshot},
+    sync::{
+        Notify,
+        oneshot::{self, error::TryRecvError},
+    },
 };
 
 use crate::{
@@ -54,7 +57,12 @@ pub(crate) struct SharedCall {
     wanted: Option<oneshot::Sender<Box<Call>>>,
 }
 
-type Outcome = Result<(), CallError>;
+/// What became of a call in its instance.
+pub(crate) enum Outcome {
+    Ended(Result<(), CallError>),
+    /// The instance is gone, and had not begun with the call: it has to go to another one.
+    Refused(Box<(Job, Origin)>),
+}
 
 /// An instance that has calls.
 struct Busy {
@@ -205,7 +213,7 @@ impl Future for SharedCall {
             self.done = true;
             self.hand_over();
         }
-        outcome.map(|told| told.unwrap_or(Err(CallError::InstanceLost)))
+        outcome.map(|told| told.unwrap_or(Outcome::Ended(Err(CallError::InstanceLost))))
     }
 }
 
@@ -214,7 +222,7 @@ impl Drop for SharedCall {
         if self.done {
             return;
         }
-        if self.busy.retire() > 1 {
+        if !self.busy.is_left_by_last(&mut self.outcome) {
             self.hand_over();
             return;
         }
@@ -312,14 +320,20 @@ impl Busy {
         }
     }
 
-    /// Gives it no more calls. Returns how many it has.
-    fn retire(&self) -> u32 {
+    /// Gives it no more calls.
+    fn retire(&self) {
+        self.inbox.lock().retire();
+    }
+
+    /// Gives it no more calls because the client of one leaves, unless that one has just ended. Returns
+    /// whether it has no other.
+    fn is_left_by_last(&self, outcome: &mut oneshot::Receiver<Outcome>) -> bool {
         let mut inbox = self.inbox.lock();
-        inbox.retired = true;
-        if let Some(waker) = inbox.waker.take() {
-            waker.wake();
+        if !matches!(outcome.try_recv(), Err(TryRecvError::Empty)) {
+            return false;
         }
-        inbox.calls
+        inbox.retire();
+        inbox.calls == 1
     }
 
     /// The next call, or who to wake when there is one.
@@ -332,22 +346,28 @@ impl Busy {
         order
     }
 
-    fn call_ended(&self) {
-        self.inbox.lock().calls -= 1;
+    /// Counts a call that has ended, and tells who waits for it.
+    fn call_ended(&self, outcome: Option<oneshot::Sender<Outcome>>) {
+        let mut inbox = self.inbox.lock();
+        inbox.calls -= 1;
+        // At once, for who leaves to know whether it is still counted.
+        if let Some(outcome) = outcome {
+            let _ = outcome.send(Outcome::Ended(Ok(())));
+        }
     }
 
     fn is_retired(&self) -> bool {
         self.inbox.lock().retired
     }
 
-    /// Whether it is not to be kept.
+    /// Whether it has no call and is not to be kept. One may have come just before it was used up.
     fn is_over(&self) -> bool {
         let inbox = self.inbox.lock();
-        inbox.retired || inbox.left == 0
+        inbox.orders.is_empty() && !inbox.is_open()
     }
 
     /// Retires it, and returns the calls that are on their way.
-    fn refuse(&self) -> VecDeque<Box<Order>> {
+    fn take_back(&self) -> VecDeque<Box<Order>> {
         let mut inbox = self.inbox.lock();
         inbox.retired = true;
         std::mem::take(&mut inbox.orders)
@@ -357,6 +377,13 @@ impl Busy {
 impl Inbox {
     fn is_open(&self) -> bool {
         !self.retired && self.left > 0
+    }
+
+    fn retire(&mut self) {
+        self.retired = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 
     fn add(&mut self, order: Box<Order>) {

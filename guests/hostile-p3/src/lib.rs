@@ -13,6 +13,7 @@
 //! | `/pass?N` | passes N bytes to the host in one call |
 //! | `/handles?N` | holds N resources at a time |
 //! | `/log?N` | writes N lines |
+//! | `/unended` | begins a line and does not end it |
 
 use core::arch::wasm32::{memory_grow, unreachable};
 use std::{hint::black_box, mem, time::Duration};
@@ -57,6 +58,7 @@ impl wasip3::exports::http::handler::Guest for Hostile {
                 let _ = Fields::new().append("x-large", &vec![b'x'; number as usize]);
             }
             "/handles" => (0..number).for_each(|_| mem::forget(Fields::new())),
+            "/unended" => eprint!("not ended"),
             "/log" => (0..number).for_each(|at| println!("line {at}")),
             _ => {}
         }

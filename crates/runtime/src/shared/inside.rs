@@ -5,6 +5,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     pin::Pin,
     sync::{Arc, Weak, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
@@ -20,7 +21,7 @@ use wasmtime::component::Accessor;
 
 use super::{Busy, Outcome};
 use crate::{
-    Ctx, Origin,
+    CallError, Ctx, Origin,
     call::{AFTER_RESPONSE, Call, Job, Seat, no_handler},
     epoch::Meter,
     error::CpuTimeExceeded,
@@ -41,7 +42,7 @@ pub(super) struct Inside {
     cpu_time: u64,
     /// Calls that it took in.
     taken: u32,
-    outcomes: Arc<Outcomes>,
+    outcomes: Outcomes,
 }
 
 /// Tells the callers how their calls ended. Those that are not told learn that the instance is
@@ -113,7 +114,7 @@ impl Inside {
             meter,
             cpu_time: u64::try_from(guest.limits().cpu_time.as_nanos()).unwrap_or(u64::MAX),
             taken: 0,
-            outcomes: Arc::default(),
+            outcomes: Outcomes::default(),
         }
     }
 
@@ -126,42 +127,39 @@ impl Inside {
         let mut instance = match guest.seated(seat).await {
             Ok(instance) => instance,
             Err(error) => {
-                for order in self.busy.refuse() {
-                    let _ = order.outcome.send(Err(error.clone()));
+                for order in self.busy.take_back() {
+                    let _ = order.outcome.send(Outcome::Ended(Err(error.clone())));
                 }
                 return;
             }
         };
         // What goes on after the last call must not keep the guest.
         drop(guest);
-        let (outcomes, busy) = (self.outcomes.clone(), self.busy.clone());
+        let busy = self.busy.clone();
         loop {
             let (store, handlers) = (&mut instance.cell.store, &instance.handlers);
             let served =
                 store.run_concurrent(async |accessor| self.serve(accessor, handlers).await);
             let result = tokio::select! {
-                result = served => result.flatten(),
-                () = busy.kill.notified() => Ok(()),
+                result = served => Some(result.flatten()),
+                () = busy.kill.notified() => None,
             };
             let Some(guest) = self.guest.upgrade() else {
                 return;
             };
             let used = self.meter.take();
             self.counters.cpu_nanos.fetch_add(used, Relaxed);
-            if let Err(error) = result {
-                // Before its callers are told: the next call of one of them is not for it.
-                busy.retire();
-                let error = guest.trapped(&mut instance.cell, &error);
-                let mut outcomes = outcomes.lock();
-                // With several calls it can't be told which one trapped.
-                if outcomes.len() == 1
-                    && let Some((_, outcome)) = outcomes.pop()
-                {
-                    let _ = outcome.send(Err(error));
+            match result {
+                Some(Ok(())) => {}
+                Some(Err(error)) => {
+                    // Before its callers are told: the next call of one of them is not for it.
+                    busy.retire();
+                    let error = guest.trapped(&mut instance.cell, &error);
+                    return self.lose(Some(error));
                 }
-                return;
+                None => return self.lose(None),
             }
-            instance.calls += std::mem::take(&mut self.taken);
+            instance.calls += mem::take(&mut self.taken);
             instance.cell.store.data_mut().end_call();
             if busy.is_over() {
                 return;
@@ -187,19 +185,11 @@ impl Inside {
             self.charge(&mut running)?;
             loop {
                 while let Poll::Ready(Some((end, number))) = Pin::new(&mut running).poll_next(cx) {
-                    self.busy.call_ended();
-                    let outcome = self.take_outcome(number);
                     match end {
-                        End::Done(result) => {
-                            if let Err(error) = result {
-                                self.outcomes.lock().extend(outcome);
-                                return Poll::Ready(Err(error));
-                            }
-                            if let Some((_, outcome)) = outcome {
-                                let _ = outcome.send(Ok(()));
-                            }
-                        }
+                        End::Done(Ok(())) => self.busy.call_ended(self.take_outcome(number)),
+                        End::Done(Err(error)) => return Poll::Ready(Err(error)),
                         End::Left => {
+                            self.busy.call_ended(self.take_outcome(number));
                             self.busy.retire();
                         }
                     }
@@ -210,7 +200,7 @@ impl Inside {
                     self.taken += 1;
                     if !matches!(order.left.try_recv(), Err(TryRecvError::Empty)) {
                         // Its client left while it was on its way.
-                        self.busy.call_ended();
+                        self.busy.call_ended(None);
                         continue;
                     }
                     number += 1;
@@ -267,10 +257,33 @@ impl Inside {
         accessor.with(|mut store| store.get().set_origin(origin, depth.unwrap_or(0)));
     }
 
-    fn take_outcome(&self, number: u64) -> Option<(u64, oneshot::Sender<Outcome>)> {
+    fn take_outcome(&self, number: u64) -> Option<oneshot::Sender<Outcome>> {
         let mut outcomes = self.outcomes.lock();
         let at = outcomes.iter().position(|(known, _)| *known == number)?;
-        Some(outcomes.swap_remove(at))
+        Some(outcomes.swap_remove(at).1)
+    }
+
+    /// Tells the callers that the instance is lost, and what it trapped with, before anything of it is
+    /// gone: that may take long, and the bodies of its answers end with it.
+    fn lose(&self, error: Option<CallError>) {
+        let mut outcomes = mem::take(&mut *self.outcomes.lock());
+        // With several calls it can't be told which one trapped.
+        if outcomes.len() == 1
+            && let (Some(error), Some((_, outcome))) = (error, outcomes.pop())
+        {
+            let _ = outcome.send(Outcome::Ended(Err(error)));
+        }
+        drop(outcomes);
+        self.refuse();
+    }
+
+    /// Has the calls that are on their way go to another instance.
+    fn refuse(&self) {
+        for order in self.busy.take_back() {
+            let refused = Box::new((order.job, order.origin));
+            // Nobody is told whose client has left.
+            let _ = order.outcome.send(Outcome::Refused(refused));
+        }
     }
 }
 
@@ -283,5 +296,6 @@ impl Drop for Inside {
         if let Some(guest) = self.guest.upgrade() {
             guest.shared().forget(&self.busy);
         }
+        self.refuse();
     }
 }

@@ -43,6 +43,20 @@ async fn a_trap_within_the_body_breaks_it_off() {
 }
 
 #[tokio::test]
+async fn calls_that_an_instance_had_not_begun_go_to_another() {
+    let budget = Duration::from_millis(300);
+    let [_, (_, guest)] = both(|spec| spec.limits.cpu_time = budget).await;
+    let spinning = guest.clone();
+    let spin = tokio::spawn(async move { get(&spinning, "/spin").await });
+    wait_until("it runs", || guest.stats().in_flight == 1).await;
+    assert_eq!(get(&guest, "/").await.unwrap(), "ok\n");
+    let reason = TrapReason::CpuTime;
+    assert_eq!(spin.await.unwrap(), Err(CallError::Trap { reason }));
+    let stats = guest.stats();
+    assert_eq!((stats.instances_created, stats.instances_lost), (2, 0));
+}
+
+#[tokio::test]
 async fn a_spinning_guest_is_stopped_and_timers_go_on() {
     let budget = Duration::from_millis(300);
     let reason = TrapReason::CpuTime;

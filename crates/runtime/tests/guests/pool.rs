@@ -1,11 +1,22 @@
 //! Instances that serve more than one request.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::{Context, Wake, Waker},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use http_body_util::Channel;
+use parking_lot::Mutex;
+use waft_ir::LogSource;
 use waft_runtime::{
-    BodyError, CallError, CallInfo, EngineBuilder, EngineConfig, TrapReason, request_body,
+    BodyError, CallError, CallInfo, EngineBuilder, EngineConfig, Guest, Handling, LogSink,
+    TrapReason, request_body,
 };
 
 use crate::support::{full, get, guest, info, request, spec, text, wait_until};
@@ -94,6 +105,73 @@ async fn a_shared_instance_is_replaced_after_its_last_call() {
         assert_eq!(get(&guest, "/count").await.unwrap().trim(), expected);
     }
     assert_eq!(guest.stats().instances_created, 2);
+}
+
+/// Calls its guest while the rest of a line is passed on: its instance has no call then, and is not put
+/// aside yet.
+#[derive(Default)]
+struct CallsAtTheEnd {
+    guest: OnceLock<Guest>,
+    call: Mutex<Option<Handling>>,
+}
+
+impl LogSink for CallsAtTheEnd {
+    fn line(&self, _: LogSource, _: Option<&str>, _: &str) {
+        let guest = self.guest.get().unwrap();
+        let mut call = guest.handle(request("/", full("")), info("r2"));
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(call.poll_unpin(&mut nobody).is_pending());
+        *self.call.lock() = Some(call);
+    }
+}
+
+#[tokio::test]
+async fn a_shared_instance_serves_the_last_call_however_late_it_comes() {
+    let log = Arc::<CallsAtTheEnd>::default();
+    let (guest, _) = guest("hostile-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 2;
+        spec.pool.max_invocations = 2;
+        spec.log = log.clone();
+    })
+    .await;
+    log.guest.set(guest.clone()).ok().unwrap();
+    get(&guest, "/unended").await.unwrap();
+    wait_until("the call ends", || log.call.lock().is_some()).await;
+    let last = log.call.lock().take().unwrap();
+    assert_eq!(text(last.await.unwrap()).await.unwrap(), "ok\n");
+    assert_eq!(guest.stats().instances_created, 1);
+}
+
+/// Whether there is something new for who waits.
+#[derive(Default)]
+struct News(AtomicBool);
+
+impl Wake for News {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_when_its_call_has_ended_ends_nothing() {
+    let (guest, _) = guest("hostile-p3", |spec| {
+        spec.pool.size = 1;
+        spec.pool.max_concurrency = 2;
+    })
+    .await;
+    let other = guest.clone();
+    let other = tokio::spawn(async move { get(&other, "/sleep?300").await });
+    wait_until("it runs", || guest.stats().in_flight == 1).await;
+    let news = Arc::<News>::default();
+    let waker = Waker::from(news.clone());
+    let mut call = guest.handle(request("/error", full("")), info("r2"));
+    let polled = call.poll_unpin(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    wait_until("it has ended", || news.0.load(SeqCst)).await;
+    drop(call);
+    assert_eq!(other.await.unwrap().unwrap(), "ok\n");
+    assert_eq!(guest.stats().instances_created, 1);
 }
 
 #[tokio::test]

@@ -125,6 +125,13 @@ impl ResponseBody {
         self.drive(cx);
     }
 
+    /// Whether the guest ended before it was done. In another thread it may have a moment ago: its body
+    /// then ends before its call does.
+    fn is_lost(&self) -> bool {
+        let call = self.call.as_ref();
+        self.aborted || call.is_some_and(|call| call.lost().is_some())
+    }
+
     fn was_read(&self) -> bool {
         self.ended || self.left == Some(0) || self.inner.is_end_stream()
     }
@@ -171,7 +178,7 @@ impl http_body::Body for ResponseBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Pending if !this.aborted => Poll::Pending,
-            Poll::Ready(None) if !this.aborted => {
+            Poll::Ready(None) if !this.is_lost() => {
                 this.end(cx);
                 Poll::Ready(None)
             }

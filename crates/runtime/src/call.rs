@@ -18,7 +18,7 @@ use crate::{
     CallError, Change, Ctx, HttpVersion, MessagingVersion, Origin, ResponseBody, changes,
     epoch::Meter,
     guest::GuestInner,
-    instance::{Cell, Handlers, HttpHandler, Instance},
+    instance::{Cell, Handlers, HttpHandler, Instance, Trap},
     lane::Driver,
     messages::{self, Handled, Message, MessageHandler},
     p2, p3,
@@ -56,6 +56,7 @@ enum Work {
     Own {
         driver: Driver<Result<(), CallError>>,
         meter: Arc<Meter>,
+        trap: Trap,
     },
     /// The task of an instance that serves others at the same time.
     Shared(SharedCall),
@@ -85,10 +86,14 @@ impl Call {
             let mut seat = guest.take_seat();
             let cell = seat.cell();
             cell.begin_call(Some(origin), guest.limits().cpu_time);
-            let meter = cell.meter.clone();
+            let (meter, trap) = (cell.meter.clone(), cell.trap.clone());
             let whole = whole(guest.clone(), seat, job);
             let driver = guest.driver(whole, meter.clone());
-            Work::Own { driver, meter }
+            Work::Own {
+                driver,
+                meter,
+                trap,
+            }
         };
         Self {
             guest,
@@ -111,6 +116,15 @@ impl Call {
     /// leaving.
     pub(crate) fn is_accounted_for(&mut self) {
         self.counted = true;
+    }
+
+    /// Why its guest will not go on, as soon as that is certain: before anything of the guest is gone, its
+    /// bodies too.
+    pub(crate) fn lost(&self) -> Option<CallError> {
+        match &self.work {
+            Work::Own { trap, .. } => trap.get().map(|&reason| CallError::Trap { reason }),
+            Work::Shared(call) => call.is_lost().then_some(CallError::InstanceLost),
+        }
     }
 
     /// Whether the guest may run while this is not polled.

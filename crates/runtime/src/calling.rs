@@ -25,8 +25,8 @@ use crate::{
     stats::Counters,
 };
 
-/// How long a guest's end may take to be told after its means to answer have gone.
-const END_IS_TOLD: Duration = Duration::from_millis(100);
+/// How long a guest's end may take to be known after its means to answer have gone.
+const END_IS_KNOWN: Duration = Duration::from_millis(100);
 
 /// A job under way. Dropping it ends the call.
 pub(crate) struct Calling<A> {
@@ -54,8 +54,9 @@ enum Stage {
     /// All places are taken.
     Queued(Place, Job, Origin),
     Running(Call),
-    /// It runs in another thread and can't answer any more: it is about to end, or has.
-    Ending(Call),
+    /// It runs in another thread and can't answer any more: it is about to end, or has, which is known
+    /// by then.
+    Ending(Call, Pin<Box<Sleep>>),
     /// It will not go on, for this reason.
     Over(CallError),
 }
@@ -139,18 +140,21 @@ impl<A> Calling<A> {
                         },
                     }
                 }
-                Stage::Ending(call) => {
+                Stage::Ending(call, known) => {
+                    // Looked at first: a shared call's end is told before it counts as lost.
+                    let lost = call.lost();
                     let over = Pin::new(&mut *call).poll(cx).map(Result::err);
-                    let told = match (over, &mut self.deadline) {
-                        (Poll::Ready(error), _) => error,
-                        (Poll::Pending, Some(timer)) => {
-                            ready!(timer.as_mut().poll(cx));
-                            None
+                    match (over, lost) {
+                        (Poll::Ready(error), _) => {
+                            Stage::Over(error.unwrap_or(CallError::NoResponse))
                         }
-                        (Poll::Pending, None) => None,
-                    };
-                    call.is_accounted_for();
-                    Stage::Over(told.unwrap_or(CallError::NoResponse))
+                        (Poll::Pending, Some(lost)) => self.leave(lost),
+                        (Poll::Pending, None) => {
+                            ready!(known.as_mut().poll(cx));
+                            call.is_accounted_for();
+                            Stage::Over(CallError::NoResponse)
+                        }
+                    }
                 }
                 Stage::Over(why) => return Poll::Ready(Err(why.clone())),
             };
@@ -189,8 +193,7 @@ impl<A> Calling<A> {
         match self.replace(Stage::Over(CallError::NoResponse)) {
             // It may also have ended, in another thread, which is about to say how.
             Stage::Running(call) if call.runs_elsewhere() => {
-                self.deadline = Some(Box::pin(sleep(END_IS_TOLD)));
-                Stage::Ending(call)
+                Stage::Ending(call, Box::pin(sleep(END_IS_KNOWN)))
             }
             Stage::Running(mut call) => {
                 call.is_accounted_for();
@@ -198,6 +201,14 @@ impl<A> Calling<A> {
             }
             other => other,
         }
+    }
+
+    /// The guest has ended for this reason, and what it had goes by and by: until then its place is taken.
+    fn leave(&mut self, why: CallError) -> Stage {
+        if let Stage::Ending(call, _) = self.replace(Stage::Over(why.clone())) {
+            call.finish_later();
+        }
+        Stage::Over(why)
     }
 
     /// Ends the call when its time is over.

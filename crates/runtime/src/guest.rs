@@ -377,6 +377,8 @@ impl GuestInner {
         let ctx = cell.store.data_mut();
         let reason = TrapReason::of(error, ctx.limiter().memory_refused());
         self.counters.trap(reason);
+        // Before anything of the store is gone.
+        let _ = cell.trap.set(reason);
         let memory = ctx.limiter().memory_used();
         ctx.log_line(
             LogSource::Host,

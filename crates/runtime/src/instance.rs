@@ -1,12 +1,15 @@
 //! One instance of a component: its store, what it exports, and how much of it is used up.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::{
-    Ctx, HttpVersion, MessagingVersion, Origin, changes,
+    Ctx, HttpVersion, MessagingVersion, Origin, TrapReason, changes,
     epoch::Meter,
     limits::{BYTES_PER_HOST_CALL, COMPONENT_HANDLES},
     messages::{self, MessageHandler},
@@ -41,10 +44,15 @@ pub(crate) enum HttpHandler {
     P3(p3::bindings::Service),
 }
 
+/// Why the guest trapped in one call. Known before anything of its store is gone, which may take long,
+/// to who waits for the call as well.
+pub(crate) type Trap = Arc<OnceLock<TrapReason>>;
+
 /// A store that holds no instance yet, or no longer one that works.
 pub(crate) struct Cell {
     pub(crate) store: Store<Ctx>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) trap: Trap,
     /// Behind the store, so that there is room again when it says so.
     _occupied: Occupied,
 }
@@ -125,6 +133,7 @@ impl Cell {
         Self {
             store,
             meter,
+            trap: Trap::default(),
             _occupied: occupied,
         }
     }
@@ -137,6 +146,10 @@ impl Cell {
     /// Makes the store ready for a call: limits start anew, lines carry the request.
     pub(crate) fn begin_call(&mut self, origin: Option<Origin>, cpu_time: Duration) {
         self.meter.begin_call(cpu_time);
+        // Who still holds that of the call before learns nothing of this one.
+        if Arc::strong_count(&self.trap) > 1 {
+            self.trap = Trap::default();
+        }
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin_call(origin);
     }

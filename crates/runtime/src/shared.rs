@@ -74,6 +74,8 @@ struct Busy {
     /// Ends it. A guest that computes keeps its event loop from turning, so that this is looked at
     /// from outside of it.
     kill: Notify,
+    /// It has ended before its calls did.
+    lost: AtomicBool,
 }
 
 /// Calls on their way into an instance.
@@ -194,6 +196,11 @@ impl SharedCall {
         self.busy.kill.notify_one();
     }
 
+    /// Whether its instance ended before it did. Its outcome was told before.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.busy.lost.load(SeqCst)
+    }
+
     fn hand_over(&mut self) {
         if std::mem::take(&mut self.drives) {
             self.busy.give_task();
@@ -256,6 +263,7 @@ impl Busy {
             driver: Mutex::default(),
             joined: AtomicBool::new(false),
             kill: Notify::new(),
+            lost: AtomicBool::new(false),
         });
         busy.inbox.lock().add(order);
         let inside = Inside::new(guest, busy.clone(), meter.clone());

@@ -2,7 +2,8 @@
 //! refused, and answers how many MiB it got; any other request takes memory until it traps.
 //!
 //! `/fill?MIB` takes memory and fills it, and what it had before, with a secret; `/scan?MIB` takes
-//! memory without writing to it, and answers how many words of the secret it finds there.
+//! memory without writing to it, and answers how many words of the secret it finds there; `/full?MIB`
+//! fills that much, then takes memory until it traps.
 
 use core::{
     arch::wasm32::{memory_grow, unreachable},
@@ -38,6 +39,11 @@ impl wasip2::exports::http::incoming_handler::Guest for Grow {
                     .for_each(|word| word.store(secret(), Ordering::Relaxed));
                 grown(wanted).fill(secret());
                 return http_answer::text(out, 200, "filled\n");
+            }
+            "/full" => {
+                grown(query.parse().unwrap_or(1)).fill(1);
+                grow(usize::MAX);
+                unreachable();
             }
             "/scan" => {
                 let wanted = query.parse().unwrap_or(1);

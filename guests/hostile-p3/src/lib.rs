@@ -2,8 +2,9 @@
 //!
 //! | path | does |
 //! |---|---|
-//! | `/trap` | traps at once |
-//! | `/after-headers` | sends headers and a piece of the body, waits a little, then traps |
+//! | `/trap?MIB` | fills so much memory, then traps |
+//! | `/after-headers?MIB` | sends headers and a piece of the body, waits a little, then does the same |
+//! | `/open` | sends headers and a piece of the body, and never ends it |
 //! | `/spin` | never ends, and never gives way |
 //! | `/turns` | computes for 50 ms, says a line, waits for 10 ms, says a line, once more, then answers |
 //! | `/grow` | takes memory until it traps |
@@ -16,7 +17,7 @@
 //! | `/unended` | begins a line and does not end it |
 
 use core::arch::wasm32::{memory_grow, unreachable};
-use std::{hint::black_box, mem, time::Duration};
+use std::{convert::Infallible, hint::black_box, mem, time::Duration};
 
 use compute::compute;
 use wasip3::{
@@ -34,8 +35,14 @@ impl wasip3::exports::http::handler::Guest for Hostile {
         let (path, query) = http_answer_async::path_and_query(&request);
         let number: u64 = query.parse().unwrap_or(0);
         match path.as_str() {
-            "/trap" => unreachable(),
-            "/after-headers" => return Ok(trap_after_headers()),
+            "/trap" => trap(number),
+            "/after-headers" => {
+                return Ok(begin(async move {
+                    monotonic_clock::wait_for(20_000_000).await;
+                    trap(number)
+                }));
+            }
+            "/open" => return Ok(begin(std::future::pending())),
             "/spin" => spin(),
             "/turns" => {
                 for _ in 0..2 {
@@ -73,16 +80,21 @@ fn spin() -> ! {
     }
 }
 
-/// A response of one piece, and a trap some time after it was written.
-fn trap_after_headers() -> Response {
+/// Fills memory, which takes longer to be given back then.
+fn trap(mib: u64) -> ! {
+    black_box(vec![1_u8; (mib as usize) << 20]);
+    unreachable()
+}
+
+/// A response of one piece, and what happens after it was written.
+fn begin(then: impl Future<Output = Infallible> + 'static) -> Response {
     let (mut body, reader) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
     drop(trailers);
     wit_bindgen::spawn_local(async move {
         let _ = body.write_all(b"ok\n".to_vec()).await;
-        monotonic_clock::wait_for(20_000_000).await;
-        unreachable();
+        match then.await {}
     });
     response
 }

@@ -1,8 +1,9 @@
 //! `/ok` answers; `/checked?STATUS` answers with that status and a body of 64 KiB, and traps if it does not get rid of
 //! all of it; `/panic` panics with a secret in its text; `/after-headers` sends headers and a
-//! piece of the body, waits until they must have left, then traps; any other path traps at once.
+//! piece of the body, waits until they must have left, then traps; `/after-headers?MIB` fills that much
+//! memory before it traps; any other path traps at once.
 
-use std::{thread, time::Duration};
+use std::{hint::black_box, thread, time::Duration};
 
 use wasip2::http::types::{IncomingRequest, OutgoingBody, ResponseOutparam};
 
@@ -35,6 +36,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Trap {
                 let stream = body.write().expect("the stream is taken once");
                 let _ = stream.blocking_write_and_flush(b"half of ");
                 thread::sleep(Duration::from_millis(50));
+                let mib: usize = query.parse().unwrap_or(0);
+                black_box(vec![1_u8; mib << 20]);
                 core::arch::wasm32::unreachable()
             }
             _ => core::arch::wasm32::unreachable(),

@@ -7,7 +7,10 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    sync::{Arc, Weak, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Weak,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -274,6 +277,7 @@ impl Inside {
             let _ = outcome.send(Outcome::Ended(Err(error)));
         }
         drop(outcomes);
+        self.busy.lost.store(true, SeqCst);
         self.refuse();
     }
 

@@ -28,6 +28,8 @@ async fn a_spinning_guest_is_stopped_and_timers_go_on() {
         let took = began.elapsed();
         assert!(took >= budget, "{took:?}");
         assert!(fired >= 10, "the timer fired {fired} times in {took:?}");
+        // It is told before all of it is gone.
+        guest.drained().await;
         let stats = guest.stats();
         assert_eq!(stats.traps_of(reason), 1);
         used.push(Duration::from_nanos(stats.cpu_nanos));
@@ -66,6 +68,24 @@ async fn memory_is_bounded() {
     assert_eq!(get(&guest, "/?8").await.unwrap(), "taken\n");
     assert_eq!(guest.stats().traps_of(reason), 1);
     assert!(!lines.of(waft_ir::LogSource::Host).is_empty());
+}
+
+/// Time that passes by itself is longer than any that the memory may take.
+#[tokio::test(start_paused = true)]
+async fn the_limit_is_named_before_the_memory_is_given_back() {
+    let (guest, _) = guest("grow-p2", |spec| {
+        spec.limits.memory_bytes = 128 << 20;
+        spec.limits.request_timeout = None;
+    })
+    .await;
+    let error = get(&guest, "/full?100").await.unwrap_err();
+    let reason = TrapReason::MemoryLimit;
+    assert_eq!(error, CallError::Trap { reason });
+    // Until then the place is taken.
+    tokio::time::resume();
+    guest.drained().await;
+    let stats = guest.stats();
+    assert_eq!((stats.memory_bytes, stats.clients_gone), (0, 0));
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ impl Guest {
     /// Its counters.
     pub fn stats(&self) -> GuestStats {
         GuestStats {
-            log_lines_dropped: self.0.spec.log.dropped(),
+            log_lines_dropped: self.0.members.iter().map(|(log, _)| log.dropped()).sum(),
             throttled: self.0.quota.as_ref().map_or(0, |quota| quota.waits()),
             egress: self.0.egress(),
             ..self.0.counters.snapshot()

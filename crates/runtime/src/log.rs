@@ -53,7 +53,15 @@ pub(crate) struct LineStream(Arc<LineState>);
 struct LineState {
     log: Arc<InstanceLog>,
     source: LogSource,
-    partial: Mutex<Vec<u8>>,
+    partial: Mutex<Partial>,
+}
+
+/// A line that has no end yet.
+#[derive(Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    /// What came before was passed on as a line of its own.
+    is_rest: bool,
 }
 
 impl InstanceLog {
@@ -89,7 +97,6 @@ impl InstanceLog {
     }
 
     fn bytes(&self, source: LogSource, line: &[u8]) {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.line(source, &String::from_utf8_lossy(line));
     }
 }
@@ -99,7 +106,7 @@ impl LineStream {
         Self(Arc::new(LineState {
             log,
             source,
-            partial: Mutex::new(Vec::new()),
+            partial: Mutex::default(),
         }))
     }
 
@@ -113,32 +120,67 @@ impl LineState {
     fn write(&self, mut bytes: &[u8]) {
         let mut partial = self.partial.lock();
         while !bytes.is_empty() {
-            let room = MAX_LINE - partial.len();
+            let room = MAX_LINE - partial.bytes.len();
             let end = bytes.iter().take(room).position(|byte| *byte == b'\n');
-            let (line, rest) = match end {
-                Some(at) => (&bytes[..at], &bytes[at + 1..]),
+            match end {
+                Some(at) => {
+                    self.pass_on(mem::take(&mut *partial), &bytes[..at]);
+                    bytes = &bytes[at + 1..];
+                }
                 None if bytes.len() < room => {
-                    partial.extend_from_slice(bytes);
+                    partial.bytes.extend_from_slice(bytes);
                     return;
                 }
-                None => bytes.split_at(room),
-            };
-            if partial.is_empty() {
-                self.log.bytes(self.source, line);
-            } else {
-                partial.extend_from_slice(line);
-                self.log.bytes(self.source, &mem::take(&mut *partial));
+                None => {
+                    let (line, rest) = bytes.split_at(room);
+                    partial.bytes.extend_from_slice(line);
+                    let whole = whole(&partial.bytes);
+                    let begun = partial.bytes.split_off(whole);
+                    self.pass_on(mem::take(&mut *partial), b"");
+                    partial.bytes = begun;
+                    partial.is_rest = true;
+                    bytes = rest;
+                }
             }
-            bytes = rest;
+        }
+    }
+
+    /// Passes on a line that ends with `end`. After one that was cut there may be nothing but the end of
+    /// the line, which is no line.
+    fn pass_on(&self, mut partial: Partial, end: &[u8]) {
+        let line = match partial.bytes.is_empty() {
+            true => end,
+            false => {
+                partial.bytes.extend_from_slice(end);
+                &partial.bytes[..]
+            }
+        };
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if !(partial.is_rest && line.is_empty()) {
+            self.log.bytes(self.source, line);
         }
     }
 
     fn end_line(&self) {
         let partial = mem::take(&mut *self.partial.lock());
-        if !partial.is_empty() {
-            self.log.bytes(self.source, &partial);
+        if !partial.bytes.is_empty() {
+            self.pass_on(partial, b"");
         }
     }
+}
+
+/// How many of a line's bytes are whole characters: all, unless it was cut within its last one.
+fn whole(line: &[u8]) -> usize {
+    let tail = line.len().saturating_sub(4);
+    let is_first = |byte: &u8| byte & 0b1100_0000 != 0b1000_0000;
+    let last = line[tail..].iter().rposition(is_first);
+    let is_cut = |at: &usize| {
+        let character = std::str::from_utf8(&line[*at..]);
+        character.is_err_and(|error| error.error_len().is_none())
+    };
+    last.map(|at| tail + at)
+        .filter(is_cut)
+        .unwrap_or(line.len())
 }
 
 impl Drop for LineState {
@@ -234,5 +276,32 @@ mod tests {
         assert_eq!(texts, ["one", "two", "", "three", &long, "x"]);
         assert_eq!(lines[0].0, None);
         assert_eq!(lines[1].0.as_deref(), Some("r1"));
+    }
+
+    #[test]
+    fn a_line_of_full_length_is_one_and_characters_stay_whole() {
+        let long = "x".repeat(MAX_LINE);
+        let before = &long[1..];
+        let cut = format!("{before}é");
+        for (written, expected) in [
+            (format!("{long}\nnext\n"), vec![&*long, "next"]),
+            (format!("{long}\r\n\n"), vec![&*long, ""]),
+            (format!("{long}{long}\n"), vec![&*long, &*long]),
+            (format!("{cut}\n"), vec![before, "é"]),
+            (format!("{before}\u{10348}y"), vec![before, "\u{10348}y"]),
+        ] {
+            for piece in [1, 1000, MAX_LINE, written.len()] {
+                let kept = Arc::new(Kept::default());
+                let log = InstanceLog::new(kept.clone());
+                let stream = LineStream::new(log, LogSource::Stdout);
+                for piece in written.as_bytes().chunks(piece) {
+                    stream.0.write(piece);
+                }
+                drop(stream);
+                let lines = kept.0.lock();
+                let texts: Vec<_> = lines.iter().map(|(_, text)| text.as_str()).collect();
+                assert_eq!(texts, expected, "in pieces of {piece}");
+            }
+        }
     }
 }

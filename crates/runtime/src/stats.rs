@@ -62,7 +62,7 @@ pub struct GuestStats {
     pub cpu_nanos: u64,
     /// Gauge: bytes of linear memory of all its instances, busy and idle.
     pub memory_bytes: u64,
-    /// Lines its log did not take.
+    /// Lines that its log, and those of the components it is composed with, did not take.
     pub log_lines_dropped: u64,
     /// How often guest code had to wait because of the limit on processor time.
     pub throttled: u64,

@@ -1,10 +1,12 @@
-//! How many bytes a component may log: a bucket that fills evenly and holds one second's worth.
+//! How many bytes a component may log: a bucket that fills evenly and holds one second's worth. A line
+//! that is longer takes all of a full one, and what the next seconds bring.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) struct Bucket {
     per_second: u64,
     available: u64,
+    /// In the future, when what comes until then has been taken.
     filled_at: Instant,
 }
 
@@ -17,7 +19,7 @@ impl Bucket {
         }
     }
 
-    /// Takes so many bytes, if they are there.
+    /// Takes so many bytes, if they are there or if it is full.
     pub(super) fn take(&mut self, bytes: u64) -> bool {
         self.take_at(bytes, Instant::now())
     }
@@ -33,11 +35,16 @@ impl Bucket {
                 self.filled_at = now;
             }
         }
-        let enough = self.available >= bytes;
-        if enough {
-            self.available -= bytes;
+        if self.available < bytes && (self.available < self.per_second || self.per_second == 0) {
+            return false;
         }
-        enough
+        let missing = bytes.saturating_sub(self.available);
+        if missing > 0 {
+            let micros = u128::from(missing) * 1_000_000 / u128::from(self.per_second);
+            self.filled_at = now + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+        }
+        self.available = self.available.saturating_sub(bytes);
+        true
     }
 }
 
@@ -59,5 +66,19 @@ mod tests {
         assert!(!bucket.take_at(1, at(200)));
         assert!(bucket.take_at(1000, at(10_000)));
         assert!(!bucket.take_at(1, at(10_000)));
+    }
+
+    #[test]
+    fn what_is_longer_than_a_second_goes_through_when_nothing_did_before() {
+        let mut bucket = Bucket::new(1000);
+        let start = bucket.filled_at;
+        let at = |millis| start + Duration::from_millis(millis);
+        assert!(bucket.take_at(3000, at(0)));
+        // The 2 seconds that it was too long, and then as usual.
+        assert!(!bucket.take_at(1, at(2000)));
+        assert!(bucket.take_at(500, at(2500)));
+        assert!(!bucket.take_at(3000, at(3000)));
+        assert!(bucket.take_at(3000, at(3500)));
+        assert!(!Bucket::new(0).take_at(1, at(10_000)));
     }
 }

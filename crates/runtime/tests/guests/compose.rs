@@ -1,9 +1,9 @@
 //! Members of a workload as one component: what crosses between them, and what each keeps.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use waft_ir::{FailureReason, LogSource};
-use waft_runtime::{Compiled, GuestSpec, Want};
+use waft_runtime::{Compiled, GuestSpec, LogSink, Want};
 
 use crate::support::{ENGINE, Lines, get, load, spec};
 
@@ -27,7 +27,7 @@ async fn composed(wants: Vec<Want>) -> Result<Compiled, waft_ir::Failure> {
     ENGINE.compose(parts).await
 }
 
-fn with_greeting(greeting: &str) -> (GuestSpec, std::sync::Arc<Lines>) {
+fn with_greeting(greeting: &str) -> (GuestSpec, Arc<Lines>) {
     let (mut spec, lines) = spec();
     spec.environment = BTreeMap::from([("GREETING".into(), greeting.into())]);
     (spec, lines)
@@ -55,6 +55,29 @@ async fn a_resource_crosses_and_each_member_keeps_its_own() {
         assert_eq!(texts(&front_lines), ["asked for a greeting"]);
         assert_eq!(texts(&greeter_lines), ["made a greeter"]);
     }
+}
+
+/// A log that has not taken so many lines.
+struct Full(u64);
+
+impl LogSink for Full {
+    fn line(&self, _: LogSource, _: Option<&str>, _: &str) {}
+
+    fn dropped(&self) -> u64 {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn lines_that_any_member_lost_are_counted() {
+    let compiled = composed(vec![want(IMPORT, EXPORT)]).await.unwrap();
+    let [front, greeter] = [2, 3].map(|lost| {
+        let (mut spec, _) = spec();
+        spec.log = Arc::new(Full(lost));
+        spec
+    });
+    let guest = ENGINE.link_composed(&compiled, front, vec![greeter]);
+    assert_eq!(guest.await.unwrap().stats().log_lines_dropped, 5);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use kube::{
 };
 
 use crate::support::{
-    eventually,
+    eventually, http,
     waft::{Up, Waft},
 };
 
@@ -205,6 +205,80 @@ fn nothing_acknowledged_is_lost_by_kills() {
         "{} acknowledged writes over {KILLS} kills, none lost",
         acknowledged.len()
     );
+}
+
+#[test]
+fn the_backup_that_is_documented_restores_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, backup) = (folder.path().join("data"), folder.path().join("backup"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let examples = ["examples/keyvalue", "examples/blobstore"];
+    let waft = examples.into_iter().fold(Up::default(), Up::arg);
+    let waft = waft.data(&data).start();
+    let add = |waft: &Waft| waft.get_ok("keyvalue.localhost", "/add?numbers&visits");
+    assert_eq!(add(&waft), "1");
+    eventually("the object is stored", || {
+        let path = "/notes/first";
+        match http::request(
+            waft.http,
+            "POST",
+            "blobstore.localhost",
+            path,
+            &[],
+            b"hello",
+        ) {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let written = runtime.block_on(async {
+        let api = config_maps(&waft.kubeconfig()).await;
+        let written = api.create(&PostParams::default(), &named("kept")).await;
+        identity(&written.expect("a write"))
+    });
+
+    let page = fs::read_to_string(waft_guests::workspace().join("docs/api-server.md")).unwrap();
+    let (_, section) = page.split_once("**Backup while it runs**").unwrap();
+    let commands = section.lines().filter_map(|line| line.strip_prefix("    "));
+    for command in commands {
+        let command = command.replace("DATA", data.to_str().unwrap());
+        run_as_documented(&command.replace("BACKUP", backup.to_str().unwrap()));
+    }
+    waft.kill();
+    let keys = ["api/pki/service-accounts.key", "pki/ca.key"];
+    for key in keys {
+        assert_eq!(
+            fs::read(backup.join(key)).unwrap(),
+            fs::read(data.join(key)).unwrap()
+        );
+    }
+    fs::remove_dir_all(&data).unwrap();
+
+    let waft = Up::default().data(&backup).start();
+    let acknowledged = Acknowledged::from([("kept".to_owned(), written)]);
+    runtime.block_on(verify(&waft, &acknowledged, 0));
+    assert_eq!(add(&waft), "2");
+    assert_eq!(waft.get_ok("blobstore.localhost", "/notes/first"), "hello");
+}
+
+/// Runs a command of the documentation; what it asks of SQLite by the library where the program is
+/// not installed.
+fn run_as_documented(command: &str) {
+    let is_installed = Command::new("sqlite3").arg("-version").output().is_ok();
+    if let Some(rest) = command.strip_prefix("sqlite3 -readonly ")
+        && !is_installed
+    {
+        let (file, statement) = rest.split_once(' ').unwrap();
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let database = rusqlite::Connection::open_with_flags(file, flags).unwrap();
+        database.execute_batch(statement.trim_matches('"')).unwrap();
+        return;
+    }
+    let done = Command::new("sh").args(["-ec", command]).output().unwrap();
+    assert!(done.status.success(), "{command}: {done:?}");
 }
 
 #[test]

@@ -101,7 +101,12 @@ impl Access {
 
     /// Writes the kubeconfig to a file that only its owner can read.
     pub fn write_kubeconfig(&self, path: &Path, address: &str) -> Result<(), AccessError> {
-        write_private(path, &self.kubeconfig(address))
+        let text = self.kubeconfig(address);
+        match std::fs::read_to_string(path) {
+            // A full disk is no hindrance then.
+            Ok(kept) if kept == text => Ok(()),
+            _ => write_private(path, &text),
+        }
     }
 
     /// The server's side of TLS; clients may come without a certificate, and are told so politely.

@@ -16,7 +16,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -75,6 +75,9 @@ pub enum StoreError {
     /// The log's database refused.
     #[error("database: {0}")]
     Database(#[from] rusqlite::Error),
+    /// There is no space for the files that SQLite keeps beside the database.
+    #[error("the disk of {} is full", .0.display())]
+    DiskFull(PathBuf),
     /// A file could not be made or read.
     #[error("{0}")]
     Io(#[from] std::io::Error),

@@ -194,6 +194,70 @@ async fn a_full_disk_refuses_writes_and_heals() {
     fills_up_and_heals(&disk.path(), || disk.grow()).await;
 }
 
+/// Fills a file system to the last byte; returns the file.
+fn fill_with_something_else(disk: &SmallDisk) -> PathBuf {
+    let path = disk.0.path().join("other");
+    let mut file = std::fs::File::create(&path).expect("a file");
+    for bytes in [1 << 16, 1] {
+        let piece = vec![0; bytes];
+        while std::io::Write::write(&mut file, &piece).is_ok() {}
+    }
+    path
+}
+
+#[tokio::test]
+async fn a_disk_that_others_filled_is_called_full_and_nothing_is_lost() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    disk.grow();
+    let install = async |server: &ApiServer| {
+        let definitions = waft_api::crds();
+        let definitions = definitions.iter().map(|definition| json!(definition));
+        server.install_crds(definitions.collect()).await
+    };
+    let server = ApiServer::open(config(&disk.path()))
+        .await
+        .expect("a server");
+    install(&server).await.expect("installed");
+    let api: Api<ConfigMap> = Api::default_namespaced(Client::new(server.service(), "default"));
+    let made = api
+        .create(&PostParams::default(), &config_map("c-0", 10))
+        .await
+        .expect("created");
+    let stored = BTreeMap::from([("c-0".to_owned(), made)]);
+    // What a kill leaves: the files as they are while the server runs.
+    let killed = disk.0.path().join("killed");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(disk.path())
+        .arg(&killed)
+        .status();
+    assert!(copied.expect("cp runs").success());
+    server.shut_down();
+
+    // After a stop SQLite makes its side files anew.
+    let other = fill_with_something_else(&disk);
+    let refused = ApiServer::open(config(&disk.path())).await.err();
+    let said = refused.expect("there is no space").to_string();
+    assert!(said.contains("is full"), "{said}");
+
+    // After a kill they are there, and what is served already is not written again.
+    let server = ApiServer::open(config(&killed)).await.expect("it opens");
+    install(&server).await.expect("nothing has changed");
+    let api: Api<ConfigMap> = Api::default_namespaced(Client::new(server.service(), "default"));
+    same_objects(&api, &stored).await;
+    server.shut_down();
+
+    std::fs::remove_file(other).expect("removed");
+    let server = ApiServer::open(config(&disk.path()))
+        .await
+        .expect("there is space again");
+    let api: Api<ConfigMap> = Api::default_namespaced(Client::new(server.service(), "default"));
+    same_objects(&api, &stored).await;
+    server.shut_down();
+}
+
 /// The process whose files are limited.
 #[tokio::test]
 async fn limited_process() {

@@ -126,6 +126,12 @@ pub enum UpError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no space to open the data.
+    #[error("the disk of the data folder {} is full", path.display())]
+    DiskFull {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder or file of the platform can't be used.
     #[error("{}: {source}", path.display())]
     Io {
@@ -163,6 +169,9 @@ impl UpError {
             Self::Refused { .. } => Some("nothing was applied".into()),
             Self::Interrupted { applied, .. } => Some(kept(applied)),
             Self::Flag { .. } | Self::Io { .. } | Self::Internal(_) => None,
+            Self::DiskFull { .. } => {
+                Some("nothing is lost: make space, some hundred KiB at least, and start again".into())
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+use rusqlite::{Connection, ErrorCode, params};
 
 use super::StoreError;
 use super::index::Index;
@@ -24,16 +25,32 @@ pub(super) struct Log {
     uncertain: bool,
 }
 
+/// Whether SQLite found no space: for the database or its log, or for the memory that its processes
+/// share, which it calls an error of the disk.
+fn is_for_want_of_space(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::DiskFull || error.extended_code == SQLITE_IOERR_SHMSIZE
+    })
+}
+
 impl Log {
     pub(super) fn open(folder: &Path) -> Result<Log, StoreError> {
-        let path = folder.join("state.db");
+        Log::open_file(&folder.join("state.db")).map_err(|error| match error {
+            StoreError::Database(refused) if is_for_want_of_space(&refused) => {
+                StoreError::DiskFull(folder.to_owned())
+            }
+            other => other,
+        })
+    }
+
+    fn open_file(path: &Path) -> Result<Log, StoreError> {
         // SQLite gives its side files the mode of the main one.
         std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
-            .open(&path)?;
-        let connection = Connection::open(&path)?;
+            .open(path)?;
+        let connection = Connection::open(path)?;
         // The folder has one owner; only a backup may hold a lock, and not for long.
         connection.busy_timeout(Duration::from_millis(500))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;

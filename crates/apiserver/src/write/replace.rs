@@ -36,9 +36,10 @@ impl ApiServer {
             ..
         } = change;
         complete::fill(&mut new, resource);
+        // Before anything is compared: a definition that leaves out what was filled in is no other.
+        definitions::complete(&mut new, resource);
         meta::prepare_update(&old, &mut new, resource, *part)?;
         text.warnings.extend(meta::drop_double_owners(&mut new));
-        definitions::complete(&mut new, resource);
         self.ask_hooks(admit::Operation::Update, change, &mut new, Some(&old), text)
             .await?;
         let mut gate = self.gate_of(change, Asked::Update, &stored.key.name, text);
@@ -62,8 +63,8 @@ impl ApiServer {
                 resource.schema().prune(&mut new);
                 complete::fill(&mut new, resource);
                 complete::keep_managers(&mut new, managed.clone());
-                meta::prepare_update(&old, &mut new, resource, *part)?;
                 definitions::complete(&mut new, resource);
+                meta::prepare_update(&old, &mut new, resource, *part)?;
                 complete::keep_managers(&mut new, managed);
             }
         }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use waft_apiserver::{Access, AccessError, ApiServer, Config, OpenError, Status};
+use waft_apiserver::{Access, AccessError, ApiServer, Config, OpenError, Status, StoreError};
 
 use super::host::machine_name;
 use crate::{connect::Workloads, event::UpError, options::UpOptions};
@@ -85,6 +85,7 @@ fn cannot_open(error: OpenError) -> UpError {
     match error {
         OpenError::InUse(path) => UpError::DataDirInUse { path },
         OpenError::Folder { path, source } => UpError::Io { path, source },
+        OpenError::Store(StoreError::DiskFull(path)) => UpError::DiskFull { path },
         other => UpError::Internal(other.to_string()),
     }
 }

@@ -13,10 +13,14 @@ use kube::{
 use serde_json::{Value, json};
 use waft_api::names::MANAGER_UP;
 
+pub use digest::stamp;
 pub(crate) use kinds::Kinds;
 pub use kinds::not_served_yet;
 
-use crate::{event::UpError, manifest::Object};
+use crate::{
+    event::UpError,
+    manifest::{Object, image_paths},
+};
 
 /// Which object it is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -55,6 +59,7 @@ struct Accepted {
 pub(crate) struct Applier {
     client: Client,
     kinds: Kinds,
+    contents: digest::Contents,
 }
 
 impl std::fmt::Display for ObjectId {
@@ -75,12 +80,29 @@ impl Checked {
             .map(|object| object.id.clone())
             .collect()
     }
+
+    /// Those of the set that are not among these and name local files.
+    pub(crate) fn others_with_files(&self, known: &BTreeSet<ObjectId>) -> Vec<Object> {
+        let others = self.objects.iter().filter(|o| !known.contains(&o.id));
+        let parsed = others.filter_map(|other| {
+            let value = serde_json::from_str(&other.text).ok()?;
+            let origin = other.origin.clone();
+            Some(Object { value, origin })
+        });
+        parsed
+            .filter(|object| !image_paths(&object.value).is_empty())
+            .collect()
+    }
 }
 
 impl Applier {
     pub(crate) fn new(client: Client) -> Self {
         let kinds = Kinds::new(client.clone());
-        Self { client, kinds }
+        Self {
+            client,
+            kinds,
+            contents: digest::Contents::default(),
+        }
     }
 
     /// Asks the API whether it takes every object of a set. Missing namespaces are created; when
@@ -108,10 +130,10 @@ impl Applier {
         created: &mut Vec<ObjectId>,
     ) -> Result<Vec<Accepted>, UpError> {
         let defined = defined_kinds(&objects);
-        let mut contents = digest::Contents::default();
+        self.contents.next_set();
         let mut checked = Vec::new();
         for mut object in objects {
-            contents.stamp(&mut object.value);
+            self.contents.stamp(&mut object.value);
             let by_set = defined.contains(&(group(object.api_version()), object.kind().into()));
             let id = if by_set {
                 // Its definition comes with this set, so nobody can judge it yet.
@@ -143,6 +165,14 @@ impl Applier {
             });
         }
         Ok(checked)
+    }
+
+    /// Marks objects with what their files hold now.
+    pub(crate) fn stamp(&mut self, objects: &mut [Object]) {
+        self.contents.next_set();
+        for object in objects {
+            self.contents.stamp(&mut object.value);
+        }
     }
 
     /// Applies a set. What can be refused only now ends it, and says what was applied before.

@@ -1,7 +1,8 @@
 //! `--watch`: applies manifests and local components again when their files change.
 //!
 //! Only what came from files of the command line is looked after: an object that leaves them is
-//! deleted, nothing else ever is.
+//! deleted, nothing else ever is. Objects of standard input and of addresses can't be read again,
+//! but the components they name can: new bytes are applied.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::{
     apply::{Applier, Checked, ObjectId},
     event::{UpError, UpEvent},
-    manifest::{Manifests, Source, load},
+    manifest::{Manifests, Object, Source, image_paths, load},
 };
 
 /// How long files must be left alone before they are read: editors and linkers write in steps.
@@ -28,8 +29,11 @@ pub(crate) struct Watching {
     working_dir: PathBuf,
     /// What the files held last.
     held: BTreeSet<ObjectId>,
+    /// Objects of other sources that name local files, as they were applied last.
+    given: Vec<Object>,
     files: BTreeSet<PathBuf>,
     watcher: notify::RecommendedWatcher,
+    /// The folders that are watched.
     folders: BTreeSet<PathBuf>,
     changes: mpsc::UnboundedReceiver<PathBuf>,
 }
@@ -70,22 +74,23 @@ impl Watching {
         let mut watching = Self {
             sources: files,
             working_dir: working_dir.into(),
+            given: applied.others_with_files(&held),
             held,
             files: BTreeSet::new(),
             watcher,
             folders: BTreeSet::new(),
             changes,
         };
-        watching.follow(manifests)?;
+        watching.follow(&manifests.files)?;
         Ok(watching)
     }
 
     /// Applies changes until the platform stops.
     pub(crate) async fn run(mut self, mut applier: Applier, events: mpsc::Sender<UpEvent>) {
         while let Some(path) = self.changes.recv().await {
-            let mut concerned = self.concerns(&path);
+            let mut concerned = self.take_note(&path);
             while let Ok(Some(path)) = tokio::time::timeout(QUIET, self.changes.recv()).await {
-                concerned |= self.concerns(&path);
+                concerned |= self.take_note(&path);
             }
             if !concerned {
                 continue;
@@ -102,16 +107,29 @@ impl Watching {
         applier: &mut Applier,
         events: &mpsc::Sender<UpEvent>,
     ) -> Result<(), UpError> {
+        // First of all: when the manifests can't be read, their next change must still be seen.
+        self.watch()?;
         let manifests = load(&self.sources, &self.working_dir).await?;
-        self.follow(&manifests)?;
+        self.follow(&manifests.files)?;
+        let mut given = self.given.clone();
+        applier.stamp(&mut given);
+        let changed = given
+            .iter()
+            .zip(&self.given)
+            .filter(|(new, old)| new != old);
+        let changed = changed.map(|(new, _)| new.clone()).collect();
+        let changed = applier.check(changed).await?;
         let checked = applier.check(manifests.objects).await?;
-        for applied in applier.apply(&checked).await? {
-            if applied.change != "unchanged" {
-                let object = applied.object.to_string();
-                let change = applied.change;
-                let _ = events.send(UpEvent::Applied { object, change }).await;
+        for set in [&changed, &checked] {
+            for applied in applier.apply(set).await? {
+                if applied.change != "unchanged" {
+                    let object = applied.object.to_string();
+                    let change = applied.change;
+                    let _ = events.send(UpEvent::Applied { object, change }).await;
+                }
             }
         }
+        self.given = given;
         let held = checked.ids();
         for dropped in self.held.difference(&held) {
             let object = dropped.to_string();
@@ -128,30 +146,55 @@ impl Watching {
         Ok(())
     }
 
-    /// Watches the folders of all files. Files are replaced by renaming, and come and go, so that
-    /// watching them themselves would lose them.
-    fn follow(&mut self, manifests: &Manifests) -> Result<(), UpError> {
-        self.files = manifests.files.iter().cloned().collect();
-        let folders = self.files.iter().filter_map(|file| match file.is_dir() {
-            true => Some(file.as_path()),
-            false => file.parent(),
-        });
-        for folder in folders.filter(|folder| folder.is_dir()) {
-            if self.folders.insert(folder.into()) {
-                self.watcher
-                    .watch(folder, RecursiveMode::NonRecursive)
-                    .map_err(|error| cannot_watch(folder, error))?;
-            }
-        }
-        Ok(())
+    /// Looks after these files, and those that the objects of other sources name.
+    fn follow(&mut self, files: &[PathBuf]) -> Result<(), UpError> {
+        let given = self.given.iter().flat_map(|o| image_paths(&o.value));
+        self.files = files.iter().cloned().chain(given).collect();
+        self.watch()
     }
 
-    /// Whether a changed path is one of the files, or lies in one of the folders among them.
-    fn concerns(&self, path: &Path) -> bool {
-        self.files.contains(path)
-            || path
-                .parent()
-                .is_some_and(|folder| self.files.contains(folder))
+    /// Watches the folders of all files. Files are replaced by renaming, and come and go, so that
+    /// watching them themselves would lose them. So do folders: for one that is missing, the nearest
+    /// that is there is watched.
+    fn watch(&mut self) -> Result<(), UpError> {
+        loop {
+            let nearest =
+                |file: &PathBuf| file.ancestors().find(|f| f.is_dir()).map(Path::to_owned);
+            let wanted: BTreeSet<_> = self.files.iter().filter_map(nearest).collect();
+            // Once more after each change: a folder may have been made before its parent was watched.
+            if wanted == self.folders {
+                return Ok(());
+            }
+            for folder in self.folders.difference(&wanted) {
+                // It may be gone, and the watch with it.
+                let _ = self.watcher.unwatch(folder);
+            }
+            self.folders.retain(|folder| wanted.contains(folder));
+            for folder in wanted {
+                if self.folders.contains(&folder) {
+                    continue;
+                }
+                match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                    Ok(()) => drop(self.folders.insert(folder)),
+                    // Removed just now.
+                    Err(_) if !folder.is_dir() => {}
+                    Err(error) => return Err(cannot_watch(&folder, error)),
+                }
+            }
+        }
+    }
+
+    /// Takes note of a change. Returns whether the path is one of the files, lies in one of the
+    /// folders among them, or is a folder above one.
+    fn take_note(&mut self, path: &Path) -> bool {
+        // Another folder may be there by now, so that it is watched anew.
+        let gone = self.folders.extract_if(.., |f| f.starts_with(path));
+        for folder in gone {
+            // Gone with its folder, mostly.
+            let _ = self.watcher.unwatch(&folder);
+        }
+        let in_folder = path.parent().is_some_and(|f| self.files.contains(f));
+        in_folder || self.files.iter().any(|file| file.starts_with(path))
     }
 }
 

@@ -19,7 +19,7 @@ use kube::ResourceExt as _;
 use tokio::time::Instant;
 use waft_api::{
     Workload, WorkloadReplicaSet,
-    names::{FINALIZER_WORKLOAD, LABEL_WORKLOAD_DEPLOYMENT},
+    names::{ANNOTATION_CONTENT_DIGEST, FINALIZER_WORKLOAD, LABEL_WORKLOAD_DEPLOYMENT},
 };
 use waft_ir::WorkloadId;
 
@@ -131,7 +131,10 @@ fn wanted(
     };
     let built = build(&identity, checked, inputs)?;
     let mut content = built.clone();
-    content.annotations.clear();
+    // Of its annotations, only other bytes behind the same path make it another one.
+    content
+        .annotations
+        .retain(|name, _| name == ANNOTATION_CONTENT_DIGEST);
     let mut credentials = Hasher::default();
     let of_components = content.components.iter_mut().map(|c| &mut c.image);
     let of_service = content.service.iter_mut().map(|s| &mut s.image);

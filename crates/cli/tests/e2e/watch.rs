@@ -25,6 +25,72 @@ fn wait_for_status(waft: &Waft, host: &str, status: u16) {
     });
 }
 
+/// Waits until a workload answers with the name that was built into its component.
+fn wait_for_image(waft: &Waft, host: &str, name: &str) {
+    eventually(
+        &format!("{host} runs the component {name}"),
+        || match http::get(waft.http, host, "/image") {
+            Ok(answer) if answer.text() == format!("{name}\n") => Ok(()),
+            other => Err(format!("{other:?}\n{}", waft.output())),
+        },
+    );
+}
+
+#[test]
+fn components_are_found_wherever_and_whenever_they_are_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("target");
+    let release = target.join("release");
+    let component = release.join("hello.wasm");
+    let build = |name: &str| {
+        fs::create_dir_all(&release).unwrap();
+        replace(&component, waft_guests::with_image_name(name));
+    };
+    let file = folder.path().join("app.yaml");
+    let lone = manifest::workload("lone", "file:target/release/hello.wasm");
+    let set = manifest::deployment("set", "file:target/release/hello.wasm");
+    replace(&file, format!("{lone}---\n{set}"));
+    let piped = tempfile::NamedTempFile::new().unwrap();
+    let image = format!("file:{}", component.display());
+    replace(piped.path(), manifest::deployment("piped", &image));
+    let hosts = ["lone.localhost", "set.localhost", "piped.localhost"];
+
+    // Nothing is built yet, not even the folders are there.
+    let waft = Up::default().arg(&file).arg("-").arg("--watch");
+    let waft = waft.stdin(piped.path()).start();
+    waft.wait_for_line(&["FileNotFound"]);
+    build("first");
+    for host in hosts {
+        wait_for_image(&waft, host, "first");
+    }
+
+    // New bytes in place: a standalone Workload is started anew.
+    build("second");
+    for host in hosts {
+        wait_for_image(&waft, host, "second");
+    }
+
+    // All that was built is removed, and nothing of it is told to the workloads.
+    let mark = waft.mark();
+    fs::remove_dir_all(&target).unwrap();
+    replace(
+        &file,
+        format!(
+            "{lone}---\n{set}---\n{}",
+            manifest::deployment("more", &image)
+        ),
+    );
+    waft.wait_for_line_after(mark, &["WorkloadDeployment/more created"]);
+    for host in hosts {
+        assert_eq!(waft.get(host, "/image").text(), "second\n");
+    }
+    build("third");
+    for host in hosts {
+        wait_for_image(&waft, host, "third");
+    }
+    wait_for_image(&waft, "more.localhost", "third");
+}
+
 #[test]
 fn changes_of_files_are_changes_of_objects() {
     let folder = tempfile::tempdir().unwrap();

@@ -10,17 +10,38 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use waft_api::names::ANNOTATION_CONTENT_DIGEST;
 
-use crate::manifest::image_paths;
+use crate::manifest::{Object, image_paths};
 
-/// Digests of the files that a set of objects names: each is read once, however many name it.
-/// `None`: it can't be read.
+/// Digests of the files that a set of objects names.
 #[derive(Default)]
-pub(super) struct Contents(HashMap<PathBuf, Option<[u8; 32]>>);
+pub(crate) struct Contents {
+    /// Each file is read once, however many objects name it. `None`: it can't be read.
+    read: HashMap<PathBuf, Option<[u8; 32]>>,
+    /// What files held in an earlier set: a file that is missing while it is built again is no
+    /// change.
+    before: HashMap<PathBuf, [u8; 32]>,
+}
+
+/// Marks objects with the content of the local files they name, as `waft up` does when it applies
+/// them.
+pub fn stamp(objects: &mut [Object]) {
+    let mut contents = Contents::default();
+    for object in objects {
+        contents.stamp(&mut object.value);
+    }
+}
 
 impl Contents {
+    /// From here on, files are read anew.
+    pub(crate) fn next_set(&mut self) {
+        let known = self.read.drain();
+        let known = known.filter_map(|(path, digest)| Some((path, digest?)));
+        self.before.extend(known);
+    }
+
     /// Sets the annotation on a template, or on the object itself if it has none. An object that
     /// names no file that can be read stays as it is.
-    pub(super) fn stamp(&mut self, object: &mut Value) {
+    pub(crate) fn stamp(&mut self, object: &mut Value) {
         if let Some(digest) = self.digest_of(image_paths(object)) {
             annotate(object, digest);
         }
@@ -31,8 +52,11 @@ impl Contents {
         let mut hash = Sha256::new();
         let mut any = false;
         for path in paths {
-            let digest = |path: &PathBuf| content(path).map(|read| Sha256::digest(read).into());
-            if let Some(digest) = self.0.entry(path).or_insert_with_key(digest) {
+            let digest = |path: &PathBuf| match content(path) {
+                Some(read) => Some(Sha256::digest(read).into()),
+                None => self.before.get(path).copied(),
+            };
+            if let Some(digest) = self.read.entry(path).or_insert_with_key(digest) {
                 any = true;
                 hash.update(*digest);
             }
@@ -96,6 +120,28 @@ mod tests {
         assert_eq!(stamped().unwrap(), first);
         std::fs::write(&file, "two").unwrap();
         assert_ne!(stamped().unwrap(), first);
+    }
+
+    #[test]
+    fn a_file_that_is_being_built_again_holds_what_it_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.wasm");
+        let image = format!("file:{}", file.display());
+        let mut contents = Contents::default();
+        let mut stamped = || {
+            let mut object = json!({"metadata": {}, "spec": {"image": image}});
+            contents.next_set();
+            contents.stamp(&mut object);
+            object["metadata"]["annotations"][ANNOTATION_CONTENT_DIGEST].clone()
+        };
+        std::fs::write(&file, "one").unwrap();
+        let first = stamped();
+        assert!(first.is_string());
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(stamped(), first);
+        assert_eq!(stamped(), first);
+        std::fs::write(&file, "two").unwrap();
+        assert_ne!(stamped(), first);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -27,6 +28,7 @@ pub(crate) struct Up {
     /// A program that runs the command it is given, and its arguments.
     wrapper: Vec<OsString>,
     http: Option<SocketAddr>,
+    stdin: Option<PathBuf>,
 }
 
 /// A running `waft up`. Dropping it kills it.
@@ -157,6 +159,12 @@ impl Up {
         self
     }
 
+    /// Gives it this file as standard input.
+    pub(crate) fn stdin(mut self, file: &Path) -> Self {
+        self.stdin = Some(file.to_owned());
+        self
+    }
+
     /// Starts it and waits until it says it is ready.
     pub(crate) fn start(self) -> Waft {
         let mut waft = self.spawn();
@@ -224,6 +232,9 @@ impl Up {
         }
         for (flag, address) in [("--http", http), ("--api", api), ("--admin", admin)] {
             command.arg(flag).arg(address.to_string());
+        }
+        if let Some(file) = &self.stdin {
+            command.stdin(File::open(file).expect("a file for standard input"));
         }
         let folder = self.working_dir.as_deref();
         command.current_dir(folder.unwrap_or(waft_guests::workspace()));

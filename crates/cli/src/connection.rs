@@ -173,6 +173,11 @@ pub(crate) fn is_missing_namespace(error: &anyhow::Error) -> bool {
     problem::is_missing_namespace(error)
 }
 
+/// Whether an error says that others have set fields, and all of these end with this name.
+pub(crate) fn is_conflict_only_of(error: &anyhow::Error, field: &str) -> bool {
+    problem::is_conflict_only_of(error, field)
+}
+
 /// A path with a query.
 pub(crate) fn query(path: &str, pairs: &[(&str, &str)]) -> String {
     if pairs.is_empty() {

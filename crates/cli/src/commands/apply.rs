@@ -6,11 +6,12 @@ use std::{
 };
 
 use serde_json::json;
+use waft_api::names::ANNOTATION_CONTENT_DIGEST;
 use waft_local::{Manifests, Object, Source};
 
 use crate::{
     advice::Advice,
-    connection::{Catalog, Connection, Resource, is_missing_namespace, query},
+    connection::{Catalog, Connection, Resource, is_conflict_only_of, is_missing_namespace, query},
     exit::ExitStatus,
     printer::Printer,
 };
@@ -28,7 +29,8 @@ pub(crate) async fn apply(
     force: bool,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let manifests = load(files).await?;
+    let mut manifests = load(files).await?;
+    waft_local::stamp(&mut manifests.objects);
     let mut catalog = connection.catalog().await?;
     let defined = defined_kinds(&manifests);
     for object in &manifests.objects {
@@ -110,17 +112,26 @@ async fn write(
 ) -> anyhow::Result<&'static str> {
     let path = resource.object(namespace_of(connection, object), object.name());
     let mut pairs = vec![("fieldManager", MANAGER), ("fieldValidation", "Strict")];
-    if force {
-        pairs.push(("force", "true"));
-    }
     if dry_run {
         pairs.push(("dryRun", "All"));
     }
+    let unforced = query(&path, &pairs);
+    pairs.push(("force", "true"));
+    let forced = query(&path, &pairs);
     let before = match dry_run {
         true => None,
         false => connection.find(&path).await?,
     };
-    let after = connection.apply(&query(&path, &pairs), &object.value).await;
+    let mut after = match force {
+        true => connection.apply(&forced, &object.value).await,
+        false => connection.apply(&unforced, &object.value).await,
+    };
+    // The digest is of no user's choosing: whoever set it last, it is that of the files as they are.
+    if let Err(error) = &after
+        && is_conflict_only_of(error, ANNOTATION_CONTENT_DIGEST)
+    {
+        after = connection.apply(&forced, &object.value).await;
+    }
     let after =
         after.map_err(|error| error.context(format!("{} ({})", object.name(), object.origin)))?;
     let version = |value: &serde_json::Value| value["metadata"]["resourceVersion"].clone();

@@ -22,6 +22,8 @@ pub(crate) struct Refused {
     code: u16,
     /// Kind of what the refusal is about, as the server names it.
     about: String,
+    /// The fields that others have set.
+    conflicts: Vec<String>,
     hint: Option<&'static str>,
 }
 
@@ -84,11 +86,15 @@ fn refused(status: Box<Status>) -> anyhow::Error {
         "" => format!("the API answered {} {}", status.code, status.reason),
         message => message.into(),
     };
-    let about = status.details.map(|details| details.kind);
+    let details = status.details.map(|details| (details.kind, details.causes));
+    let (about, causes) = details.unwrap_or_default();
+    let conflicts = causes.into_iter();
+    let conflicts = conflicts.filter(|cause| cause.reason == "FieldManagerConflict");
     anyhow::Error::new(Refused {
         message,
         code: status.code,
-        about: about.unwrap_or_default(),
+        about,
+        conflicts: conflicts.map(|cause| cause.field).collect(),
         hint,
     })
 }
@@ -110,6 +116,13 @@ pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
 pub(super) fn is_missing_namespace(error: &anyhow::Error) -> bool {
     let refused = error.downcast_ref::<Refused>();
     refused.is_some_and(|refused| refused.code == 404 && refused.about == "namespaces")
+}
+
+/// Whether an error says that others have set fields, and all of these end with this name.
+pub(super) fn is_conflict_only_of(error: &anyhow::Error, field: &str) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    let conflicts = refused.map_or(&[][..], |refused| &refused.conflicts);
+    !conflicts.is_empty() && conflicts.iter().all(|conflict| conflict.ends_with(field))
 }
 
 /// The failure of a user without a kubeconfig.

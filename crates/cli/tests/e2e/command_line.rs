@@ -187,6 +187,41 @@ fn a_set_of_its_own_is_shown_like_a_deployment() {
 }
 
 #[test]
+fn applying_a_manifest_again_brings_a_component_that_was_built_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = folder.path().join("hello.wasm");
+    let file = folder.path().join("app.yaml");
+    fs::write(&component, waft_guests::with_image_name("first")).unwrap();
+    fs::write(&file, manifest::deployment("hello", "file:hello.wasm")).unwrap();
+    let waft = Up::default().arg(&file).start();
+    assert_eq!(waft.get_ok("hello.localhost", "/image"), "first\n");
+
+    let new = folder.path().join("new.wasm");
+    fs::write(&new, waft_guests::with_image_name("second")).unwrap();
+    fs::rename(new, &component).unwrap();
+    for change in ["configured", "unchanged"] {
+        let applied = waft.cli(&["apply", "-f", file.to_str().unwrap()]);
+        assert!(applied.status.success(), "{applied:?}");
+        assert!(applied.stdout.contains(change), "{applied:?}");
+    }
+    eventually("the new component answers", || {
+        match waft.get_ok("hello.localhost", "/image").as_str() {
+            "second\n" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+
+    // What a person has set is taken over on demand only, with a component built again or not.
+    let edited =
+        manifest::deployment("hello", "file:hello.wasm").replace("replicas: 1", "replicas: 2");
+    fs::write(&file, edited).unwrap();
+    fs::write(&component, waft_guests::with_image_name("third")).unwrap();
+    let refused = waft.cli(&["apply", "-f", file.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("--force-conflicts"), "{refused:?}");
+}
+
+#[test]
 fn output_is_json_a_line_on_demand() {
     let waft = Up::default()
         .arg("examples/hello")

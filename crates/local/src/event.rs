@@ -140,6 +140,9 @@ pub enum UpError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The folder of the caches can't be used.
+    #[error("{0}")]
+    Cache(String),
     /// A flag has a value that can't be used.
     #[error("{flag} {value}: {problem}")]
     Flag {
@@ -165,13 +168,18 @@ impl UpError {
             Self::DataDirInUse { .. } => {
                 Some("stop it, or give this one its own folder with --data-dir".into())
             }
-            Self::Manifest(error) => error.hint(),
-            Self::Refused { .. } => Some("nothing was applied".into()),
-            Self::Interrupted { applied, .. } => Some(kept(applied)),
-            Self::Flag { .. } | Self::Io { .. } | Self::Internal(_) => None,
             Self::DiskFull { .. } => {
                 Some("nothing is lost: make space, some hundred KiB at least, and start again".into())
             }
+            Self::Manifest(error) => error.hint(),
+            Self::Refused { .. } => Some("nothing was applied".into()),
+            Self::Interrupted { applied, .. } => Some(kept(applied)),
+            Self::Cache(_) => Some(
+                "images and compiled code are kept in $XDG_CACHE_HOME/waft, without the variable in \
+                 ~/.cache/waft: set it to a folder that can be written"
+                    .into(),
+            ),
+            Self::Flag { .. } | Self::Io { .. } | Self::Internal(_) => None,
         }
     }
 }

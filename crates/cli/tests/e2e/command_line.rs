@@ -222,6 +222,25 @@ fn applying_a_manifest_again_brings_a_component_that_was_built_again() {
 }
 
 #[test]
+fn a_cache_that_cannot_be_written_says_how_to_move_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = waft::command(waft::WAFT);
+    command.args(["up", "--ephemeral", "--data-dir"]);
+    command.arg(folder.path()).env("HOME", "/dev/null");
+    for flag in ["--http", "--api", "--admin"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    let ended = waft::finish(command);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = &ended.stderr;
+    assert!(said.contains("`/dev/null/.cache/waft/images`"), "{said}");
+    assert!(
+        said.contains("hint: ") && said.contains("XDG_CACHE_HOME"),
+        "{said}"
+    );
+}
+
+#[test]
 fn output_is_json_a_line_on_demand() {
     let waft = Up::default()
         .arg("examples/hello")

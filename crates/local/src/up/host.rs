@@ -69,7 +69,7 @@ pub(super) fn open(
         let mirror = mirror.map_err(|error| UpError::Internal(error.to_string()))?;
         config.mirrors.push(mirror);
     }
-    let store = Store::new(config).map_err(failed)?;
+    let store = Store::new(config).map_err(|failure| UpError::Cache(failure.message))?;
     let variable = |name: &str| std::env::var(name).ok();
     let s3 = options.s3.as_deref();
     let s3 = s3.map(|url| S3Server::new(url, variable));

@@ -229,13 +229,15 @@ fn up_removed(waft: &Waft, names: &[&str]) -> bool {
 }
 
 #[test]
-fn the_example_reaches_its_service_over_tcp_within_the_workload() {
+fn the_example_reaches_its_service_over_tcp_and_shares_a_volume_with_it() {
     let waft = Waft::up(["examples/service"]);
     // The first request already finds the service listening.
     assert_eq!(waft.get_ok("visits.localhost", "/a"), "visit 1 of /a\n");
     assert_eq!(waft.get_ok("visits.localhost", "/b"), "visit 1 of /b\n");
     assert_eq!(waft.get_ok("visits.localhost", "/a"), "visit 2 of /a\n");
     waft.wait_for_line(&["visits", "/counter ", "counting visits on 127.0.0.1:7000"]);
+    // What the service writes into their volume, the component reads.
+    assert_eq!(waft.get_ok("visits.localhost", "/journal"), "/a\n/b\n/a\n");
     // The port is no port of the machine.
     assert!(std::net::TcpStream::connect("127.0.0.1:7000").is_err());
 }

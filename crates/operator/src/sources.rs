@@ -65,7 +65,8 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
 
 /// The routes of an object that answers HTTP by itself; none once it is being deleted. Host names
 /// are read from the entry's config and its ConfigMaps; while one of those is missing, the object
-/// goes on under the names that are `known` of it.
+/// goes on under the names that are `known` of it. So does one without an entry, of which its replicas
+/// said that they answer, while it has none.
 pub(crate) fn of_spec(
     kind: Kind,
     meta: &ObjectMeta,
@@ -96,7 +97,8 @@ pub(crate) fn of_spec(
             hosts.extend(list.filter(|name| !name.is_empty()).map(Into::into));
         }
     }
-    if !declared && !serving.exports_http {
+    let has_answered = known.is_some() && serving.backends.is_empty();
+    if !declared && !serving.exports_http && !has_answered {
         return None;
     }
     if hosts.is_empty() {

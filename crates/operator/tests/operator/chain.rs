@@ -209,6 +209,23 @@ async fn values_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
+async fn what_answers_without_an_entry_keeps_its_route_without_replicas() {
+    let mut world = World::new().await;
+    let entry = "\n      hostInterfaces:\n      - {namespace: wasi, package: http, interfaces: [incoming-handler]}";
+    let manifest = deployment("one", "replicas: 1").replace(entry, "");
+    assert!(!manifest.contains("hostInterfaces"), "{manifest}");
+    world.apply::<WorkloadDeployment>(&manifest).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.has_backends("hello.default.localhost", Some(1)).await;
+    world.scale::<WorkloadDeployment>("hello", 0).await;
+    world.has_backends("hello.default.localhost", Some(0)).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    assert_eq!(world.backends("hello.default.localhost"), Some(0));
+    world.delete::<WorkloadDeployment>("hello").await;
+    world.has_backends("hello.default.localhost", None).await;
+}
+
+#[tokio::test]
 async fn a_bare_set_and_a_bare_workload_run_too() {
     let mut world = World::new().await;
     let spec = "

@@ -149,10 +149,11 @@ impl Origin {
                     match tls {
                         None => serve(stream, &ended).await,
                         // Clients that don't trust the certificate are part of the tests.
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, &ended).await,
-                            Err(_) => (),
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, &ended).await;
+                            }
+                        }
                     }
                 });
             }

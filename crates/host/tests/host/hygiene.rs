@@ -3,7 +3,10 @@
 
 use waft_ir::{Volume, VolumeMount, VolumeSource, Workload};
 
-use crate::harness::{Rig, workload};
+use crate::{
+    connections::wait_until,
+    harness::{Rig, workload},
+};
 
 const PATTERN: &str = "xxxx";
 
@@ -56,6 +59,6 @@ fn a_temporary_volume_is_empty_for_the_next_tenant() {
             rig.wait_for(&id, |state| state.is_none());
         }
     }
-    let left = std::fs::read_dir(rig.folder.path().join("volumes")).unwrap();
-    assert_eq!(left.count(), 0);
+    let left = || std::fs::read_dir(rig.folder.path().join("volumes")).unwrap();
+    wait_until(|| left().count() == 0);
 }

@@ -211,7 +211,7 @@ mod tests {
                 "Sync",
                 ConditionStatus::False,
                 reason,
-                &*text,
+                &text,
             )]
         };
         let good = [condition("Sync", ConditionStatus::True, Reason::Available)];

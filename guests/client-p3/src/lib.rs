@@ -19,6 +19,7 @@ use wasip3::{
             TcpSocket, UdpSocket,
         },
     },
+    wit_bindgen::yield_async,
     wit_stream,
 };
 
@@ -93,6 +94,8 @@ async fn early(to: SocketAddrV4, text: &str) -> Result<String, SocketError> {
     let mut receiving = pin!(socket.receive());
     let begun = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await;
     assert!(begun.is_pending(), "nobody sends before we do");
+    // The host waits for it as well from now on.
+    yield_async().await;
     let [a, b, c, d] = to.ip().octets();
     let to = IpSocketAddress::Ipv4(Ipv4SocketAddress {
         port: to.port(),

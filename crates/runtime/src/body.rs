@@ -5,6 +5,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,10 +14,12 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use crate::{
-    call::{AFTER_RESPONSE, Call},
-    ctx::strip_forbidden,
-};
+use crate::{call::Call, ctx::strip_forbidden};
+
+/// How much of a body that nobody gets is read, and for how long: what an answer to HEAD has. One that
+/// goes on and on is dropped then, and its guest learns of it.
+const DISCARDED: usize = 1 << 20;
+const DISCARDED_FOR: Duration = Duration::from_secs(1);
 
 /// A request body.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -149,10 +152,17 @@ impl ResponseBody {
             ended: false,
             aborted: false,
         };
-        let reading = async move { while let Some(Ok(_)) = rest.frame().await {} };
+        let reading = async move {
+            let mut read = 0;
+            while read < DISCARDED
+                && let Some(Ok(frame)) = rest.frame().await
+            {
+                read += frame.data_ref().map_or(0, Bytes::len);
+            }
+        };
         // Without a runtime (it is shutting down) the guest ends here.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(AFTER_RESPONSE, reading));
+            runtime.spawn(timeout(DISCARDED_FOR, reading));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Deleting folders that guests have filled, however deep: with three open files, and no call within
+//! Deleting folders that guests have filled, however deep: with four open files, and no call within
 //! itself.
 
 use std::{

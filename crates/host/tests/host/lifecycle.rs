@@ -146,22 +146,16 @@ fn who_is_to_take_requests_must_export_a_handler_of_http() {
         config: BTreeMap::from([("subscriptions".into(), "takes.no.requests".into())]),
         ..http("")
     });
-    let mut runs = workload("runs", &[("main", "visits-p2")]);
-    let main = runs.components.remove(0);
-    runs.service = Some(Service {
-        name: "main".into(),
-        image: main.image,
-        max_restarts: 0,
-        resources: main.resources,
-        limits: main.limits,
-    });
-    for mut without in [worker, runs] {
+    let mut runs = workload("runs", &[("main", "hello-p2")]);
+    runs.components.clear();
+    give_service(&mut runs, "sleep", 0);
+    for (mut without, name) in [(worker, "`main`"), (runs, "`service`")] {
         without.grants.push(http("incoming-handler"));
         let id = rig.start(without.clone());
         let state = rig.settled(&id);
         let (reason, message) = failure(&state);
         assert_eq!(reason, FailureReason::MissingExport);
-        for part in ["`wasi:http/incoming-handler`", "`main`", "HTTPTrigger"] {
+        for part in ["`wasi:http/incoming-handler`", name, "HTTPTrigger"] {
             assert!(message.contains(part), "{message}");
         }
         rig.stop(&id);

@@ -31,7 +31,7 @@ const HEADERS: usize = 256;
 /// How long to wait for a place when all connections are in use.
 const WAIT_FOR_PLACE: Duration = Duration::from_secs(2);
 /// Bytes of one response over HTTP/2 that may wait for the guest to read them.
-const STREAM_WINDOW: u32 = 512 << 10;
+const STREAM_WINDOW: u32 = 128 << 10;
 /// How often an HTTP/2 connection is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 

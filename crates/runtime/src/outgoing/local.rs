@@ -64,8 +64,10 @@ pub(super) async fn answer(
     let (head, head_is_known) = oneshot::channel();
     let (frames, received) = mpsc::channel(FRAMES);
     let whole = async move {
-        let (parts, mut body) = routes.answer(request).await.map(into_wasi).into_parts();
-        let size = body.size_hint();
+        let answer = routes.answer(request).await;
+        // Behind the conversion it is not known any more.
+        let size = answer.body().size_hint();
+        let (parts, mut body) = answer.map(into_wasi).into_parts();
         if head.send((parts, size)).is_err() {
             return;
         }

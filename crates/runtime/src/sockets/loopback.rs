@@ -341,6 +341,14 @@ impl UdpPort {
         }
     }
 
+    /// Has those who wait for a datagram look again.
+    pub(crate) fn wake(&self) {
+        let mut state = self.network.shared.state.lock();
+        if let Some(mailbox) = state.mailboxes.get_mut(&self.address) {
+            mailbox.reader.wake();
+        }
+    }
+
     /// Waits for a datagram.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.network.shared.state.lock();

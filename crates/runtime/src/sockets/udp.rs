@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{io::ReadBuf, net, sync::OwnedSemaphorePermit};
 
-use super::{error::Code, loopback::UdpPort, net::Net, pipe::Wakers, stream::no_wait};
+use super::{error::Code, loopback::UdpPort, net::Net, stream::no_wait};
 use crate::Transport;
 
 /// The largest datagram of UDP over IPv4.
@@ -41,8 +41,6 @@ pub(crate) struct Bound {
     net: Arc<Net>,
     inside: UdpPort,
     outside: Mutex<Option<Outside>>,
-    /// Who waits for datagrams since before there was anything outside.
-    early: Mutex<Wakers>,
 }
 
 /// A socket of the machine. It hears only those that it sent to.
@@ -87,7 +85,6 @@ impl UdpSocket {
         self.bound = Some(Arc::new(Bound {
             inside: self.net.loopback.bind_udp(address)?,
             outside: Mutex::default(),
-            early: Mutex::default(),
             net: self.net.clone(),
         }));
         Ok(())
@@ -141,7 +138,8 @@ impl Bound {
             Some(outside) => outside,
             none => {
                 let made = Outside::new(&self.net, address.is_ipv6())?;
-                self.early.lock().wake();
+                // Who waits already waits inside only.
+                self.inside.wake();
                 none.insert(made)
             }
         };
@@ -173,7 +171,6 @@ impl Bound {
         }
         let outside = self.outside.lock();
         let Some(outside) = &*outside else {
-            self.early.lock().add(cx);
             return Poll::Pending;
         };
         let mut bytes = vec![0; DATAGRAM];
@@ -200,10 +197,7 @@ impl Bound {
         }
         match &*self.outside.lock() {
             Some(outside) => outside.socket.poll_recv_ready(cx).map(|_| ()),
-            None => {
-                self.early.lock().add(cx);
-                Poll::Pending
-            }
+            None => Poll::Pending,
         }
     }
 

@@ -122,7 +122,7 @@ reasons! {
     InvalidImageReference,
     /// A `file:` or `oci:` path lies outside the allowed folders.
     PathNotAllowed,
-    /// The file or folder that the image names does not exist.
+    /// The file or folder that the image or a volume names does not exist.
     FileNotFound,
     /// The registry has no such repository, tag or digest.
     ImageNotFound,

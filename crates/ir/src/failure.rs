@@ -12,7 +12,7 @@ pub enum FailureReason {
     InvalidImageReference,
     /// A `file:` or `oci:` path lies outside the allowed folders.
     PathNotAllowed,
-    /// The file or layout folder named by the image does not exist.
+    /// The file or layout folder named by the image, or the folder named by a volume, does not exist.
     FileNotFound,
     /// The registry has no such repository, tag or digest.
     ImageNotFound,

@@ -175,6 +175,31 @@ impl Applier {
         }
     }
 
+    /// Brings the mark of an object to the one that is there, and nothing else: its manifest may be
+    /// long out of date. One that is gone stays so.
+    pub(crate) async fn mark(&mut self, object: &Object) -> Result<Option<Applied>, UpError> {
+        let namespaced = self.kinds.is_namespaced(object).await?;
+        let id = id_of(object, namespaced);
+        let failed = |error: &kube::Error| refused(&id, &object.origin, error);
+        let Some(mark) = digest::mark(&object.value) else {
+            return Ok(None);
+        };
+        let parameters = PatchParams {
+            field_manager: Some(MANAGER_UP.into()),
+            ..PatchParams::default()
+        };
+        let api = self.api(&id).await.map_err(|error| failed(&error))?;
+        match api.patch(&id.name, &parameters, &Patch::Merge(&mark)).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+            Err(error) => return Err(failed(&error)),
+        }
+        Ok(Some(Applied {
+            object: id,
+            change: "configured",
+        }))
+    }
+
     /// Applies a set. What can be refused only now ends it, and says what was applied before.
     pub(crate) async fn apply(&mut self, checked: &Checked) -> Result<Vec<Applied>, UpError> {
         let mut applied = Vec::new();

@@ -11,7 +11,10 @@ use std::{
 };
 
 use notify::{EventKind, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     apply::{Applier, Checked, ObjectId},
@@ -88,12 +91,15 @@ impl Watching {
     /// Applies changes until the platform stops.
     pub(crate) async fn run(mut self, mut applier: Applier, events: mpsc::Sender<UpEvent>) {
         while let Some(path) = self.changes.recv().await {
-            let mut concerned = self.take_note(&path);
-            while let Ok(Some(path)) = tokio::time::timeout(QUIET, self.changes.recv()).await {
-                concerned |= self.take_note(&path);
-            }
-            if !concerned {
+            if !self.take_note(&path) {
                 continue;
+            }
+            // Of what concerns nobody there may be more and more.
+            let mut quiet = Instant::now() + QUIET;
+            while let Ok(Some(path)) = timeout_at(quiet, self.changes.recv()).await {
+                if self.take_note(&path) {
+                    quiet = Instant::now() + QUIET;
+                }
             }
             if let Err(error) = self.again(&mut applier, &events).await {
                 let message = error.to_string();
@@ -117,16 +123,17 @@ impl Watching {
             .iter()
             .zip(&self.given)
             .filter(|(new, old)| new != old);
-        let changed = changed.map(|(new, _)| new.clone()).collect();
-        let changed = applier.check(changed).await?;
+        let mut all = Vec::new();
+        for (new, _) in changed {
+            all.extend(applier.mark(new).await?);
+        }
         let checked = applier.check(manifests.objects).await?;
-        for set in [&changed, &checked] {
-            for applied in applier.apply(set).await? {
-                if applied.change != "unchanged" {
-                    let object = applied.object.to_string();
-                    let change = applied.change;
-                    let _ = events.send(UpEvent::Applied { object, change }).await;
-                }
+        all.extend(applier.apply(&checked).await?);
+        for applied in all {
+            if applied.change != "unchanged" {
+                let object = applied.object.to_string();
+                let change = applied.change;
+                let _ = events.send(UpEvent::Applied { object, change }).await;
             }
         }
         self.given = given;

@@ -118,6 +118,7 @@ async fn write<K: Object>(
             let patch = json!({
                 "count": known.count.unwrap_or(1).saturating_add(1),
                 "lastTimestamp": event.last_timestamp,
+                "message": event.message,
             });
             let parameters = PatchParams {
                 field_manager: Some(MANAGER_OPERATOR.into()),
@@ -136,7 +137,12 @@ fn build<K: Object>(object: &K, namespace: &str, warning: &Warning, now: Timesta
     let uid = object.uid().unwrap_or_default();
     let name = object.name_any();
     let kind = K::kind(&()).into_owned();
-    let hash = names::short(&[&kind, &uid, &warning.reason, &warning.message]);
+    // A crash loop tells how often and with which pause; it is one and the same all the same.
+    let told = match warning.reason == Reason::CrashLoopBackOff.as_str() {
+        true => "",
+        false => &warning.message,
+    };
+    let hash = names::short(&[&kind, &uid, &warning.reason, told]);
     let mut message = warning.message.clone();
     if message.len() > LONGEST_MESSAGE {
         let cut = (0..=LONGEST_MESSAGE)
@@ -218,5 +224,17 @@ mod tests {
         assert_eq!(warnings(&good, &restart(1))[0].message, "restart 1 of 9");
         assert!(warnings(&restart(1), &restart(2)).is_empty());
         assert_eq!(warnings(&good, &restart(3)).len(), 1);
+        // And then it is the same Event, counted.
+        let event = |count| {
+            let warning = &warnings(&good, &restart(count))[0];
+            build(
+                &waft_api::Workload::new("w", Default::default()),
+                "ns",
+                warning,
+                Timestamp::UNIX_EPOCH,
+            )
+        };
+        assert_eq!(event(1).name_any(), event(3).name_any());
+        assert_ne!(event(1).message, event(3).message);
     }
 }

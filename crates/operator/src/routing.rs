@@ -246,6 +246,10 @@ fn serving(context: &Context, key: &SourceKey, meta: &ObjectMeta) -> Serving {
             _ if is_terminating(workload.as_ref()) => continue,
             Phase::Running => &mut serving.backends,
             Phase::Restarting(_) => &mut restarting,
+            Phase::Completed => {
+                serving.has_completed = true;
+                continue;
+            }
             _ => continue,
         };
         backends.push(Backend {

@@ -24,6 +24,8 @@ pub(crate) struct Serving {
     pub backends: Vec<Backend>,
     /// Whether one of them, serving or not, exports an HTTP handler.
     pub exports_http: bool,
+    /// Whether one of them has nothing to serve and has ended well.
+    pub has_completed: bool,
 }
 
 /// The routes of a trigger; none once it is being deleted.
@@ -66,7 +68,7 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
 /// The routes of an object that answers HTTP by itself; none once it is being deleted. Host names
 /// are read from the entry's config and its ConfigMaps; while one of those is missing, the object
 /// goes on under the names that are `known` of it. So does one without an entry, of which its replicas
-/// said that they answer, while it has none.
+/// said that they answer, while it has none that says otherwise.
 pub(crate) fn of_spec(
     kind: Kind,
     meta: &ObjectMeta,
@@ -97,7 +99,7 @@ pub(crate) fn of_spec(
             hosts.extend(list.filter(|name| !name.is_empty()).map(Into::into));
         }
     }
-    let has_answered = known.is_some() && serving.backends.is_empty();
+    let has_answered = known.is_some() && serving.backends.is_empty() && !serving.has_completed;
     if !declared && !serving.exports_http && !has_answered {
         return None;
     }

@@ -61,6 +61,15 @@ pub(crate) async fn logs(
     Ok(ExitStatus::Success)
 }
 
+/// Kinds whose logs can be asked for.
+const KINDS: [&str; 5] = [
+    "Pod",
+    "Workload",
+    "WorkloadReplicaSet",
+    "WorkloadDeployment",
+    "HTTPTrigger",
+];
+
 /// What a user asks the logs of.
 struct Target<'a> {
     /// The kind, if it was said.
@@ -94,8 +103,19 @@ async fn target<'a>(
     let Some(before) = before else {
         return Ok(target);
     };
-    match catalog.find(before) {
-        Ok(resource) => target.kind = Some(&resource.kind),
+    // A namespace may be called like any other kind.
+    let kind = catalog.find(before).and_then(|resource| {
+        let kind = resource.kind.as_str();
+        let is_shown = KINDS.contains(&kind).then_some(kind);
+        is_shown.ok_or_else(|| {
+            Advice::error(
+                format!("a {kind} has no logs"),
+                format!("those that have some are {}", KINDS.join(", ")),
+            )
+        })
+    });
+    match kind {
+        Ok(kind) => target.kind = Some(kind),
         Err(unknown) => {
             let path = catalog.find("namespaces")?.object("", before);
             // Not everyone may read namespaces.
@@ -149,7 +169,7 @@ async fn pods(
         let path = query(&path, &[("labelSelector", selector.as_str())]);
         found.extend(items(connection, &path).await?);
     }
-    if is("WorkloadReplicaSet") {
+    if is("WorkloadReplicaSet") && found.is_empty() {
         let resource = catalog.find("workloads")?;
         let of_set = owned_by(connection, resource, namespace, "WorkloadReplicaSet", name).await?;
         for workload in of_set {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use waft_api::names::ANNOTATION_CONTENT_DIGEST;
 
@@ -86,6 +86,22 @@ fn annotate(object: &mut Value, digest: String) {
     }
 }
 
+/// What changes the mark of an object, and nothing else of it: a merge patch. `None`: it has no mark.
+pub(super) fn mark(object: &Value) -> Option<Value> {
+    for place in ["/spec/template", "/metadata"] {
+        let marked = object.pointer(place).and_then(|place| {
+            let digest = place["annotations"].get(ANNOTATION_CONTENT_DIGEST)?;
+            Some(json!({"annotations": {ANNOTATION_CONTENT_DIGEST: digest}}))
+        });
+        match (marked, place) {
+            (None, _) => {}
+            (Some(marked), "/metadata") => return Some(json!({"metadata": marked})),
+            (Some(marked), _) => return Some(json!({"spec": {"template": marked}})),
+        }
+    }
+    None
+}
+
 /// What a file or layout is: its bytes, or its index, which names everything else by digest.
 fn content(path: &Path) -> Option<Vec<u8>> {
     let file = if path.is_dir() {
@@ -98,8 +114,6 @@ fn content(path: &Path) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -120,6 +134,21 @@ mod tests {
         assert_eq!(stamped().unwrap(), first);
         std::fs::write(&file, "two").unwrap();
         assert_ne!(stamped().unwrap(), first);
+    }
+
+    #[test]
+    fn a_mark_says_nothing_else_of_its_object() {
+        let marked = json!({"annotations": {ANNOTATION_CONTENT_DIGEST: "sha256:1", "other": "x"}, "name": "a"});
+        let only = json!({"annotations": {ANNOTATION_CONTENT_DIGEST: "sha256:1"}});
+        let of_template =
+            json!({"metadata": {"name": "a"}, "spec": {"replicas": 1, "template": marked}});
+        assert_eq!(
+            mark(&of_template),
+            Some(json!({"spec": {"template": only}}))
+        );
+        let of_itself = json!({"metadata": marked, "spec": {"template": {"spec": {}}}});
+        assert_eq!(mark(&of_itself), Some(json!({"metadata": only})));
+        assert_eq!(mark(&json!({"metadata": {"name": "a"}})), None);
     }
 
     #[test]

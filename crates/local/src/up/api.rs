@@ -1,6 +1,7 @@
 //! The Kubernetes API of this process.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     path::{Path, PathBuf},
     sync::Arc,
@@ -8,7 +9,7 @@ use std::{
 
 use waft_apiserver::{Access, AccessError, ApiServer, Config, OpenError, Status, StoreError};
 
-use super::host::machine_name;
+use super::host::hostname;
 use crate::{connect::Workloads, event::UpError, options::UpOptions};
 
 /// Opens the objects, and has our definitions served.
@@ -48,10 +49,18 @@ pub(super) fn access(address: SocketAddr, data_dir: &Path) -> Result<(Access, Pa
 fn names(address: SocketAddr) -> Vec<String> {
     let mut names = vec![reached(address).ip().to_string()];
     if address.ip().is_unspecified() {
-        names.push(machine_name());
+        names.extend(machine_names(&hostname()));
         names.extend(outward_addresses().map(|address| address.to_string()));
     }
     names
+}
+
+/// A machine's name, and what stands before its domain.
+fn machine_names(hostname: &str) -> BTreeSet<String> {
+    let whole = hostname.trim().to_lowercase();
+    let first = whole.split('.').next().unwrap_or_default().to_owned();
+    let all = [whole, first];
+    all.into_iter().filter(|name| !name.is_empty()).collect()
 }
 
 /// The addresses from which the machine reaches others. Nothing is sent: the system only chooses
@@ -92,4 +101,17 @@ fn cannot_open(error: OpenError) -> UpError {
 
 fn refused(status: Status) -> UpError {
     UpError::Internal(format!("our own definitions are refused: {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_its_name_with_its_domain_and_without() {
+        let names = |hostname: &str| Vec::from_iter(machine_names(hostname));
+        assert_eq!(names("Web1.Example.com\n"), ["web1", "web1.example.com"]);
+        assert_eq!(names("vm\n"), ["vm"]);
+        assert!(names("\n").is_empty());
+    }
 }

@@ -125,11 +125,15 @@ fn failed(failure: Failure) -> UpError {
     UpError::Internal(failure.message)
 }
 
+/// The machine's name as the kernel has it; empty where that can't be told.
+pub(super) fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default()
+}
+
 /// The machine's name as the name of an object: it stays the same when `waft up` is started again.
-pub(super) fn machine_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+fn machine_name() -> String {
     let is_fine = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
-    let name: String = name
+    let name: String = hostname()
         .to_lowercase()
         .chars()
         .filter(is_fine)

@@ -40,6 +40,7 @@ fn translate(case: Case) -> Value {
                 vec![]
             },
             exports_http: case.exporting.contains(&name),
+            has_completed: false,
         }
     };
     let layer = |values: &std::collections::BTreeMap<String, String>| Layer {

@@ -79,7 +79,7 @@ fn check_volume(volume: &Volume) -> Result<CheckedVolume<'_>, Problem> {
         }
         if let Some(item) = items.iter().find(|item| !is_below(&item.path)) {
             return Err(Problem::invalid(format!(
-                "`volumes[{name}]` has the path `{}`; a path is relative and has no `..`",
+                "`volumes[{name}]` has the path `{}`; a path is relative, has no `..` and no `/` at its end",
                 item.path
             )));
         }

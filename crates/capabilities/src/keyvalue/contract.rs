@@ -13,6 +13,23 @@ use super::{
 };
 use crate::returning::once_it_answers;
 
+/// The keys of a bucket, each once, from pages of so many at most.
+pub(crate) async fn all_keys(bucket: &dyn Bucket, most: usize) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), None);
+    loop {
+        let (keys, next) = bucket.keys(cursor).await.unwrap();
+        assert!(keys.len() <= most);
+        all.extend(keys);
+        match next {
+            Some(_) => cursor = next,
+            None => break,
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// Checks a store. It may hold other buckets already, but not those of this test's names.
 pub(crate) async fn check(store: &dyn Store) {
     let one = store.open("one", "contract").await.unwrap();
@@ -67,19 +84,7 @@ pub(crate) async fn check(store: &dyn Store) {
 
     let many: Vec<_> = (0..2500).map(|n| (format!("many-{n}"), vec![])).collect();
     other.set(many).await.unwrap();
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let (keys, next) = other.keys(cursor).await.unwrap();
-        assert!(keys.len() <= 2500);
-        all.extend(keys);
-        match next {
-            Some(_) => cursor = next,
-            None => break,
-        }
-    }
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), 2500);
+    assert_eq!(all_keys(&*other, 2500).await.len(), 2500);
 
     let long = "x".repeat(NAME + 1);
     let refused = one.set(vec![(long.clone(), vec![])]).await;

@@ -84,15 +84,24 @@ fn an_answer_without_a_body_costs_no_instance() {
     assert!(!rig.host.metrics().contains("waft_guest_traps_total{"));
 }
 
+/// A client that knows that the server speaks HTTP/2.
+async fn http2_client<B>(rig: &Rig) -> http2::SendRequest<B>
+where
+    B: http_body::Body<Data: Send, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static,
+{
+    let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
 #[test]
 fn http2_has_heads_without_bodies_and_limits_of_heads() {
     let rig = Rig::serving("trap-p2");
     RUNTIME.block_on(async {
-        let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
+        let mut sender = http2_client(&rig).await;
         for (method, url, status) in [
             (Method::HEAD, "http://test/checked", 200),
             (Method::HEAD, "http://other/", 404),
@@ -145,11 +154,7 @@ fn a_client_that_asks_is_told_to_continue() {
 fn http2_is_served_on_the_same_port() {
     let rig = Rig::serving("echo-p2");
     RUNTIME.block_on(async {
-        let stream = tokio::net::TcpStream::connect(rig.address).await.unwrap();
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
+        let mut sender = http2_client(&rig).await;
         let request = |host: &str, body: &'static str| {
             hyper::Request::post(format!("http://{host}/"))
                 .body(Full::<bytes::Bytes>::from(body))

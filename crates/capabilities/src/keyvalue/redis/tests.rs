@@ -1,7 +1,7 @@
 use waft_servers::Server;
 
 use super::*;
-use crate::keyvalue::contract::{check, check_owned, check_restarts};
+use crate::keyvalue::contract::{all_keys, check, check_owned, check_restarts};
 
 fn store(server: &Server) -> Redis {
     Redis::new(&server.url()).unwrap()
@@ -61,18 +61,7 @@ async fn values_that_nobody_gets_stay_in_the_server() {
         line.unwrap().parse().unwrap()
     };
     let before = sent().await;
-    let (mut all, mut cursor) = (Vec::new(), None);
-    loop {
-        let (keys, next) = bucket.keys(cursor).await.unwrap();
-        all.extend(keys);
-        match next {
-            Some(_) => cursor = next,
-            None => break,
-        }
-    }
-    all.sort();
-    all.dedup();
-    assert_eq!(all.len(), keys.len());
+    assert_eq!(all_keys(&*bucket, keys.len()).await.len(), keys.len());
     let much = bucket.get_many(&keys, 8 << 20).await;
     assert_eq!(much, Err(StoreError::LargeAnswer(8 << 20)));
     let sent = sent().await - before;

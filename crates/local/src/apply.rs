@@ -1,18 +1,20 @@
 //! Applies manifests through the API, as kubectl would: a set is checked as a whole first, so that
 //! an error in it applies nothing.
 
+mod content;
 mod digest;
 mod kinds;
 
 use std::collections::BTreeSet;
 
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
 };
 use serde_json::{Value, json};
 use waft_api::names::MANAGER_UP;
 
+pub use content::is_same;
 pub use digest::stamp;
 pub(crate) use kinds::Kinds;
 pub use kinds::not_served_yet;
@@ -227,13 +229,15 @@ impl Applier {
 
     async fn apply_one(&mut self, id: &ObjectId, text: &str) -> Result<&'static str, kube::Error> {
         let value = serde_json::from_str(text).map_err(kube::Error::SerdeError)?;
-        let before = self.api(id).await?.get_metadata_opt(&id.name).await?;
-        let before = before.and_then(|object| object.resource_version());
-        let after = self.send(id, &value, false).await?.resource_version();
-        Ok(match before {
-            None => "created",
-            before if before == after => "unchanged",
-            Some(_) => "configured",
+        let before = self.api(id).await?.get_opt(&id.name).await?;
+        let after = self.send(id, &value, false).await?;
+        let plain = |object| serde_json::to_value(object).map_err(kube::Error::SerdeError);
+        let Some(before) = before else {
+            return Ok("created");
+        };
+        Ok(match is_same(plain(before)?, plain(after)?) {
+            true => "unchanged",
+            false => "configured",
         })
     }
 

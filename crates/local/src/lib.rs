@@ -17,7 +17,7 @@ mod report;
 mod up;
 mod watching;
 
-pub use apply::{not_served_yet, stamp};
+pub use apply::{is_same, not_served_yet, stamp};
 pub use data_dir::DataDir;
 pub use event::{UpError, UpEvent};
 pub use manifest::{ManifestError, Manifests, Object, Source, load};

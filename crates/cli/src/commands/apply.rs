@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::{Value, json};
+use serde_json::json;
 use waft_api::names::ANNOTATION_CONTENT_DIGEST;
 use waft_local::{Manifests, Object, Source};
 
@@ -136,25 +136,11 @@ async fn write(
         after.map_err(|error| error.context(format!("{} ({})", object.name(), object.origin)))?;
     Ok(match before {
         None => "created",
-        Some(before) => match content(before) == content(after) {
+        Some(before) => match waft_local::is_same(before, after) {
             true => "unchanged",
             false => "configured",
         },
     })
-}
-
-/// An object without what controllers write meanwhile: its status, and what follows from that.
-fn content(mut object: Value) -> Value {
-    if let Some(object) = object.as_object_mut() {
-        object.remove("status");
-    }
-    if let Some(metadata) = object["metadata"].as_object_mut() {
-        metadata.remove("resourceVersion");
-        if let Some(Value::Array(fields)) = metadata.get_mut("managedFields") {
-            fields.retain(|entry| entry["subresource"].is_null());
-        }
-    }
-    object
 }
 
 async fn create_namespace(
@@ -195,27 +181,4 @@ fn defined_kinds(manifests: &Manifests) -> BTreeSet<String> {
             .map(Into::into)
     };
     definitions.filter_map(kind).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_controllers_write_is_no_change_of_an_object() {
-        let object = |version: &str, replicas: u32, ready: u32, writer: &str| {
-            json!({
-                "metadata": {"name": "a", "resourceVersion": version, "managedFields": [
-                    {"manager": writer, "operation": "Apply"},
-                    {"manager": "operator", "subresource": "status", "time": version},
-                ]},
-                "spec": {"replicas": replicas},
-                "status": {"ready": ready},
-            })
-        };
-        let before = content(object("1", 1, 0, "me"));
-        assert_eq!(content(object("2", 1, 1, "me")), before);
-        assert_ne!(content(object("2", 2, 0, "me")), before);
-        assert_ne!(content(object("2", 1, 0, "you")), before);
-    }
 }

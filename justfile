@@ -71,19 +71,19 @@ fuzz:
 
 # Requests, cold starts, density, neighbours, and what calls of interfaces cost; docs/performance.md says what they measure
 bench *ARGS:
-    cargo run --release -p waft-benches --bin http -- {{ARGS}}
-    cargo run --release -p waft-benches --bin cold-start
-    cargo run --release -p waft-benches --bin density -- {{ARGS}}
-    cargo build --release
-    cargo run --release -p waft-benches --bin density-up -- {{ARGS}}
-    cargo run --release -p waft-benches --bin neighbours -- {{ARGS}}
-    cargo run --release -p waft-benches --bin linked -- {{ARGS}}
-    cargo run --release -p waft-benches --bin keyvalue -- {{ARGS}}
-    cargo run --release -p waft-benches --bin messaging -- {{ARGS}}
+    cargo run --profile dist -p waft-benches -- http {{ARGS}}
+    cargo run --profile dist -p waft-benches -- cold-start
+    cargo run --profile dist -p waft-benches -- density {{ARGS}}
+    cargo build --profile dist
+    cargo run --profile dist -p waft-benches -- density-up {{ARGS}}
+    cargo run --profile dist -p waft-benches -- neighbours {{ARGS}}
+    cargo run --profile dist -p waft-benches -- linked {{ARGS}}
+    cargo run --profile dist -p waft-benches -- keyvalue {{ARGS}}
+    cargo run --profile dist -p waft-benches -- messaging {{ARGS}}
 
 # Ten minutes of mixed load with starts and stops: what the process holds meanwhile and afterwards
 soak *ARGS:
-    cargo run --release -p waft-benches --bin soak -- {{ARGS}}
+    cargo run --profile dist -p waft-benches -- soak {{ARGS}}
 
 # The API server against kube-apiserver and etcd, in one run
 bench-apiserver *ARGS:
@@ -92,4 +92,4 @@ bench-apiserver *ARGS:
 
 # From exec to the first 200, compiled code cached
 bench-first-response:
-    cargo run --release -p waft-benches --bin first-response
+    cargo run --profile dist -p waft-benches -- first-response

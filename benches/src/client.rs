@@ -15,37 +15,37 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 /// A request that is sent again and again, and the only answer that is right.
 #[derive(Clone, Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Host name.
-    pub host: String,
+    pub(crate) host: String,
     /// Path and query.
-    pub path: String,
+    pub(crate) path: String,
     /// Body of the request; with one it is a POST.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// Body of the answer.
-    pub expected: Bytes,
+    pub(crate) expected: Bytes,
 }
 
 /// One connection.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     sender: SendRequest<Full<Bytes>>,
 }
 
 /// What came of some load.
 #[derive(Clone, Debug, Default)]
-pub struct Load {
+pub(crate) struct Load {
     /// Answers, all of them right.
-    pub answers: u64,
+    pub(crate) answers: u64,
     /// How long it was.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// How long each answer took.
-    pub latencies: Vec<Duration>,
+    pub(crate) latencies: Vec<Duration>,
 }
 
 impl Exchange {
     /// A GET of `/`.
-    pub fn get(host: &str, expected: &'static str) -> Self {
+    pub(crate) fn get(host: &str, expected: &'static str) -> Self {
         Self {
             host: host.into(),
             path: "/".into(),
@@ -69,7 +69,7 @@ impl Client {
     ///
     /// # Errors
     /// If nobody listens.
-    pub async fn connect(address: SocketAddr) -> Result<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) =
@@ -83,7 +83,7 @@ impl Client {
     ///
     /// # Errors
     /// If the answer is not the right one.
-    pub async fn exchange(&mut self, exchange: &Exchange) -> Result<()> {
+    pub(crate) async fn exchange(&mut self, exchange: &Exchange) -> Result<()> {
         self.sender.ready().await?;
         let response = self.sender.send_request(exchange.request()?).await?;
         check(response, exchange).await
@@ -94,7 +94,7 @@ impl Client {
 ///
 /// # Errors
 /// If the answer is not 200.
-pub async fn text(address: SocketAddr, host: &str, path: &str) -> Result<String> {
+pub(crate) async fn text(address: SocketAddr, host: &str, path: &str) -> Result<String> {
     let mut client = Client::connect(address).await?;
     let mut exchange = Exchange::get(host, "");
     exchange.path = path.into();
@@ -123,7 +123,7 @@ async fn check(response: hyper::Response<Incoming>, exchange: &Exchange) -> Resu
 ///
 /// # Errors
 /// If one answer is not the right one.
-pub async fn closed_loop(
+pub(crate) async fn closed_loop(
     address: SocketAddr,
     exchange: &Exchange,
     connections: usize,
@@ -160,7 +160,7 @@ pub async fn closed_loop(
 ///
 /// # Errors
 /// If one answer is not the right one.
-pub async fn open_loop(
+pub(crate) async fn open_loop(
     address: SocketAddr,
     exchange: &Exchange,
     per_second: u32,

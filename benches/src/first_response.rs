@@ -2,14 +2,13 @@
 //! twenty.
 //!
 //! ```text
-//! cargo build --release
-//! cargo run --release -p waft-benches --bin first-response [PATH-OF-WAFT]
+//! cargo build --profile dist
+//! cargo run --profile dist -p waft-benches -- first-response [PATH-OF-WAFT]
 //! ```
 //!
 //! The program is the one that lies beside this one, unless a path is given. Each run has a data
 //! folder of its own and a fresh process; images and compiled code are cached by a run before the
 //! first that counts. The client connects again at once for as long as nobody listens.
-#![forbid(unsafe_code)]
 
 use std::{
     env,
@@ -21,16 +20,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::waft::Waft;
 use anyhow::{Context, Result, bail};
-use waft_benches::{report::check_arguments, waft::Waft};
 
 const RUNS: usize = 20;
 const GIVE_UP: Duration = Duration::from_secs(120);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: hello.localhost\r\nconnection: close\r\n\r\n";
 
-fn main() -> Result<()> {
-    check_arguments(include_str!("first_response.rs"))?;
-    let waft = Waft::program(env::args_os().nth(1).as_deref())?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) fn run() -> Result<()> {
+    let waft = Waft::program(env::args_os().nth(2).as_deref())?;
     let home = tempfile::tempdir()?;
     let compiled = first_response(&waft, home.path()).context("the run that fills the cache")?;
     println!("first run, compiling: {} ms", milliseconds(compiled));

@@ -21,11 +21,11 @@ use waft_oci::{Store, StoreConfig};
 use waft_runtime::{EngineBuilder, EngineConfig};
 
 /// A host that listens.
-pub struct Rig {
+pub(crate) struct Rig {
     /// The host.
-    pub host: Arc<Host>,
+    pub(crate) host: Arc<Host>,
     /// Its HTTP listener.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     id: HostId,
     routes: watch::Sender<Arc<RouteTable>>,
 }
@@ -35,7 +35,7 @@ impl Rig {
     ///
     /// # Errors
     /// As the host itself.
-    pub fn new(folder: &Path, files: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn new(folder: &Path, files: &[PathBuf]) -> Result<Self> {
         Self::with(folder, files, Backends::default())
     }
 
@@ -43,7 +43,7 @@ impl Rig {
     ///
     /// # Errors
     /// As the host itself.
-    pub fn with(folder: &Path, files: &[PathBuf], backends: Backends) -> Result<Self> {
+    pub(crate) fn with(folder: &Path, files: &[PathBuf], backends: Backends) -> Result<Self> {
         let mut config = StoreConfig::new(folder.join("images"), folder);
         config.roots.extra = files.to_vec();
         let store = Store::new(config)?;
@@ -85,14 +85,14 @@ impl Rig {
     }
 
     /// Starts a workload; returns at once.
-    pub fn start(&self, workload: Workload) -> WorkloadId {
+    pub(crate) fn start(&self, workload: Workload) -> WorkloadId {
         let id = workload.id.clone();
         self.host.start(&self.id, Arc::new(workload));
         id
     }
 
     /// Stops a workload; returns at once.
-    pub fn stop(&self, id: &WorkloadId) {
+    pub(crate) fn stop(&self, id: &WorkloadId) {
         self.host.stop(&self.id, id);
     }
 
@@ -100,7 +100,7 @@ impl Rig {
     ///
     /// # Errors
     /// If it fails.
-    pub async fn running_one(&self, id: &WorkloadId) -> Result<()> {
+    pub(crate) async fn running_one(&self, id: &WorkloadId) -> Result<()> {
         let mut states = self.host.states();
         loop {
             let phase = states.borrow_and_update().get(id).map(|s| s.phase.clone());
@@ -116,7 +116,7 @@ impl Rig {
     ///
     /// # Errors
     /// If one fails.
-    pub async fn running(&self, count: usize) -> Result<()> {
+    pub(crate) async fn running(&self, count: usize) -> Result<()> {
         let mut states = self.host.states();
         loop {
             let now = states.borrow_and_update().clone();
@@ -134,7 +134,7 @@ impl Rig {
     }
 
     /// Routes host names, one workload each, in place of the routes before.
-    pub fn route(&self, routes: impl IntoIterator<Item = (String, WorkloadId)>) {
+    pub(crate) fn route(&self, routes: impl IntoIterator<Item = (String, WorkloadId)>) {
         let route = |(host, workload): (String, WorkloadId)| Route {
             key: RouteKey {
                 host: HostPattern::Exact(host),
@@ -153,7 +153,7 @@ impl Rig {
 }
 
 /// A component, with every limit at its default.
-pub fn component(name: &str, guest: &str, pool: Pool) -> Component {
+pub(crate) fn component(name: &str, guest: &str, pool: Pool) -> Component {
     Component {
         name: name.into(),
         ..part(&waft_guests::path(guest), pool)
@@ -164,7 +164,7 @@ pub fn component(name: &str, guest: &str, pool: Pool) -> Component {
 ///
 /// # Errors
 /// If the package is none.
-pub fn grant(package: &str, config: &[(&str, &str)]) -> Result<CapabilityGrant> {
+pub(crate) fn grant(package: &str, config: &[(&str, &str)]) -> Result<CapabilityGrant> {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     Ok(CapabilityGrant {
         name: None,
@@ -189,7 +189,7 @@ fn part(image: &Path, pool: Pool) -> Component {
 }
 
 /// A workload of one component, with every limit at its default.
-pub fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
+pub(crate) fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
     Workload {
         id: WorkloadId(format!("uid-{name}")),
         namespace: "bench".into(),
@@ -204,7 +204,7 @@ pub fn workload(name: &str, image: &Path, pool: Pool) -> Workload {
 }
 
 /// Waits until the program that started this one ends it, or ends: it holds the other end of the input.
-pub async fn until_input_ends() {
+pub(crate) async fn until_input_ends() {
     let mut nothing = tokio::io::empty();
     let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut nothing).await;
 }

@@ -14,10 +14,10 @@ use waft_servers::free_address;
 
 /// A `waft up`. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Waft {
+pub(crate) struct Waft {
     child: Child,
     /// Where its workloads are reached.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Waft {
@@ -25,14 +25,14 @@ impl Waft {
     ///
     /// # Errors
     /// If there is none.
-    pub fn program(given: Option<&OsStr>) -> Result<PathBuf> {
+    pub(crate) fn program(given: Option<&OsStr>) -> Result<PathBuf> {
         let path = match given {
             Some(path) => PathBuf::from(path),
             None => env::current_exe()?.with_file_name("waft"),
         };
         ensure!(
             path.is_file(),
-            "{} is missing: cargo build --release",
+            "{} is missing: cargo build --profile dist",
             path.display()
         );
         Ok(path)
@@ -42,7 +42,7 @@ impl Waft {
     ///
     /// # Errors
     /// If it can't be started.
-    pub fn up<I>(program: &Path, home: &Path, arguments: I, stdout: Stdio) -> Result<Self>
+    pub(crate) fn up<I>(program: &Path, home: &Path, arguments: I, stdout: Stdio) -> Result<Self>
     where
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
@@ -67,12 +67,12 @@ impl Waft {
     }
 
     /// Its process.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// What it prints, if `stdout` was piped and was not taken yet.
-    pub fn output(&mut self) -> Option<impl Read + Send + use<>> {
+    pub(crate) fn output(&mut self) -> Option<impl Read + Send + use<>> {
         self.child.stdout.take()
     }
 
@@ -80,7 +80,7 @@ impl Waft {
     ///
     /// # Errors
     /// If it ended.
-    pub fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("waft up ended with {status}"),

@@ -65,7 +65,9 @@ fn main() -> Result<()> {
 }
 
 async fn compare() -> Result<()> {
-    check_arguments(include_str!("main.rs"))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    check_arguments(include_str!("main.rs"), &arguments)?;
     let extent = if flag("--quick") { QUICK } else { FULL };
     let folder = match option("--folder") {
         Some(folder) => tempfile::tempdir_in(folder)?,

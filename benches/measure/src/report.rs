@@ -43,14 +43,13 @@ pub fn flag(name: &str) -> bool {
 ///
 /// # Errors
 /// If there is an argument that the usage doesn't name.
-pub fn check_arguments(source: &str) -> Result<()> {
+pub fn check_arguments(source: &str, arguments: &[&str]) -> Result<()> {
     let usage = head(source);
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.iter().any(|argument| argument == "--help") {
+    if arguments.contains(&"--help") {
         println!("{usage}");
         process::exit(0);
     }
-    if let Some(unknown) = unknown(&usage, &arguments) {
+    if let Some(unknown) = unknown(&usage, arguments) {
         bail!("the argument `{unknown}` is not known\n\n{usage}");
     }
     Ok(())
@@ -66,14 +65,14 @@ fn head(source: &str) -> String {
 }
 
 /// The first argument that no `[--flag]`, `[--option VALUE]` or `[VALUE]` of a usage allows.
-fn unknown<'a>(usage: &str, arguments: &'a [String]) -> Option<&'a str> {
+fn unknown<'a>(usage: &str, arguments: &[&'a str]) -> Option<&'a str> {
     let brackets = usage.split('[').skip(1);
     let known: Vec<Vec<&str>> = brackets
         .filter_map(|rest| rest.split_once(']'))
         .map(|(inside, _)| inside.split(' ').collect())
         .collect();
     let mut values = known.iter().filter(|words| !words[0].starts_with("--"));
-    let mut arguments = arguments.iter();
+    let mut arguments = arguments.iter().copied();
     while let Some(argument) = arguments.next() {
         let is_value = !argument.starts_with("--");
         match known.iter().find(|words| words[0] == argument) {
@@ -97,7 +96,7 @@ mod tests {
         let usage = head(source);
         assert_eq!(usage, "Measures.\n\nx -- [--quick] [--runs N]\n    [PATH]");
         let unknown = |text: &str| {
-            let arguments: Vec<String> = text.split_whitespace().map(Into::into).collect();
+            let arguments: Vec<&str> = text.split_whitespace().collect();
             unknown(&usage, &arguments).map(str::to_owned)
         };
         for known in [

@@ -2,19 +2,19 @@
 //! with its code in the cache on disk or in memory.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin cold-start -- [--runs N]
+//! cargo run --profile dist -p waft-benches -- cold-start [--runs N]
 //! ```
-#![forbid(unsafe_code)]
 
 use std::{path::Path, time::Instant};
 
 use anyhow::Result;
-use waft_benches::{
+use waft_ir::Pool;
+use waft_measure::report::{median, option};
+
+use crate::{
     client::{Client, Exchange},
     host::{Rig, workload},
-    report::{check_arguments, median, option},
 };
-use waft_ir::Pool;
 
 const HOST: &str = "bench.localhost";
 
@@ -24,9 +24,11 @@ struct Times {
     answered: f64,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    check_arguments(include_str!("cold-start.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) async fn run() -> Result<()> {
     let runs = option("--runs").map_or(Ok(10), |text| text.parse::<usize>())?;
     println!("medians of {runs}, in ms, from the start command");
     println!(

@@ -2,38 +2,46 @@
 //! each holds, and how long a random one takes to its first response.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin density -- [--quick]
+//! cargo run --profile dist -p waft-benches -- density [--quick]
 //! ```
-#![forbid(unsafe_code)]
 
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
-use waft_benches::{
+use anyhow::{Result, bail};
+use tokio::runtime::Runtime;
+use waft_ir::Pool;
+use waft_measure::{
+    process::held,
+    report::{flag, ms, quantile},
+};
+
+use crate::{
     client::{Client, Exchange, text},
     host::{Rig, workload},
-    process::held,
-    report::{check_arguments, flag, ms, quantile},
 };
-use waft_ir::Pool;
 
 /// First requests that are measured.
 const SAMPLES: usize = 200;
 
-fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [_, mode, count, images] = &arguments[..]
-        && mode == "measure"
-    {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?;
-        return runtime.block_on(measure(count.parse()?, images.parse()?));
-    }
-    check_arguments(include_str!("density.rs"))?;
+/// Measures so many workloads of so many images.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
+    let [count, images] = role else {
+        bail!("{role:?} is no number of workloads and one of images");
+    };
+    runtime.block_on(measure(count.parse()?, images.parse()?))
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) fn run(_: &Runtime) -> Result<()> {
     let counts: &[u32] = if flag("--quick") {
         &[1000]
     } else {
@@ -44,7 +52,7 @@ fn main() -> Result<()> {
             // A process each: what one allocated is not the next one's.
             let own = std::env::current_exe()?;
             let status = std::process::Command::new(own)
-                .args(["measure", &count.to_string(), &images.to_string()])
+                .args(["density", "as", &count.to_string(), &images.to_string()])
                 .status()?;
             anyhow::ensure!(status.success(), "{count} workloads: {status}");
         }

@@ -3,13 +3,12 @@
 //! response, and how long until all are gone after `waft delete` has begun.
 //!
 //! ```text
-//! cargo build --release
-//! cargo run --release -p waft-benches --bin density-up -- [--quick] [--count N]
+//! cargo build --profile dist
+//! cargo run --profile dist -p waft-benches -- density-up [--quick] [--count N]
 //! ```
 //!
 //! Every workload is a WorkloadDeployment of one replica and one component, all of one image. What
 //! one takes is the difference between many and a single one.
-#![forbid(unsafe_code)]
 
 use std::{
     fmt::Write as _,
@@ -22,18 +21,22 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use waft_benches::{
-    client::{Client, Exchange},
-    process::{cpu_time, held},
-    report::{check_arguments, flag, ms, option, quantile},
-    waft::Waft,
-};
 
 /// First requests that are measured.
 const SAMPLES: usize = 200;
 /// Once the last workload is ready its last writes are waited for: until it uses less than a twentieth
 /// of a processor for so long.
 const QUIET: Duration = Duration::from_secs(2);
+use tokio::runtime::Runtime;
+use waft_measure::{
+    process::{cpu_time, held},
+    report::{flag, ms, option, quantile},
+};
+
+use crate::{
+    client::{Client, Exchange},
+    waft::Waft,
+};
 
 /// What a `waft up` of some workloads took.
 struct Taken {
@@ -46,8 +49,11 @@ struct Taken {
     gone: Duration,
 }
 
-fn main() -> Result<()> {
-    check_arguments(include_str!("density-up.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let counts = match option("--count") {
         Some(count) => vec![count.parse()?],
         None if flag("--quick") => vec![1000],
@@ -55,7 +61,6 @@ fn main() -> Result<()> {
     };
     let program = Waft::program(None)?;
     let home = tempfile::tempdir()?;
-    let runtime = tokio::runtime::Runtime::new()?;
     // The first one compiles.
     runtime.block_on(measure(&program, home.path(), 1))?;
     let one = runtime.block_on(measure(&program, home.path(), 1))?;

@@ -1,23 +1,25 @@
 //! A read of `wasi:keyvalue` in memory, against the cheapest call of a host interface that there is.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin keyvalue -- [--quick]
+//! cargo run --profile dist -p waft-benches -- keyvalue [--quick]
 //! ```
-#![forbid(unsafe_code)]
 
 use anyhow::Result;
-use waft_benches::{
+use waft_ir::Pool;
+use waft_measure::report::{flag, median};
+
+use crate::{
     client::text,
     host::{Rig, component, grant, workload},
-    report::{check_arguments, flag, median},
 };
-use waft_ir::Pool;
 
 const HOST: &str = "measure.localhost";
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    check_arguments(include_str!("keyvalue.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) async fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let image = waft_guests::path("measure-p2");
     let files = [image.parent().unwrap_or(&image).to_owned()];

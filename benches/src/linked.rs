@@ -3,20 +3,20 @@
 //! loopback, as to a workload of another host. And a list of 1 MiB against a copy in memory.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin linked -- [--quick]
+//! cargo run --profile dist -p waft-benches -- linked [--quick]
 //! ```
 //!
 //! The component takes the time itself. Both hosts are in this process, and connections are kept, so
 //! that the request over TCP is the cheapest that leaves a host.
-#![forbid(unsafe_code)]
 
 use anyhow::Result;
-use waft_benches::{
+use waft_ir::{Pool, Workload};
+use waft_measure::report::{flag, median};
+
+use crate::{
     client::text,
     host::{Rig, component, grant, workload},
-    report::{check_arguments, flag, median},
 };
-use waft_ir::{Pool, Workload};
 
 const HOST: &str = "measure.localhost";
 const OTHER: &str = "hop.localhost";
@@ -24,9 +24,11 @@ const OTHER: &str = "hop.localhost";
 const MACHINE: &str = "host.wasmcloud.internal";
 const MIB: f64 = (1 << 20) as f64;
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    check_arguments(include_str!("linked.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) async fn run() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let image = waft_guests::path("measure-p2");
     let files = [image.parent().unwrap_or(&image).to_owned()];

@@ -2,7 +2,7 @@
 //! leave, workloads that come and go. Says what the process holds meanwhile and after all stopped.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin soak -- [--seconds N] [--rounds N]
+//! cargo run --profile dist -p waft-benches -- soak [--seconds N] [--rounds N]
 //! ```
 //!
 //! A round is ten minutes unless told otherwise, and there is one. Resident memory at its end should
@@ -11,7 +11,6 @@
 //! with all stopped, bring the slots of instances that stay mapped. Those have twice the callers: as many
 //! instances as the round has at a time were there before. Threads, files and
 //! mappings after all stops should be those after all stops of that.
-#![forbid(unsafe_code)]
 
 use std::{
     net::SocketAddr,
@@ -25,13 +24,16 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
-use waft_benches::{
+use waft_ir::{Pool, WorkloadId};
+use waft_measure::{
+    process::{Held, held},
+    report::option,
+};
+
+use crate::{
     client::{Client, Exchange},
     host::{Rig, workload},
-    process::{Held, held},
-    report::{check_arguments, option},
 };
-use waft_ir::{Pool, WorkloadId};
 
 const HELLO: &str = "Hello from Waft!\n";
 /// Guest, path, answer, size of the pool.
@@ -59,9 +61,11 @@ struct Counts {
     others: AtomicU64,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    check_arguments(include_str!("soak.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) async fn run() -> Result<()> {
     let seconds = option("--seconds").map_or(Ok(600), |text| text.parse())?;
     let rounds = option("--rounds").map_or(Ok(1), |text| text.parse::<u32>())?;
     let folder = tempfile::tempdir()?;

@@ -2,25 +2,27 @@
 //! spin, take memory, trap, flood and write lines; and beside services that spin.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin neighbours -- [--quick] [--rate N]
+//! cargo run --profile dist -p waft-benches -- neighbours [--quick] [--rate N]
 //! ```
 //!
 //! The victim's requests are due at fixed times, and measured from then (open loop), in a process that
 //! does nothing else: who calls the others runs in one of its own, so that what it takes is no latency of
 //! the victim's client. All share the processors with the host.
-#![forbid(unsafe_code)]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
-use tokio::task::JoinSet;
-use waft_benches::{
+use anyhow::{Context, Result, bail};
+use tokio::{runtime::Runtime, task::JoinSet};
+use waft_ir::{LocalResources, Pool, Service, Workload};
+use waft_measure::{
+    process::Server,
+    report::{flag, ms, option, quantile},
+};
+
+use crate::{
     client::{Client, Exchange, open_loop},
     host::{Rig, until_input_ends, workload},
-    process::Server,
-    report::{check_arguments, flag, ms, option, quantile},
 };
-use waft_ir::{LocalResources, Pool, Service, Workload};
 
 /// A bad neighbour: its name, guest, path, how many call it at a time (0: one a processor), and
 /// what it answers, if it does.
@@ -36,21 +38,26 @@ const NEIGHBOURS: [(&str, &str, &str, usize, &str); 5] = [
 const SERVICES: &str = "services";
 const VICTIM: &str = "victim.localhost";
 
-fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    let arguments: Vec<String> = std::env::args().collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        [_, "serve", ref services @ ..] => return runtime.block_on(serve(!services.is_empty())),
-        [_, "bother", name, address] => return runtime.block_on(bother(name, address.parse()?)),
-        _ => {}
+/// The host, or who calls a bad neighbour.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
+    match *role {
+        ["host", ref services @ ..] => runtime.block_on(serve(!services.is_empty())),
+        ["caller", name, address] => runtime.block_on(bother(name, address.parse()?)),
+        _ => bail!("{role:?} is neither the host nor a caller"),
     }
-    check_arguments(include_str!("neighbours.rs"))?;
+}
+
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let seconds = Duration::from_secs(if flag("--quick") { 3 } else { 15 });
     let rate = option("--rate").map_or(Ok(1000), |text| text.parse())?;
-    let mut server = Server::of_this_program(&["serve"])?;
+    let mut server = Server::of_this_program(&["neighbours", "as", "host"])?;
     println!(
         "{:<12} {:>12} {:>12} {:>12}",
         "beside", "p50", "p99", "p99.9"
@@ -59,12 +66,12 @@ fn main() -> Result<()> {
         let called = NEIGHBOURS.map(|(name, ..)| name);
         for name in ["nobody"].into_iter().chain(called).chain([SERVICES]) {
             if name == SERVICES {
-                server = Server::of_this_program(&["serve", SERVICES])?;
+                server = Server::of_this_program(&["neighbours", "as", "host", SERVICES])?;
             }
             let address = server.address.to_string();
             let bad = called
                 .contains(&name)
-                .then(|| Server::of_this_program(&["bother", name, &address]));
+                .then(|| Server::of_this_program(&["neighbours", "as", "caller", name, &address]));
             let bad = bad.transpose()?;
             let victim = Exchange::get(VICTIM, "Hello from Waft!\n");
             let mut load = open_loop(server.address, &victim, rate, seconds).await?;

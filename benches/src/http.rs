@@ -2,7 +2,7 @@
 //! case and number of connections; medians of alternating runs.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin http -- [--quick] [--seconds N] [--runs N]
+//! cargo run --profile dist -p waft-benches -- http [--quick] [--seconds N] [--runs N]
 //!     [--only CASE] [--wasmtime PATH]
 //! ```
 //!
@@ -10,24 +10,27 @@
 //! `~/.cache/waft-bench/bin` or on the `PATH`, unless told otherwise; without one its columns are
 //! missing. Processor time is user and system time of the server's process as the kernel counts it;
 //! clients run in this process and don't count.
-#![forbid(unsafe_code)]
 
 use std::{convert::Infallible, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use waft_benches::{
-    client::{Client, Exchange, closed_loop},
-    host::{Rig, until_input_ends, workload},
-    process::Server,
-    report::{check_arguments, flag, median, option, quantile},
-};
+use tokio::runtime::Runtime;
 use waft_guests::Language;
 use waft_ir::Pool;
+use waft_measure::{
+    process::Server,
+    report::{flag, median, option, quantile},
+};
 use waft_servers::free_address;
+
+use crate::{
+    client::{Client, Exchange, closed_loop},
+    host::{Rig, until_input_ends, workload},
+};
 
 const ROUTES: usize = 1000;
 const HOST: &str = "bench.localhost";
@@ -52,14 +55,13 @@ enum Subject {
     Hyper,
 }
 
-fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    match arguments[..] {
-        [_, "serve-waft", image, size, concurrency] => {
+/// A server: waft's host with an image, or bare hyper.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
+    match *role {
+        ["waft", image, size, concurrency] => {
             let pool = Pool {
                 size: size.parse()?,
                 max_concurrency: concurrency.parse()?,
@@ -67,13 +69,16 @@ fn main() -> Result<()> {
             };
             runtime.block_on(serve_waft(image.into(), pool))
         }
-        [_, "serve-hyper"] => runtime.block_on(serve_hyper()),
-        _ => compare(&runtime),
+        ["hyper"] => runtime.block_on(serve_hyper()),
+        _ => bail!("{role:?} is no server"),
     }
 }
 
-fn compare(runtime: &tokio::runtime::Runtime) -> Result<()> {
-    check_arguments(include_str!("http.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) fn run(runtime: &Runtime) -> Result<()> {
     let quick = flag("--quick");
     let number = |name, default| option(name).map_or(Ok(default), |text| text.parse::<u64>());
     let seconds = number("--seconds", if quick { 2 } else { 5 })?;
@@ -133,7 +138,7 @@ fn compare(runtime: &tokio::runtime::Runtime) -> Result<()> {
 
 /// CPU µs per request, requests per second, and two quantiles of the latency in µs.
 fn measure(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     case: &Case,
     subject: Subject,
     wasmtime: Option<&PathBuf>,
@@ -255,12 +260,14 @@ impl Subject {
         let image = case.image.to_str().context("a path of UTF-8")?;
         match self {
             Self::Waft(pool) => Server::of_this_program(&[
-                "serve-waft",
+                "http",
+                "as",
+                "waft",
                 image,
                 &pool.size.to_string(),
                 &pool.max_concurrency.to_string(),
             ]),
-            Self::Hyper => Server::of_this_program(&["serve-hyper"]),
+            Self::Hyper => Server::of_this_program(&["http", "as", "hyper"]),
             Self::Wasmtime(count) => {
                 let address = free_address();
                 let mut command = Command::new(wasmtime.context("no wasmtime")?);

@@ -2,33 +2,35 @@
 //! nothing but count; and in memory.
 //!
 //! ```text
-//! cargo run --release -p waft-benches --bin messaging -- [--quick] [--only CASE]
+//! cargo run --profile dist -p waft-benches -- messaging [--quick] [--only CASE]
 //! ```
 //!
 //! Publisher, server and host share the processors.
-#![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_nats::Client;
 use futures::StreamExt as _;
-use waft_benches::{
-    client::text,
-    host::{Rig, grant, workload},
-    report::{check_arguments, flag, median, option},
-};
 use waft_capabilities::Backends;
 use waft_ir::{Pool, Workload};
+use waft_measure::report::{flag, median, option};
 use waft_servers::Server;
+
+use crate::{
+    client::text,
+    host::{Rig, grant, workload},
+};
 
 const ASKER: &str = "asker.localhost";
 /// Longer than any round takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    check_arguments(include_str!("messaging.rs"))?;
+/// Runs it.
+///
+/// # Errors
+/// If something that it needs is missing, or an answer was wrong.
+pub(crate) async fn run() -> Result<()> {
     let count: u32 = if flag("--quick") { 5_000 } else { 50_000 };
     let server = Server::nats().context("no NATS")?;
     let folder = tempfile::tempdir()?;

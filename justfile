@@ -53,6 +53,7 @@ examples:
     cp guests/target/wasm32-wasip2/release/logger_p2.wasm examples/logging/logger.wasm
     cp guests/target/wasm32-wasip2/release/keyvalue_p2.wasm examples/keyvalue/keyvalue.wasm
     cp guests/target/wasm32-wasip2/release/keyvalue_p2.wasm examples/watch/keyvalue.wasm
+    cp guests/target/wasm32-wasip2/release/named_p2.wasm examples/named/named.wasm
     cp guests/target/wasm32-wasip2/release/watcher_p2.wasm examples/watch/watcher.wasm
     cp guests/target/wasm32-wasip2/release/secrets_p3.wasm examples/secrets/door.wasm
     cp guests/target/wasm32-wasip2/release/blobstore_p2.wasm examples/blobstore/blobstore.wasm

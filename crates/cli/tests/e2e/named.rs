@@ -87,3 +87,14 @@ fn each_name_has_the_backend_of_its_entry() {
     assert_eq!(get(&waft, "/get?cache&kept&word"), "none");
     assert_eq!(get(&waft, "/get?durable&kept&word"), "heavy");
 }
+
+#[test]
+fn the_example_keeps_its_buckets_apart() {
+    let waft = Waft::up(["examples/named"]);
+    let get = |target: &str| waft.get_ok("named.localhost", target);
+    assert_eq!(get("/set?durable&visits&word&hello"), "done");
+    assert_eq!(get("/get?durable&visits&word"), "hello");
+    assert_eq!(get("/get?cache&visits&word"), "none");
+    assert_eq!(get("/config?color"), "Ok(Some(\"green\"))");
+    assert_eq!(get("/publish?news.today&rain"), "done");
+}

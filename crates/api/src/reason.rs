@@ -92,6 +92,10 @@ reasons! {
     MultipleHttpHandlers,
     /// A listen address was given; Waft routes by host name and listens on its own port only.
     AddressIgnored,
+    /// A component is never called; the message says what it would have to export.
+    ComponentUnused,
+    /// An entry of `hostInterfaces` is for messages or changes that no component takes.
+    EntryUnused,
     /// A template below an HTTPTrigger names hosts; the trigger's `ingress` alone does.
     HostIgnored,
 

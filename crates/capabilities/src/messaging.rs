@@ -18,7 +18,8 @@ use std::{
 use async_trait::async_trait;
 use waft_ir::{CapabilityGrant, Failure, FailureReason, InterfaceName};
 use waft_runtime::{
-    Capability, CapabilityId, Ctx, Delivery, GuestSpec, Message, PLACES, Refusal, Slot, views,
+    Capability, CapabilityId, Ctx, Delivery, GuestSpec, Message, PLACES, Refusal, Slot, grants_it,
+    views,
 };
 use wasmtime::component::{Accessor, HasData, LinkerInstance};
 
@@ -76,6 +77,8 @@ pub struct Subscriber<'a> {
     pub config: &'a BTreeMap<String, String>,
     /// The `hostInterfaces` of its workload.
     pub grants: &'a [CapabilityGrant],
+    /// The interfaces that it exports.
+    pub exports: &'a [InterfaceName],
     /// Messages that may wait.
     pub queue: u32,
     /// Counts the messages and changes that were lost, because so many waited already.
@@ -88,6 +91,8 @@ pub struct Subscribed {
     pub messages: Box<dyn Source>,
     /// The manifest's `max_in_flight`.
     pub max_in_flight: Option<u32>,
+    /// The manifest's `admission_wait`: how long a message is tried while there is no room for it.
+    pub admission_wait: Option<Duration>,
 }
 
 /// The messages of a subscription.
@@ -150,10 +155,15 @@ impl Messaging {
     /// names subjects.
     pub async fn subscribe(&self, of: &Subscriber<'_>) -> Result<Vec<Subscribed>, Failure> {
         let mut all = Vec::new();
-        let entries = of
-            .grants
-            .iter()
-            .filter(|grant| is_messaging(&grant.package) && granted::lists(grant, "handler"));
+        let handlers = || {
+            let is_handler = |name: &&InterfaceName| {
+                is_messaging(name) && name.interface.as_deref() == Some("handler")
+            };
+            of.exports.iter().filter(is_handler)
+        };
+        // An entry of a version is for handlers of that version.
+        let fits = |grant: &&CapabilityGrant| handlers().any(|handler| grants_it(grant, handler));
+        let entries = of.grants.iter().filter(fits);
         let refuse = |text: String| Failure::new(FailureReason::StartFailed, text);
         for entry in entries {
             let settings = Settings::read(of.config, &entry.config, of.owner, of.queue, of.lost)
@@ -172,6 +182,7 @@ impl Messaging {
                     _ => refuse(error.to_string()),
                 })?,
                 max_in_flight: settings.max_in_flight,
+                admission_wait: settings.admission_wait,
             });
         }
         if all.is_empty() {

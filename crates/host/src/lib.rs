@@ -17,6 +17,7 @@ mod member;
 mod messages;
 mod metrics;
 mod reason;
+mod roles;
 mod running;
 mod service;
 mod serving;

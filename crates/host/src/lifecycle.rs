@@ -16,6 +16,7 @@ use crate::{
     log::{Sink, WorkloadLog},
     member::{Member, members},
     messages::{Place, Worker},
+    roles::Roles,
     running::RunningWorkload,
     service::Service,
     states::StateBoard,
@@ -67,16 +68,6 @@ enum Linked {
     Command(Command),
     /// It is part of another one.
     Part,
-}
-
-/// Which member does what, by their places.
-#[derive(Debug)]
-struct Roles {
-    http: Option<usize>,
-    /// Those that take messages.
-    messages: Vec<usize>,
-    /// The service, if it exports `wasi:cli/run`.
-    runs: Option<usize>,
 }
 
 impl Default for Turns {
@@ -136,6 +127,13 @@ impl Starter {
         });
         let composition = Composition::of(&members, &compiled)?;
         let roles = Roles::of(workload, &members, &compiled, &composition)?;
+        let unused = roles.unused(workload, &members, &compiled, &composition);
+        if !unused.is_empty() {
+            self.states.update(&workload.id, |state| {
+                state.warnings.retain(|known| !unused.contains(known));
+                state.warnings.extend(unused);
+            });
+        }
 
         let loopback = Loopback::default();
         let volumes = self.volumes.prepare(workload)?;
@@ -318,6 +316,9 @@ fn shares(specs: &[GuestSpec], closure: &[usize]) -> (GuestSpec, Vec<GuestSpec>)
             .memory_bytes
             .saturating_add(other.limits.memory_bytes);
         limits.table_elements = limits.table_elements.max(other.limits.table_elements);
+        // What it computes can't be told apart by member, so that none may compute more than is its due.
+        let shares = [limits.cpu_millis, other.limits.cpu_millis];
+        limits.cpu_millis = shares.into_iter().flatten().min();
     }
     (first, others)
 }
@@ -331,137 +332,4 @@ fn imports_tcp(compiled: &Compiled) -> bool {
             && matches!(interface, Some("tcp" | "types"))
     };
     compiled.imports().iter().any(sockets)
-}
-
-/// The interface by which a workload's manifest says that it takes requests.
-fn inbound_http(workload: &Workload) -> Option<InterfaceName> {
-    workload.grants.iter().find_map(|grant| {
-        let package = &grant.package;
-        let is_http = package.namespace == "wasi" && package.package == "http";
-        let mut interfaces = grant.interfaces.iter().filter(|_| is_http);
-        let interface = interfaces.find(|name| matches!(&***name, "incoming-handler" | "handler"));
-        Some(InterfaceName {
-            interface: Some(interface?.clone()),
-            ..package.clone()
-        })
-    })
-}
-
-/// Whether an interface is that of an HTTP handler.
-fn is_http(name: &str) -> bool {
-    name.starts_with("wasi:http/")
-}
-
-/// Whether an interface is that of a handler of messages or a watcher of buckets.
-fn is_for_deliveries(name: &str) -> bool {
-    name.starts_with("wasmcloud:messaging/") || name.starts_with("wasi:keyvalue/watcher")
-}
-
-/// Whether a component is called for messages, or for changes of buckets.
-fn takes_deliveries(compiled: &Compiled) -> bool {
-    compiled.messaging().is_some() || compiled.watches()
-}
-
-impl Roles {
-    /// Whether a member has one.
-    fn are_of(&self, at: usize) -> bool {
-        self.http == Some(at) || self.runs == Some(at) || self.messages.contains(&at)
-    }
-
-    /// The roles, by what the members export.
-    fn of(
-        workload: &Workload,
-        members: &[Member<'_>],
-        compiled: &[Compiled],
-        composition: &Composition,
-    ) -> Result<Self, Failure> {
-        let refused = |reason, text: String| Err(Failure::new(reason, text));
-        let service = members.iter().position(|member| member.is_service);
-        let serves: Vec<usize> = (0..compiled.len())
-            .filter(|at| compiled[*at].http().is_some())
-            // One that another component hands its requests on to does not serve them itself.
-            .filter(|at| !composition.is_used(*at, is_http))
-            .collect();
-        let messages: Vec<usize> = (0..compiled.len())
-            .filter(|at| takes_deliveries(&compiled[*at]))
-            .filter(|at| !composition.is_used(*at, is_for_deliveries))
-            .collect();
-        let runs = service.filter(|at| compiled[*at].run().is_some());
-        let names = |positions: &[usize]| {
-            let names = positions
-                .iter()
-                .map(|at| format!("`{}`", members[*at].name));
-            names.collect::<Vec<_>>().join(", ")
-        };
-        if let Some(at) = service
-            && runs.is_none()
-            && compiled[at].http().is_none()
-            && !takes_deliveries(&compiled[at])
-        {
-            return refused(
-                FailureReason::MissingExport,
-                format!(
-                    "service {} exports neither `wasi:cli/run` nor a handler of HTTP or of messages: \
-                     a service must export one of them",
-                    names(&[at])
-                ),
-            );
-        }
-        if let Some(at) = runs
-            && (serves.contains(&at) || messages.contains(&at))
-        {
-            return refused(
-                FailureReason::NotSupportedYet,
-                format!(
-                    "service {} exports both `wasi:cli/run` and a handler of HTTP or of messages, \
-                     which is not served yet: make it two components",
-                    names(&[at])
-                ),
-            );
-        }
-        if let (Some(entry), []) = (inbound_http(workload), &serves[..]) {
-            let all: Vec<usize> = (0..compiled.len()).collect();
-            return refused(
-                FailureReason::MissingExport,
-                format!(
-                    "the workload takes requests by `{entry}`, and none of its components ({}) \
-                     exports a handler of HTTP: leave that entry out of spec.hostInterfaces, and \
-                     where an HTTPTrigger adds it, make the trigger a WorkloadDeployment",
-                    names(&all)
-                ),
-            );
-        }
-        match serves[..] {
-            [one] => Ok(Self {
-                http: Some(one),
-                messages,
-                runs,
-            }),
-            [] if runs.is_some() || !messages.is_empty() => Ok(Self {
-                http: None,
-                messages,
-                runs,
-            }),
-            [] => {
-                let all: Vec<usize> = (0..compiled.len()).collect();
-                refused(
-                    FailureReason::MissingExport,
-                    format!(
-                        "no component of the workload ({}) exports a handler of HTTP or of messages: \
-                         one must export `wasi:http/incoming-handler@0.2`, `wasi:http/handler@0.3` \
-                         or `wasmcloud:messaging/handler`",
-                        names(&all)
-                    ),
-                )
-            }
-            _ => refused(
-                FailureReason::MultipleHttpHandlers,
-                format!(
-                    "components {} all export an HTTP handler, and a workload serves HTTP with \
-                     one: give each its own WorkloadDeployment",
-                    names(&serves)
-                ),
-            ),
-        }
-    }
 }

@@ -33,7 +33,7 @@ const TURN: Duration = Duration::from_micros(50);
 /// For how long messages are handled before other tasks have their turn. Giving way costs a system
 /// call.
 const AT_WORK: Duration = Duration::from_millis(1);
-/// How long a message is tried, without a `requestTimeout`.
+/// How long a message is tried, without `admission_wait` and `requestTimeout`.
 const TRIED_FOR: Duration = Duration::from_secs(15);
 
 /// What became of a message: the inner error is the guest's own.
@@ -123,6 +123,7 @@ impl Worker {
             owner: &wish.owner,
             config: &wish.resources.config,
             grants: &wish.grants,
+            exports: self.guest.exports(),
             queue: wish.queue,
             lost: &self.counters.lost,
         };
@@ -161,6 +162,8 @@ impl Worker {
         let places = subscribed
             .max_in_flight
             .map_or(places, |most| most.min(places)) as usize;
+        let limit = self.guest.limits().request_timeout;
+        let tried_for = subscribed.admission_wait.or(limit).unwrap_or(TRIED_FOR);
         let mut messages = subscribed.messages;
         let mut calls = JoinSet::new();
         let mut drained = false;
@@ -184,7 +187,7 @@ impl Worker {
                         let most = (places - calls.len()).min(AT_ONCE) - 1;
                         let others = std::iter::from_fn(|| messages.try_next()).take(most);
                         let batch = std::iter::once(first).chain(others).collect();
-                        self.handle_all(batch, &mut calls).await;
+                        self.handle_all(batch, tried_for, &mut calls).await;
                     }
                     None => break,
                 },
@@ -196,11 +199,16 @@ impl Worker {
     /// Handles those that need not wait for anything, one after the other. What has to wait goes on
     /// in a task of its own, and so does what is left once this has taken [`TURN`]: other threads
     /// may take it.
-    async fn handle_all(self: &Arc<Self>, batch: Vec<Delivery>, calls: &mut JoinSet<()>) {
+    async fn handle_all(
+        self: &Arc<Self>,
+        batch: Vec<Delivery>,
+        tried_for: Duration,
+        calls: &mut JoinSet<()>,
+    ) {
         let began = Instant::now();
         for message in batch {
             // What panics has been told, and ends nothing but itself.
-            let call = AssertUnwindSafe(self.clone().handle(message)).catch_unwind();
+            let call = AssertUnwindSafe(self.clone().handle(message, tried_for)).catch_unwind();
             let mut call = Box::pin(call.map(drop));
             if began.elapsed() > TURN || futures::poll!(&mut call).is_pending() {
                 calls.spawn(call);
@@ -208,14 +216,14 @@ impl Worker {
         }
     }
 
-    async fn handle(self: Arc<Self>, message: Delivery) {
+    async fn handle(self: Arc<Self>, message: Delivery, tried_for: Duration) {
         let info = CallInfo {
             origin: fresh_id().into(),
             timeout: None,
         };
         let mut result = self.guest.deliver(message.clone(), info.clone()).await;
         if has_no_room(&result) {
-            result = Box::pin(self.try_again(message, info)).await;
+            result = Box::pin(self.try_again(message, info, tried_for)).await;
         }
         match result {
             Ok(Ok(())) => self.counters.handled(),
@@ -226,9 +234,8 @@ impl Worker {
     }
 
     /// Tries a message until there is room for it, for a while.
-    async fn try_again(&self, message: Delivery, info: CallInfo) -> Delivered {
-        let limits = self.guest.limits();
-        let until = Instant::now() + limits.request_timeout.unwrap_or(TRIED_FOR);
+    async fn try_again(&self, message: Delivery, info: CallInfo, tried_for: Duration) -> Delivered {
+        let until = Instant::now() + tried_for;
         let mut pause = FIRST_PAUSE;
         loop {
             tokio::time::sleep(pause).await;

@@ -307,6 +307,10 @@ pub const PACKAGES: &[Package] = &[
                 "who shares the messages; `broadcast`: each replica gets each",
             ),
             means("max_in_flight", "messages handled at a time"),
+            means(
+                "admission_wait",
+                "how long a message is tried while there is no room for it, `30s` for example",
+            ),
             means("url", "accepted: the server is that of the flag"),
         ]),
     },

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use waft_ir::{CapabilityGrant, Limits, LogSource, Pool};
+use waft_ir::{CapabilityGrant, InterfaceName, Limits, LogSource, Pool};
 use wasmtime::PoolConcurrencyLimitError;
 
 use crate::{
@@ -163,6 +163,11 @@ impl Guest {
     /// The version of `wasi:http` it serves, if any.
     pub fn http(&self) -> Option<HttpVersion> {
         self.0.http()
+    }
+
+    /// The interfaces it exports.
+    pub fn exports(&self) -> &[InterfaceName] {
+        self.0.compiled.exports()
     }
 
     /// The version of `wasmcloud:messaging/handler` it exports, if any.

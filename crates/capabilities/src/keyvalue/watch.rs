@@ -109,6 +109,7 @@ impl KeyValue {
                 all.push(Subscribed {
                     messages: messages.await?,
                     max_in_flight: None,
+                    admission_wait: None,
                 });
             }
         }

@@ -99,6 +99,8 @@ pub(crate) struct Settings {
     pub(crate) wish: Subscribe,
     /// Most messages handled at a time.
     pub(crate) max_in_flight: Option<u32>,
+    /// How long a message is tried while there is no room for it.
+    pub(crate) admission_wait: Option<Duration>,
 }
 
 impl BrokerError {
@@ -128,8 +130,8 @@ impl BrokerError {
 }
 
 impl Settings {
-    /// Reads `subscriptions`, `consumer_group` and `max_in_flight`: the component's own value, else
-    /// the entry's. `None` without subscriptions. `owner` tells apart the groups of those who name
+    /// Reads `subscriptions`, `consumer_group`, `max_in_flight` and `admission_wait`: the component's own
+    /// value, else the entry's. `None` without subscriptions. `owner` tells apart the groups of those who name
     /// none.
     pub(crate) fn read(
         component: &BTreeMap<String, String>,
@@ -170,6 +172,17 @@ impl Settings {
                 Ok(number) => Some(number),
             },
         };
+        let admission_wait = match value("admission_wait") {
+            None => None,
+            Some(text) => {
+                let wait = text.trim().parse::<jiff::SignedDuration>().ok();
+                let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
+                let wait = wait.ok_or_else(|| {
+                    format!("`admission_wait` is `{text}`; use a duration, such as 30s")
+                })?;
+                Some(wait)
+            }
+        };
         Ok(Some(Self {
             wish: Subscribe {
                 patterns,
@@ -178,6 +191,7 @@ impl Settings {
                 lost: lost.clone(),
             },
             max_in_flight,
+            admission_wait,
         }))
     }
 }

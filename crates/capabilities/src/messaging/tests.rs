@@ -129,18 +129,25 @@ fn settings_are_checked() {
     assert!(read(&[], &[]).unwrap().is_none());
     let both = read(
         &[("max_in_flight", "2")],
-        &[("subscriptions", "b, a,a"), ("max_in_flight", "1")],
+        &[
+            ("subscriptions", "b, a,a"),
+            ("max_in_flight", "1"),
+            ("admission_wait", "1m 30s"),
+        ],
     );
     let both = both.unwrap().unwrap();
     assert_eq!(both.wish.patterns.len(), 2);
     assert_eq!(both.wish.group.as_deref(), Some("wasmcloud/app/main"));
     assert_eq!(both.max_in_flight, Some(2));
+    assert_eq!(both.admission_wait, Some(Duration::from_secs(90)));
     for (key, value) in [
         ("subscriptions", "a b"),
         ("subscriptions", "$SYS.>"),
         ("consumer_group", "a b"),
         ("max_in_flight", "0"),
         ("max_in_flight", "many"),
+        ("admission_wait", "soon"),
+        ("admission_wait", "-1s"),
     ] {
         let error = read(&[(key, value)], &[("subscriptions", "a")]).unwrap_err();
         assert!(error.contains(key), "{error}");

@@ -307,6 +307,53 @@ fn a_service_that_serves_http_is_one_instance_that_is_kept() {
     }
 }
 
+#[test]
+fn a_component_that_nothing_calls_is_told() {
+    let rig = Rig::new();
+    let id = rig.run(workload(
+        "w",
+        &[("main", "hello-p2"), ("job", "service-p2")],
+    ));
+    let warnings = rig.settled(&id).warnings;
+    let [(reason, text)] = &warnings[..] else {
+        panic!("{warnings:?}");
+    };
+    assert_eq!(reason, "ComponentUnused");
+    assert!(
+        text.starts_with("component `job` is never called"),
+        "{text}"
+    );
+    assert!(text.ends_with("make it the workload's `service`"), "{text}");
+    // Alone it is refused, and told the same.
+    let alone = rig.start(workload("alone", &[("job", "service-p2")]));
+    let Phase::Failed(failure) = rig.settled(&alone).phase else {
+        panic!("it runs");
+    };
+    assert_eq!(failure.reason, FailureReason::MissingExport);
+    assert!(failure.message.contains("`service`"), "{failure}");
+}
+
+#[test]
+fn a_member_computes_no_more_than_its_limit_in_another_ones_instance() {
+    let rig = Rig::new();
+    let mut linked = workload("w", &[("main", "measure-p2"), ("records", "records-p2")]);
+    linked.components[1].limits.cpu_millis = Some(100);
+    linked.grants.push(CapabilityGrant {
+        name: None,
+        package: "wasi:keyvalue@0.2.0-draft".parse().unwrap(),
+        interfaces: Vec::new(),
+        config: BTreeMap::new(),
+    });
+    let id = rig.run(linked);
+    rig.route("test", &[&id]);
+    assert_eq!(rig.get("/linked?300000").status, 200);
+    let metrics = rig.host.metrics();
+    let mut waits = metrics.lines().filter(|line| {
+        line.starts_with("waft_guest_cpu_throttled_total{") && !line.ends_with(" 0")
+    });
+    assert!(waits.next().is_some(), "{metrics}");
+}
+
 /// A service of a workload: `service-p2` in one of its modes.
 fn give_service(workload: &mut Workload, mode: &str, max_restarts: u32) {
     let like = self::workload("like", &[("service", "service-p2")])

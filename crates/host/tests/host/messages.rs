@@ -51,9 +51,14 @@ impl Rig {
 
     /// Messages of a worker with a result.
     fn count(&self, worker: &str, result: &str) -> u64 {
+        self.count_of(worker, "main", result)
+    }
+
+    /// Those of one component.
+    fn count_of(&self, worker: &str, component: &str, result: &str) -> u64 {
         let series = format!(
-            "waft_messages_total{{namespace=\"default\",workload=\"{worker}\",component=\"main\",\
-             result=\"{result}\"}} "
+            "waft_messages_total{{namespace=\"default\",workload=\"{worker}\",\
+             component=\"{component}\",result=\"{result}\"}} "
         );
         let metrics = self.host.metrics();
         let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
@@ -99,6 +104,67 @@ fn a_worker_without_http_answers_within_its_namespace() {
         rig.ask("plain.a", "hello"),
         "nobody takes messages of `plain.a`"
     );
+}
+
+#[test]
+fn an_entry_of_a_version_is_for_handlers_of_that_version() {
+    let rig = asking();
+    let mut two = workload("two", &[("old", "worker"), ("new", "worker-p3")]);
+    two.grants = vec![
+        grant("0.2.0", "versions.old"),
+        grant("0.3.0", "versions.new"),
+    ];
+    for (grant, name) in two.grants.iter_mut().zip(["old", "new"]) {
+        grant.name = Some(name.into());
+    }
+    rig.run(two);
+    for (subject, old, new) in [("versions.old", 1, 0), ("versions.new", 1, 1)] {
+        let answer = rig.ask(subject, "hello");
+        assert!(answer.starts_with("HELLO"), "{answer}");
+        let handled = |component| rig.count_of("two", component, "Handled");
+        wait_until(|| handled("old") + handled("new") >= old + new);
+        assert_eq!((handled("old"), handled("new")), (old, new));
+    }
+}
+
+#[test]
+fn an_entry_whose_messages_nobody_takes_is_told() {
+    let rig = Rig::new();
+    let mut consumer = grant("0.2.0", "nobody.a");
+    consumer.interfaces = vec!["consumer".into()];
+    let watcher = CapabilityGrant {
+        name: None,
+        package: "wasi:keyvalue@0.2.0-draft".parse().unwrap(),
+        interfaces: vec!["watcher".into()],
+        config: BTreeMap::new(),
+    };
+    for (entry, guest, said) in [
+        (
+            grant("0.2.0", "nobody.b"),
+            "hello-p2",
+            "no component exports a handler",
+        ),
+        (
+            grant("0.3.0", "nobody.c"),
+            "both-p2",
+            "no component exports a handler",
+        ),
+        (consumer, "both-p2", "does not list the interface `handler`"),
+        (watcher, "both-p2", "lists `watcher`"),
+    ] {
+        let mut told = worker("told", guest, "nobody.d");
+        told.grants.retain(|_| guest == "both-p2");
+        told.grants.push(entry);
+        let id = rig.run(told);
+        let warnings = rig.settled(&id).warnings;
+        let [(reason, text)] = &warnings[..] else {
+            panic!("{said}: {warnings:?}");
+        };
+        assert_eq!(reason, "EntryUnused");
+        assert!(text.contains(said), "{text}");
+        rig.stop(&id);
+        rig.wait_for(&id, |state| state.is_none());
+    }
 }
 
 #[test]

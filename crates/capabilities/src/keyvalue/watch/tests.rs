@@ -28,6 +28,7 @@ async fn watch(
         owner: "app/main",
         config: &BTreeMap::new(),
         grants: &[grant],
+        exports: &[],
         queue: 100,
         lost,
     };

@@ -66,8 +66,11 @@ impl Capability for Config {
 }
 
 fn merge(guest: &GuestSpec, grants: &[&CapabilityGrant]) -> Values {
+    // Entries with a name are for imports of that name, unless there are only such.
+    let has_unnamed = grants.iter().any(|grant| grant.name.is_none());
     grants
         .iter()
+        .filter(|grant| grant.name.is_none() || !has_unnamed)
         .map(|grant| &grant.config)
         .chain([&guest.config, &guest.environment])
         .flatten()
@@ -135,14 +138,21 @@ mod tests {
             mounts: Vec::new(),
             log: Arc::new(Nowhere),
         };
-        assert_eq!(
-            merge(&guest, &[&grant]),
-            values(&[
-                ("a", "entry"),
-                ("b", "component"),
-                ("c", "environment"),
-                ("d", "environment"),
-            ])
-        );
+        let merged = values(&[
+            ("a", "entry"),
+            ("b", "component"),
+            ("c", "environment"),
+            ("d", "environment"),
+        ]);
+        assert_eq!(merge(&guest, &[&grant]), merged);
+        let named = CapabilityGrant {
+            name: Some("other".into()),
+            config: values(&[("a", "named"), ("e", "named")]),
+            ..grant.clone()
+        };
+        for entries in [[&grant, &named], [&named, &grant]] {
+            assert_eq!(merge(&guest, &entries), merged);
+        }
+        assert_eq!(merge(&guest, &[&named])["a"], "named");
     }
 }

@@ -174,8 +174,8 @@ impl Bucket for Kept {
         keys: &[String],
         most: usize,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let reads = keys.iter().map(|key| self.get(key));
-        let reads = futures::stream::iter(reads.collect::<Vec<_>>());
+        // As they are needed: a guest may name hundreds of thousands.
+        let reads = futures::stream::iter(0..keys.len()).map(|at| self.get(&keys[at]));
         let mut reads = reads.buffered(AT_A_TIME);
         let (mut values, mut left) = (Vec::new(), most);
         while let Some(value) = reads.try_next().await? {
@@ -194,14 +194,13 @@ impl Bucket for Kept {
         let store = self.store().await?;
         // Of a key that is named twice the last value counts.
         let pairs: std::collections::BTreeMap<_, _> = pairs.into_iter().collect();
-        let writes = pairs.into_iter().map(|(key, value)| async move {
+        let writes = futures::stream::iter(pairs).map(|(key, value)| async move {
             let put = store.put(&key, value.into()).await;
             put.map(drop).map_err(|error| match error.kind() {
                 PutErrorKind::InvalidKey => invalid(&key),
                 _ => NatsError::failed(error).into(),
             })
         });
-        let writes = futures::stream::iter(writes.collect::<Vec<_>>());
         writes.buffer_unordered(AT_A_TIME).try_collect().await
     }
 

@@ -9,10 +9,16 @@ mod client;
 #[cfg(test)]
 mod tests;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use reqwest::{
     Method, Response,
     header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LAST_MODIFIED, RANGE},
@@ -51,6 +57,10 @@ const AT_A_TIME: usize = 16;
 /// The sum of what is sent.
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
+/// How long it is relied on that a bucket is still its namespace's: it may be deleted, and made again by
+/// another one, while somebody holds it.
+const STILL_OURS: Duration = Duration::from_secs(1);
+
 /// The server of a host.
 pub(super) struct S3(Arc<Client>, Arc<Semaphore>);
 
@@ -58,8 +68,11 @@ pub(super) struct S3(Arc<Client>, Arc<Semaphore>);
 struct Kept {
     client: Arc<Client>,
     bucket: Bucket,
+    namespace: String,
     created: u64,
     sending: Arc<Semaphore>,
+    /// When it was known to be its namespace's.
+    looked: Mutex<Instant>,
 }
 
 /// What is known of a bucket that a namespace may use.
@@ -83,36 +96,14 @@ impl S3 {
         Ok(Self(Arc::new(client), Arc::new(Semaphore::new(SENDING))))
     }
 
-    fn kept(&self, bucket: Bucket, created: u64) -> Arc<dyn Container> {
-        Arc::new(Kept {
+    fn kept(&self, namespace: &str, bucket: Bucket, created: u64) -> Kept {
+        Kept {
             client: self.0.clone(),
             bucket,
+            namespace: namespace.into(),
             created,
             sending: self.1.clone(),
-        })
-    }
-
-    /// A bucket, if it is there and a namespace may use it.
-    async fn look(&self, namespace: &str, bucket: &Bucket) -> Result<Option<Owned>, StoreError> {
-        let action = GetObject::new(bucket, Some(self.0.credentials()), OWNER);
-        let found = self.0.send(Method::GET, bucket, &action, None, "").await;
-        let found = match found {
-            Ok(found) => found,
-            Err(Refused::NoBucket) => return Ok(None),
-            Err(Refused::Missing) => {
-                return Err(StoreError::Other(format!(
-                    "the bucket `{}` of the S3 server is nobody's: its administrator may write a \
-                     namespace, or `*` for all, into its object `{OWNER}`",
-                    bucket.name()
-                )));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let created = modified(&found);
-        let owner = client::text(found).await?;
-        match owner.trim() {
-            whose if whose == "*" || whose == namespace => Ok(Some(Owned { created, owner })),
-            _ => Err(StoreError::NotOwned),
+            looked: Mutex::new(Instant::now()),
         }
     }
 }
@@ -121,8 +112,8 @@ impl S3 {
 impl Store for S3 {
     async fn create(&self, namespace: &str, name: &str) -> Result<Arc<dyn Container>, StoreError> {
         let bucket = self.0.bucket(name)?;
-        if let Some(known) = self.look(namespace, &bucket).await? {
-            return Ok(self.kept(bucket, known.created));
+        if let Some(known) = look(&self.0, namespace, &bucket).await? {
+            return Ok(Arc::new(self.kept(namespace, bucket, known.created)));
         }
         let action = CreateBucket::new(&bucket, self.0.credentials());
         let body = action.body();
@@ -132,8 +123,8 @@ impl Store for S3 {
             Err(error) => return Err(error.into()),
         }
         mark(&self.0, &bucket, namespace.to_owned()).await?;
-        match self.look(namespace, &bucket).await? {
-            Some(known) => Ok(self.kept(bucket, known.created)),
+        match look(&self.0, namespace, &bucket).await? {
+            Some(known) => Ok(Arc::new(self.kept(namespace, bucket, known.created))),
             None => Err(StoreError::Gone),
         }
     }
@@ -147,19 +138,22 @@ impl Store for S3 {
         let Ok(bucket) = self.0.bucket(name) else {
             return Ok(None);
         };
-        let found = self.look(namespace, &bucket).await?;
-        Ok(found.map(|known| self.kept(bucket, known.created)))
+        let Some(known) = look(&self.0, namespace, &bucket).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(self.kept(namespace, bucket, known.created))))
     }
 
     async fn delete(&self, namespace: &str, name: &str) -> Result<(), StoreError> {
         let Ok(bucket) = self.0.bucket(name) else {
             return Ok(());
         };
-        let Some(known) = self.look(namespace, &bucket).await? else {
+        let Some(known) = look(&self.0, namespace, &bucket).await? else {
             return Ok(());
         };
-        self.kept(bucket.clone(), known.created).clear().await?;
-        uncancelled(remove(self.0.clone(), bucket, known.owner)).await
+        let kept = self.kept(namespace, bucket, known.created);
+        kept.clear().await?;
+        uncancelled(async move { kept.remove().await }).await
     }
 }
 
@@ -173,6 +167,7 @@ impl Container for Kept {
         if check_object(object).is_err() {
             return Ok(None);
         }
+        self.still_ours().await?;
         let action = HeadObject::new(&self.bucket, Some(self.client.credentials()), object);
         let found = self
             .client
@@ -218,6 +213,7 @@ impl Container for Kept {
 
     async fn write(&self, object: &str, mut value: Staged) -> Result<(), StoreError> {
         check_object(object)?;
+        self.still_ours().await?;
         let sending = Sending {
             client: self.client.clone(),
             bucket: self.bucket.clone(),
@@ -236,13 +232,21 @@ impl Container for Kept {
     }
 
     async fn delete(&self, objects: &[String]) -> Result<(), StoreError> {
-        let known = objects.iter().filter(|name| check_object(name).is_ok());
-        let deleting = known.map(|name| delete(&self.client, &self.bucket, name));
-        let deleting = futures::stream::iter(deleting.collect::<Vec<_>>());
+        self.still_ours().await?;
+        // As they are needed: a guest may name hundreds of thousands.
+        let deleting = futures::stream::iter(0..objects.len()).map(|at| async move {
+            match check_object(&objects[at]) {
+                Ok(()) => delete(&self.client, &self.bucket, &objects[at]).await,
+                // It can't be there.
+                Err(_) => Ok(()),
+            }
+            .map_err(StoreError::from)
+        });
         deleting.buffer_unordered(AT_A_TIME).try_collect().await
     }
 
     async fn list(&self, after: Option<&str>) -> Result<Vec<String>, StoreError> {
+        self.still_ours().await?;
         let mut names = Vec::new();
         let mut last = after.map(ToOwned::to_owned);
         // A page may be short of what is no object of a container.
@@ -260,6 +264,7 @@ impl Container for Kept {
     async fn clear(&self) -> Result<(), StoreError> {
         let mut last = None;
         loop {
+            self.still_ours().await?;
             let (keys, is_last) = self.keys(last).await?;
             last = keys.last().cloned();
             let keys = keys.into_iter().filter(|key| key != OWNER);
@@ -274,6 +279,43 @@ impl Container for Kept {
 }
 
 impl Kept {
+    /// Looks whether the bucket is still its namespace's, if that was not looked at just now.
+    async fn still_ours(&self) -> Result<(), StoreError> {
+        if self.looked.lock().elapsed() < STILL_OURS {
+            return Ok(());
+        }
+        let known = look(&self.client, &self.namespace, &self.bucket).await?;
+        known.ok_or(StoreError::Gone)?;
+        *self.looked.lock() = Instant::now();
+        Ok(())
+    }
+
+    /// Deletes the bucket, with nothing in it but its owner's object. One that stays, stays its owner's.
+    async fn remove(&self) -> Result<(), StoreError> {
+        let (client, bucket) = (&self.client, &self.bucket);
+        // Somebody else may have deleted it meanwhile, and another namespace made it.
+        let Some(known) = look(client, &self.namespace, bucket).await? else {
+            return Ok(());
+        };
+        let action = DeleteBucket::new(bucket, client.credentials());
+        let deleted = match delete(client, bucket, OWNER).await {
+            Ok(()) => client.send(Method::DELETE, bucket, &action, None, "").await,
+            // Perhaps it is deleted, and only the answer was lost.
+            Err(error) => Err(error),
+        };
+        let error = match deleted {
+            Ok(_) | Err(Refused::NoBucket) => return Ok(()),
+            Err(error) => error,
+        };
+        if let Err(error) = mark(client, bucket, known.owner).await {
+            tracing::warn!(
+                "S3: the bucket `{}` is nobody's now: {error}",
+                bucket.name()
+            );
+        }
+        Err(error.into())
+    }
+
     /// The first keys after this one, whatever they are, and whether they are the last.
     async fn keys(&self, after: Option<String>) -> Result<(Vec<String>, bool), StoreError> {
         let mut action = ListObjectsV2::new(&self.bucket, Some(self.client.credentials()));
@@ -384,6 +426,34 @@ impl Sending {
     }
 }
 
+/// A bucket, if it is there and a namespace may use it.
+async fn look(
+    client: &Client,
+    namespace: &str,
+    bucket: &Bucket,
+) -> Result<Option<Owned>, StoreError> {
+    let action = GetObject::new(bucket, Some(client.credentials()), OWNER);
+    let found = client.send(Method::GET, bucket, &action, None, "").await;
+    let found = match found {
+        Ok(found) => found,
+        Err(Refused::NoBucket) => return Ok(None),
+        Err(Refused::Missing) => {
+            return Err(StoreError::Other(format!(
+                "the bucket `{}` of the S3 server is nobody's: its administrator may write a \
+                 namespace, or `*` for all, into its object `{OWNER}`",
+                bucket.name()
+            )));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let created = modified(&found);
+    let owner = client::text(found).await?;
+    match owner.trim() {
+        whose if whose == "*" || whose == namespace => Ok(Some(Owned { created, owner })),
+        _ => Err(StoreError::NotOwned),
+    }
+}
+
 /// Says whose a bucket is, if nobody has yet.
 async fn mark(client: &Client, bucket: &Bucket, owner: String) -> Result<(), Refused> {
     let action = PutObject::new(bucket, Some(client.credentials()), OWNER);
@@ -395,29 +465,11 @@ async fn mark(client: &Client, bucket: &Bucket, owner: String) -> Result<(), Ref
     }
 }
 
-/// Deletes a bucket with nothing in it but its owner's object. One that stays, stays its owner's.
-async fn remove(client: Arc<Client>, bucket: Bucket, owner: String) -> Result<(), StoreError> {
-    delete(&client, &bucket, OWNER).await?;
-    let action = DeleteBucket::new(&bucket, client.credentials());
-    let deleted = client.send(Method::DELETE, &bucket, &action, None, "");
-    let error = match deleted.await {
-        Ok(_) | Err(Refused::NoBucket) => return Ok(()),
-        Err(error) => error,
-    };
-    if let Err(error) = mark(&client, &bucket, owner).await {
-        tracing::warn!(
-            "S3: the bucket `{}` is nobody's now: {error}",
-            bucket.name()
-        );
-    }
-    Err(error.into())
-}
-
-async fn delete(client: &Client, bucket: &Bucket, object: &str) -> Result<(), StoreError> {
+async fn delete(client: &Client, bucket: &Bucket, object: &str) -> Result<(), Refused> {
     let action = DeleteObject::new(bucket, Some(client.credentials()), object);
     match client.send(Method::DELETE, bucket, &action, None, "").await {
         Ok(_) | Err(Refused::Missing | Refused::NoBucket) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

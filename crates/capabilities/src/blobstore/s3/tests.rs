@@ -97,15 +97,45 @@ async fn a_bucket_that_can_not_be_deleted_stays_its_owners() {
     let bucket = store.0.bucket("bucket").unwrap();
     // As when somebody writes while it is deleted.
     for owner in ["one", "*\n"] {
-        let kept = remove(store.0.clone(), bucket.clone(), owner.into()).await;
+        admin(&store, Method::PUT, &bucket, OWNER, owner).await;
+        let kept = store.kept("one", bucket.clone(), 0).remove().await;
         let error = kept.unwrap_err().to_string();
         assert!(error.contains("not empty"), "{error}");
         assert!(store.find("one", "bucket").await.unwrap().is_some());
-        let known = store.look("one", &bucket).await.unwrap().unwrap();
+        let known = look(&store.0, "one", &bucket).await.unwrap().unwrap();
         assert_eq!(known.owner, owner);
     }
     store.delete("two", "bucket").await.unwrap();
     assert!(store.find("one", "bucket").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn who_holds_a_bucket_does_not_reach_the_next_ones_of_its_name() {
+    let Some(server) = Server::s3() else {
+        return;
+    };
+    let store = store(&server);
+    let bucket = store.0.bucket("bucket").unwrap();
+    store.create("one", "bucket").await.unwrap();
+    let mut held = store.kept("one", bucket, 0);
+    store.delete("one", "bucket").await.unwrap();
+    let others = store.create("two", "bucket").await.unwrap();
+    others.write("o", value(b"v")).await.unwrap();
+    // As after a second.
+    *held.looked.get_mut() -= STILL_OURS;
+    for refused in [
+        held.read("o", Span::ALL).await.map(drop),
+        held.info("o").await.map(drop),
+        held.list(None).await.map(drop),
+        held.write("o", value(b"x")).await,
+        held.delete(&["o".to_owned()]).await,
+        held.clear().await,
+        held.remove().await,
+    ] {
+        assert!(matches!(refused, Err(StoreError::NotOwned)), "{refused:?}");
+    }
+    assert_eq!(bytes(&*others, "o", Span::ALL).await.unwrap(), b"v");
+    assert!(store.find("two", "bucket").await.unwrap().is_some());
 }
 
 #[tokio::test]
@@ -124,12 +154,7 @@ async fn what_no_component_can_name_is_not_listed_and_goes_with_the_others() {
     mine.write("o", value(b"v")).await.unwrap();
     assert_eq!(mine.list(None).await.unwrap(), ["o"]);
     mine.clear().await.unwrap();
-    let kept = Kept {
-        client: store.0.clone(),
-        bucket,
-        created: 0,
-        sending: store.1.clone(),
-    };
+    let kept = store.kept("one", bucket, 0);
     assert_eq!(kept.keys(None).await.unwrap().0, [OWNER]);
     store.delete("one", "bucket").await.unwrap();
 }

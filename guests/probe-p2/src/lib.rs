@@ -5,6 +5,8 @@
 //! | `/http`, `/tcp`, `/udp`, `/dns` | the network; answers the interface's error |
 //! | `/files` | files; answers how many folders it has |
 //! | `/random?N` | N random bytes in one call |
+//! | `/unread?N` | to write N MiB a hundred times to a connection with itself, which it doesn't read; it does not ask how much it may |
+//! | `/unasked?N` | to write N bytes to a file; it does not ask how much it may |
 //! | `/pass?N` | to pass N bytes to the host in one call |
 //! | `/handles?N` | N resources at a time |
 //! | `/headers?N` | one header map with N fields |
@@ -16,7 +18,10 @@ use std::mem;
 
 use wasip2::{
     clocks::monotonic_clock::subscribe_duration,
-    filesystem::preopens::get_directories,
+    filesystem::{
+        preopens::get_directories,
+        types::{DescriptorFlags, OpenFlags, PathFlags},
+    },
     http::{
         outgoing_handler,
         types::{Fields, IncomingRequest, OutgoingRequest, ResponseOutparam, Scheme},
@@ -26,7 +31,7 @@ use wasip2::{
     sockets::{
         instance_network::instance_network,
         ip_name_lookup::resolve_addresses,
-        network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress},
+        network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress},
         tcp_create_socket::create_tcp_socket,
         udp_create_socket::create_udp_socket,
     },
@@ -48,6 +53,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
             "/dns" => dns(),
             "/files" => get_directories().len().to_string(),
             "/random" => get_random_bytes(number).len().to_string(),
+            "/unread" => unread(number as usize).unwrap_or_else(|code| format!("{code:?}")),
+            "/unasked" => unasked(number as usize),
             "/pass" => pass(number as usize),
             "/handles" => handles(number),
             "/headers" => headers(number),
@@ -125,6 +132,32 @@ fn dns() -> String {
         Ok(found) => format!("{found:?}"),
         Err(code) => format!("{code:?}"),
     }
+}
+
+fn unread(mib: usize) -> Result<String, ErrorCode> {
+    let network = instance_network();
+    let listener = create_tcp_socket(IpAddressFamily::Ipv4)?;
+    listener.start_bind(&network, local(0))?;
+    listener.finish_bind()?;
+    listener.start_listen()?;
+    listener.finish_listen()?;
+    let socket = create_tcp_socket(IpAddressFamily::Ipv4)?;
+    socket.start_connect(&network, listener.local_address()?)?;
+    socket.subscribe().block();
+    let (_incoming, outgoing) = socket.finish_connect()?;
+    let bytes = vec![b'x'; mib << 20];
+    let written = (0..100).try_for_each(|_| outgoing.write(&bytes));
+    Ok(format!("{written:?}"))
+}
+
+fn unasked(bytes: usize) -> String {
+    let folders = get_directories();
+    let (folder, _) = folders.first().expect("a folder");
+    let (create, write) = (OpenFlags::CREATE, DescriptorFlags::WRITE);
+    let file = folder.open_at(PathFlags::empty(), "unasked", create, write);
+    let stream = file.and_then(|file| file.write_via_stream(0));
+    let written = stream.map(|stream| stream.write(&vec![b'x'; bytes]));
+    format!("{written:?}")
 }
 
 fn pass(bytes: usize) -> String {

@@ -73,7 +73,7 @@ impl Case {
         }
     }
 
-    fn cases() -> [Self; 11] {
+    fn cases() -> [Self; 12] {
         [
             Self {
                 name: "memoryLimitMb, and a trap",
@@ -154,6 +154,11 @@ impl Case {
                     ("hostile-p3", "/handles?20000"),
                 ],
                 ..Self::trap("HostResourceLimit", r#",kind="HostResourceLimit""#)
+            },
+            Self {
+                name: "more to a file than was permitted",
+                tries: &[("probe-p2", "/unasked?2000000")],
+                ..Self::trap("Trap", r#",kind="Other""#)
             },
             Self {
                 name: "random bytes, and header maps",

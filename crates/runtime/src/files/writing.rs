@@ -274,7 +274,8 @@ fn quota_of(mounts: &[Mount], path: &str) -> Option<Arc<Quota>> {
     mount.quota.clone()
 }
 
-/// Puts a stream of a bounded file into one that asks the quota.
+/// Puts a stream of a file into one that asks the quota, if there is one, and takes no more than it
+/// permitted.
 fn bounded(
     ctx: &mut Ctx,
     fd: &Resource<Descriptor>,
@@ -285,7 +286,8 @@ fn bounded(
         Ok(stream) => stream,
         Err(error) => return answer(ctx, fd.rep(), Call::Writes, Err(error)),
     };
-    let (Some(bound), Some(file)) = (ctx.quotas().of(fd), file_of(ctx, fd)?) else {
+    let bound = ctx.quotas().of(fd);
+    let Some(file) = file_of(ctx, fd)? else {
         return Ok((Ok(stream),));
     };
     let inner = ctx.table().delete(stream)?;
@@ -300,7 +302,8 @@ fn bounded(
 
 struct Bounded {
     inner: DynOutputStream,
-    bound: Bound,
+    /// `None`: no quota.
+    bound: Option<Bound>,
     file: Arc<File>,
     /// Where the next byte goes; `None`: at the end.
     position: Option<u64>,
@@ -308,6 +311,9 @@ struct Bounded {
 
 impl Bounded {
     fn charge(&mut self, bytes: usize) -> StreamResult<()> {
+        let Some(bound) = &self.bound else {
+            return Ok(());
+        };
         let bytes = bytes as u64;
         let grows = match &mut self.position {
             None => bytes,
@@ -316,7 +322,7 @@ impl Bounded {
                 growth(&self.file, *position)
             }
         };
-        if self.bound.charge(grows) {
+        if bound.charge(grows) {
             return Ok(());
         }
         let full = io::Error::from_raw_os_error(libc::ENOSPC);
@@ -334,6 +340,10 @@ impl Pollable for Bounded {
 #[async_trait::async_trait]
 impl OutputStream for Bounded {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // They are in memory until the disk has them.
+        if bytes.len() > self.check_write()? {
+            return Err(StreamError::trap("more was written than was permitted"));
+        }
         self.charge(bytes.len())?;
         self.inner.write(bytes)
     }

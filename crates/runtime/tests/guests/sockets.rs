@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::io::AsyncReadExt;
 use waft_ir::{LocalResources, LogSource};
-use waft_runtime::{Command, EgressPolicy, Guest, Loopback};
+use waft_runtime::{CallError, Command, EgressPolicy, Guest, Loopback, TrapReason};
 
 use crate::support::{ENGINE, Lines, get, guest, load, spec, wait_until};
 
@@ -141,6 +141,17 @@ async fn datagrams_reach_the_service_and_come_back() {
     assert_eq!(told, "PING from 127.0.0.1:5353");
     let p3 = client("client-p3", &network).await;
     assert_eq!(answer(&p3, "/udp/5353?pong").await, "PONG");
+}
+
+#[tokio::test]
+async fn who_writes_more_than_is_permitted_is_ended() {
+    let listens = Loopback::default().for_service();
+    let (guest, _) = guest("probe-p2", |spec| spec.loopback = listens).await;
+    let reason = TrapReason::Other;
+    // Otherwise the host would have all of it in memory.
+    let told = get(&guest, "/unread?16").await;
+    assert_eq!(told, Err(CallError::Trap { reason }));
+    assert_eq!(guest.stats().traps_of(reason), 1);
 }
 
 /// A guest that may send to one address outside of the workload.

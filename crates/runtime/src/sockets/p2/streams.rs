@@ -177,6 +177,10 @@ impl OutputStream for Output {
     }
 
     fn write(&mut self, mut bytes: Bytes) -> StreamResult<()> {
+        // What can't be sent at once is kept: no more than was permitted, and none beside a rest.
+        if bytes.len() > self.check_write()? {
+            return Err(StreamError::trap("more was written than was permitted"));
+        }
         while !bytes.is_empty() {
             let written = match open(&mut self.half.lock()) {
                 Some(outgoing) => outgoing.poll_write(&mut no_wait(), &bytes),

@@ -9,6 +9,7 @@
 mod body;
 mod connect;
 mod local;
+mod names;
 mod network;
 mod patience;
 mod pool;
@@ -24,9 +25,9 @@ use waft_ir::LogSource;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use crate::{Denied, Destination, ctx::strip_forbidden, log::InstanceLog};
-pub use connect::Resolve;
 pub use local::LocalRoutes;
 pub(crate) use local::depth;
+pub use names::Resolve;
 pub use network::EgressStats;
 pub(crate) use network::{Network, Outside};
 use pool::{Key, Protocol};

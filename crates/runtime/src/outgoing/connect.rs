@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
@@ -34,24 +33,6 @@ const WAIT_FOR_PLACE: Duration = Duration::from_secs(2);
 const STREAM_WINDOW: u32 = 128 << 10;
 /// How often an HTTP/2 connection is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-
-/// Looks up the addresses of names.
-#[async_trait]
-pub trait Resolve: Send + Sync {
-    /// The addresses of a name, best first.
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
-}
-
-/// The machine's resolver.
-pub(super) struct SystemResolver;
-
-#[async_trait]
-impl Resolve for SystemResolver {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let found = tokio::net::lookup_host((name, 0)).await?;
-        Ok(found.map(|address| address.ip()).collect())
-    }
-}
 
 /// Makes a connection for a destination whose name was granted.
 pub(super) async fn connect(

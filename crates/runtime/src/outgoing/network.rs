@@ -15,7 +15,7 @@ use waft_ir::Failure;
 
 use super::{
     LocalRoutes, Resolve,
-    connect::SystemResolver,
+    names::{LookUps, Resolver},
     pool::Pool,
     tls::{self, Roots},
 };
@@ -23,7 +23,7 @@ use crate::{Denied, EgressPolicy, Loopback};
 
 /// What all guests of an engine share.
 pub(crate) struct Outside {
-    resolver: Arc<dyn Resolve>,
+    resolver: Resolver,
     routes: OnceLock<Weak<dyn LocalRoutes>>,
     roots: Roots,
 }
@@ -34,6 +34,7 @@ pub(crate) struct Network {
     policy: Arc<EgressPolicy>,
     /// The network within the workload.
     loopback: Loopback,
+    look_ups: LookUps,
     pool: Pool,
     places: Arc<Semaphore>,
     limit: u32,
@@ -71,7 +72,7 @@ impl EgressStats {
 impl Outside {
     pub(crate) fn new(resolver: Option<Arc<dyn Resolve>>, extra_ca: Vec<PathBuf>) -> Self {
         Self {
-            resolver: resolver.unwrap_or_else(|| Arc::new(SystemResolver)),
+            resolver: Resolver::new(resolver),
             routes: OnceLock::new(),
             roots: Roots::new(extra_ca),
         }
@@ -107,6 +108,7 @@ impl Network {
             outside,
             policy,
             loopback,
+            look_ups: LookUps::default(),
             pool: Pool::default(),
             places: Arc::new(Semaphore::new(connections as usize)),
             limit: connections,
@@ -161,9 +163,9 @@ impl Network {
         }
     }
 
-    /// The addresses of a name.
+    /// The addresses of a name. It waits while as many look-ups are under way as there may be.
     pub(crate) async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        self.outside.resolver.resolve(name).await
+        self.look_ups.resolve(&self.outside.resolver, name).await
     }
 
     pub(super) fn count_request(&self) {

@@ -10,11 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, futures::Notified};
 
 use super::{
     error::Code,
-    pipe::{Reader, Wakers, Writer, pipe},
+    pipe::{Reader, Waiter, Writer, pipe},
     stream::Inside,
 };
 
@@ -53,7 +53,7 @@ struct State {
 struct Queue {
     waiting: VecDeque<Connection>,
     backlog: usize,
-    listener: Wakers,
+    listener: Waiter,
 }
 
 /// Datagrams on their way to one socket.
@@ -61,7 +61,7 @@ struct Queue {
 struct Mailbox {
     waiting: VecDeque<(SocketAddr, Bytes)>,
     bytes: usize,
-    reader: Wakers,
+    arrived: Arc<Notify>,
 }
 
 /// One end of a connection.
@@ -83,6 +83,8 @@ pub(crate) struct Listener {
 pub(crate) struct UdpPort {
     network: Loopback,
     address: SocketAddr,
+    /// That of its mailbox. Several may wait, and who gives up is forgotten.
+    arrived: Arc<Notify>,
 }
 
 /// The loopback address that stands for all of a family: 127.0.0.2 is 127.0.0.1.
@@ -164,7 +166,7 @@ impl Loopback {
         let queue = Queue {
             waiting: VecDeque::new(),
             backlog: backlog.map_or(BACKLOG, |wanted| wanted.clamp(1, BACKLOG)),
-            listener: Wakers::default(),
+            listener: Waiter::default(),
         };
         state.listeners.insert(address, queue);
         self.shared.listened.notify_waiters();
@@ -230,10 +232,13 @@ impl Loopback {
         if state.mailboxes.contains_key(&address) {
             return Err(Code::AddressInUse);
         }
-        state.mailboxes.insert(address, Mailbox::default());
+        let mailbox = Mailbox::default();
+        let arrived = mailbox.arrived.clone();
+        state.mailboxes.insert(address, mailbox);
         Ok(UdpPort {
             network: self.clone(),
             address,
+            arrived,
         })
     }
 }
@@ -263,7 +268,7 @@ impl Listener {
         self.with(|queue| match queue.waiting.pop_front() {
             Some(connection) => Poll::Ready(connection),
             None => {
-                queue.listener.add(cx);
+                queue.listener.set(cx);
                 Poll::Pending
             }
         })
@@ -273,7 +278,7 @@ impl Listener {
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.with(|queue| {
             if queue.waiting.is_empty() {
-                queue.listener.add(cx);
+                queue.listener.set(cx);
                 return Poll::Pending;
             }
             Poll::Ready(())
@@ -319,46 +324,34 @@ impl UdpPort {
         if mailbox.waiting.len() < count && mailbox.bytes + datagram.len() <= bytes {
             mailbox.bytes += datagram.len();
             mailbox.waiting.push_back((self.address, datagram));
-            mailbox.reader.wake();
+            mailbox.arrived.notify_waiters();
         }
     }
 
     /// Takes the next datagram and its sender.
-    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>) -> Poll<(SocketAddr, Bytes)> {
+    pub(crate) fn take(&self) -> Option<(SocketAddr, Bytes)> {
         let mut state = self.network.shared.state.lock();
-        let Some(mailbox) = state.mailboxes.get_mut(&self.address) else {
-            return Poll::Pending;
-        };
-        match mailbox.waiting.pop_front() {
-            Some((from, datagram)) => {
-                mailbox.bytes -= datagram.len();
-                Poll::Ready((from, datagram))
-            }
-            None => {
-                mailbox.reader.add(cx);
-                Poll::Pending
-            }
-        }
+        let mailbox = state.mailboxes.get_mut(&self.address)?;
+        let (from, datagram) = mailbox.waiting.pop_front()?;
+        mailbox.bytes -= datagram.len();
+        Some((from, datagram))
+    }
+
+    /// Whether a datagram waits.
+    pub(crate) fn has_datagram(&self) -> bool {
+        let state = self.network.shared.state.lock();
+        let mailbox = state.mailboxes.get(&self.address);
+        mailbox.is_some_and(|mailbox| !mailbox.waiting.is_empty())
+    }
+
+    /// The next time that a datagram arrives, from now on.
+    pub(crate) fn arrived(&self) -> Notified<'_> {
+        self.arrived.notified()
     }
 
     /// Has those who wait for a datagram look again.
     pub(crate) fn wake(&self) {
-        let mut state = self.network.shared.state.lock();
-        if let Some(mailbox) = state.mailboxes.get_mut(&self.address) {
-            mailbox.reader.wake();
-        }
-    }
-
-    /// Waits for a datagram.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.network.shared.state.lock();
-        match state.mailboxes.get_mut(&self.address) {
-            Some(mailbox) if mailbox.waiting.is_empty() => {
-                mailbox.reader.add(cx);
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        }
+        self.arrived.notify_waiters();
     }
 }
 
@@ -436,24 +429,20 @@ mod tests {
         assert!(network.connect(address, None).is_ok());
     }
 
-    #[tokio::test]
-    async fn datagrams_find_their_port_and_are_lost_past_the_limit() {
+    #[test]
+    fn datagrams_find_their_port_and_are_lost_past_the_limit() {
         let network = Loopback::default();
         let server = network.bind_udp(at("127.0.0.1:53")).unwrap();
         let client = network.bind_udp(at("127.0.0.1:0")).unwrap();
         assert_ne!(client.address().port(), 0);
         client.send(at("127.0.0.1:54"), Bytes::from_static(b"lost"));
         client.send(server.address(), Bytes::from_static(b"ping"));
-        let (from, datagram) = poll_fn(|cx| server.poll_receive(cx)).await;
+        let (from, datagram) = server.take().unwrap();
         assert_eq!((from, &datagram[..]), (client.address(), &b"ping"[..]));
         for _ in 0..10_000 {
             client.send(server.address(), Bytes::from(vec![0; 1000]));
         }
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let mut kept = 0;
-        while server.poll_receive(&mut cx).is_ready() {
-            kept += 1;
-        }
+        let kept = std::iter::from_fn(|| server.take()).count();
         assert_eq!(kept, MAILBOX.0);
     }
 }

@@ -185,3 +185,19 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+impl Net {
+    /// A network of its own, for tests, from which these may be reached.
+    pub(crate) fn granted(hosts: &[&str]) -> Arc<Self> {
+        let resources = waft_ir::LocalResources {
+            allowed_hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            ..waft_ir::LocalResources::default()
+        };
+        let policy = crate::EgressPolicy::new(&resources, false).unwrap();
+        let outside = Arc::new(crate::outgoing::Outside::new(None, Vec::new()));
+        let loopback = Loopback::default().for_service();
+        let network = Network::new(outside, Arc::new(policy), loopback.clone(), 8);
+        Arc::new(Self::new(loopback, Arc::new(network)))
+    }
+}

@@ -26,13 +26,13 @@ struct State {
     bytes: VecDeque<u8>,
     reader_gone: bool,
     writer_gone: bool,
-    reader: Wakers,
-    writer: Wakers,
+    reader: Waiter,
+    writer: Waiter,
 }
 
-/// Tasks that wait for one event. More than one may: a pollable and a blocking call.
+/// The task that waits for one event: whoever has looked last. Those before wait no more.
 #[derive(Default)]
-pub(crate) struct Wakers(Vec<Waker>);
+pub(crate) struct Waiter(Option<Waker>);
 
 /// A pipe.
 pub(crate) fn pipe() -> (Writer, Reader) {
@@ -45,7 +45,7 @@ impl Reader {
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<usize> {
         let mut state = self.0.lock();
         if state.bytes.is_empty() && !state.writer_gone {
-            state.reader.add(cx);
+            state.reader.set(cx);
             return Poll::Pending;
         }
         let length = state.bytes.len().min(into.len());
@@ -84,7 +84,7 @@ impl Writer {
         }
         match CAPACITY - state.bytes.len() {
             0 => {
-                state.writer.add(cx);
+                state.writer.set(cx);
                 Poll::Pending
             }
             room => Poll::Ready(Ok(room)),
@@ -115,25 +115,40 @@ impl Drop for Writer {
     }
 }
 
-impl Wakers {
-    /// Wakes this task too.
-    pub(crate) fn add(&mut self, cx: &Context<'_>) {
-        if !self.0.iter().any(|known| known.will_wake(cx.waker())) {
-            self.0.push(cx.waker().clone());
+impl Waiter {
+    /// Wakes this task. One that tries without waiting takes nobody's place.
+    pub(crate) fn set(&mut self, cx: &Context<'_>) {
+        if !cx.waker().will_wake(Waker::noop()) {
+            self.0 = Some(cx.waker().clone());
         }
     }
 
-    /// Wakes all, once.
+    /// Wakes it, once.
     pub(crate) fn wake(&mut self) {
-        self.0.drain(..).for_each(Waker::wake);
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{
+        future::poll_fn,
+        sync::atomic::{AtomicBool, Ordering::Relaxed},
+        task::Wake,
+    };
 
     use super::*;
+
+    #[derive(Default)]
+    struct Task(AtomicBool);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Relaxed);
+        }
+    }
 
     async fn read(reader: &Reader, most: usize) -> Vec<u8> {
         let mut bytes = vec![0; most];
@@ -181,5 +196,23 @@ mod tests {
         drop(reader);
         let told = poll_fn(|cx| writer.poll_write(cx, &[1])).await;
         assert_eq!(told, Err(ReaderGone));
+    }
+
+    #[tokio::test]
+    async fn who_looked_last_is_woken_and_who_gave_up_is_forgotten() {
+        let (writer, reader) = pipe();
+        let tasks: Vec<Arc<Task>> = std::iter::repeat_with(Arc::default).take(100).collect();
+        for task in &tasks {
+            let waker = Waker::from(task.clone());
+            let looked = reader.poll_ready(&mut Context::from_waker(&waker));
+            assert!(looked.is_pending());
+        }
+        let mut only_tries = Context::from_waker(Waker::noop());
+        assert!(reader.poll_ready(&mut only_tries).is_pending());
+        let (last, others) = tasks.split_last().unwrap();
+        let kept = |task: &Arc<Task>| Arc::strong_count(task) > 1;
+        assert!(kept(last) && !others.iter().any(kept));
+        poll_fn(|cx| writer.poll_write(cx, &[1])).await.unwrap();
+        assert!(last.0.load(Relaxed) && !kept(last));
     }
 }

@@ -9,20 +9,22 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{io::ReadBuf, net, sync::OwnedSemaphorePermit};
+use tokio::{net, sync::OwnedSemaphorePermit};
 
-use super::{error::Code, loopback::UdpPort, net::Net, stream::no_wait};
+use super::{error::Code, loopback::UdpPort, net::Net};
 use crate::Transport;
 
 /// The largest datagram of UDP over IPv4.
 pub(crate) const DATAGRAM: usize = 65_507;
 /// Addresses outside that one socket may talk with.
 const PEERS: usize = 1024;
+
+/// Datagrams of the machine's socket that are read at a time, be they all from strangers.
+const AT_A_TIME: usize = 64;
 
 /// A socket.
 pub struct UdpSocket {
@@ -45,7 +47,7 @@ pub(crate) struct Bound {
 
 /// A socket of the machine. It hears only those that it sent to.
 struct Outside {
-    socket: net::UdpSocket,
+    socket: Arc<net::UdpSocket>,
     /// The same socket, to send by: without asking the reactor, which learns of a new one later.
     sending: std::net::UdpSocket,
     /// By the address that is sent to, the one that the guest knows.
@@ -157,59 +159,64 @@ impl Bound {
         }
     }
 
-    /// Takes the next datagram, from this address only if one is given.
-    pub(crate) fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        only: Option<SocketAddr>,
-    ) -> Poll<(SocketAddr, Bytes)> {
-        let wanted = |from: SocketAddr| only.is_none_or(|only| only == from);
-        while let Poll::Ready((from, datagram)) = self.inside.poll_receive(cx) {
-            if wanted(from) {
-                return Poll::Ready((from, datagram));
-            }
-        }
-        let outside = self.outside.lock();
-        let Some(outside) = &*outside else {
-            return Poll::Pending;
-        };
-        let mut bytes = vec![0; DATAGRAM];
+    /// Waits for the next datagram, from this address only if one is given. Whoever gives up leaves
+    /// nothing behind.
+    pub(crate) async fn receive(&self, only: Option<SocketAddr>) -> (SocketAddr, Bytes) {
         loop {
-            let mut buffer = ReadBuf::new(&mut bytes);
-            match outside.socket.poll_recv_from(cx, &mut buffer) {
-                Poll::Pending => return Poll::Pending,
-                // An earlier datagram was refused by its receiver.
-                Poll::Ready(Err(_)) => continue,
-                Poll::Ready(Ok(from)) => {
-                    let known = outside.peers.get(&from).copied();
-                    if let Some(from) = known.filter(|from| wanted(*from)) {
-                        return Poll::Ready((from, Bytes::copy_from_slice(buffer.filled())));
-                    }
-                }
+            if let Some(datagram) = self.next(only) {
+                return datagram;
             }
+            self.ready().await;
         }
     }
 
     /// Waits for a datagram.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.inside.poll_ready(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        match &*self.outside.lock() {
-            Some(outside) => outside.socket.poll_recv_ready(cx).map(|_| ()),
-            None => Poll::Pending,
+    pub(crate) async fn ready(&self) {
+        loop {
+            let arrived = self.inside.arrived();
+            if self.inside.has_datagram() {
+                return;
+            }
+            let outside = self.outside.lock().as_ref().map(|of| of.socket.clone());
+            match outside {
+                None => arrived.await,
+                Some(socket) => tokio::select! {
+                    () = arrived => {}
+                    Ok(()) = socket.readable() => return,
+                },
+            }
         }
     }
 
     /// Takes what has arrived, up to so many datagrams.
     pub(crate) fn take(&self, most: usize, only: Option<SocketAddr>) -> Vec<(SocketAddr, Bytes)> {
-        let mut taken = Vec::new();
-        while taken.len() < most
-            && let Poll::Ready(datagram) = self.poll_receive(&mut no_wait(), only)
-        {
-            taken.push(datagram);
+        std::iter::from_fn(|| self.next(only)).take(most).collect()
+    }
+
+    fn next(&self, only: Option<SocketAddr>) -> Option<(SocketAddr, Bytes)> {
+        let wanted = |from: &SocketAddr| only.is_none_or(|only| only == *from);
+        while let Some((from, datagram)) = self.inside.take() {
+            if wanted(&from) {
+                return Some((from, datagram));
+            }
         }
-        taken
+        let outside = self.outside.lock();
+        let outside = outside.as_ref()?;
+        let mut bytes = vec![0; DATAGRAM];
+        for _ in 0..AT_A_TIME {
+            match outside.socket.try_recv_from(&mut bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return None,
+                // An earlier datagram was refused by its receiver.
+                Err(_) => {}
+                Ok((length, from)) => {
+                    let known = outside.peers.get(&from).copied();
+                    if let Some(from) = known.filter(wanted) {
+                        return Some((from, Bytes::copy_from_slice(&bytes[..length])));
+                    }
+                }
+            }
+        }
+        None
     }
 }
 
@@ -223,7 +230,8 @@ impl Outside {
         let place = net.place()?;
         let both = std::net::UdpSocket::bind((any, 0)).and_then(|sending| {
             sending.set_nonblocking(true)?;
-            Ok((net::UdpSocket::from_std(sending.try_clone()?)?, sending))
+            let socket = net::UdpSocket::from_std(sending.try_clone()?)?;
+            Ok((Arc::new(socket), sending))
         });
         let (socket, sending) = both.map_err(|error| Code::from(&error))?;
         Ok(Self {
@@ -232,5 +240,59 @@ impl Outside {
             peers: HashMap::new(),
             _place: place,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Wake, Waker},
+    };
+
+    use super::*;
+
+    struct Task;
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    fn socket(net: &Arc<Net>) -> Arc<Bound> {
+        let mut socket = UdpSocket::new(net.clone(), false);
+        socket.bound_or_any().unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_no_longer_waits_for_a_datagram_is_forgotten() {
+        let here = socket(&Net::granted(&[]));
+        for _ in 0..10 {
+            let task = Arc::new(Task);
+            let waker = Waker::from(task.clone());
+            {
+                let receiving = pin!(here.receive(None));
+                let polled = receiving.poll(&mut Context::from_waker(&waker));
+                assert!(polled.is_pending());
+                assert!(Arc::strong_count(&task) > 2);
+            }
+            drop(waker);
+            assert_eq!(Arc::strong_count(&task), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn each_who_waits_has_a_datagram() {
+        let net = Net::granted(&[]);
+        let (here, there) = (socket(&net), socket(&net));
+        let send = async {
+            for datagram in ["a", "b"] {
+                there.send(here.inside.address(), datagram.into()).unwrap();
+            }
+        };
+        let (a, b, ()) = tokio::join!(here.receive(None), here.receive(None), send);
+        let mut got = [a.1, b.1];
+        got.sort();
+        assert_eq!(got, ["a", "b"]);
     }
 }

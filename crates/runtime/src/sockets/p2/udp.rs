@@ -4,7 +4,7 @@
     reason = "generated code names these types as if they were public"
 )]
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use wasmtime::component::Resource;
@@ -46,7 +46,7 @@ impl Pollable for UdpSocket {
 #[async_trait::async_trait]
 impl Pollable for Arriving {
     async fn ready(&mut self) {
-        poll_fn(|cx| self.0.poll_ready(cx)).await;
+        self.0.ready().await;
     }
 }
 

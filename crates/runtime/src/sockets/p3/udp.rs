@@ -1,6 +1,6 @@
 //! The resource `udp-socket` of `wasi:sockets/types@0.3`.
 
-use std::{future::poll_fn, net::SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use wasmtime::component::{Accessor, Resource};
@@ -60,7 +60,7 @@ impl HostUdpSocketWithStore<Ctx> for Getter {
                 socket.remote,
             ))
         })?;
-        let (from, data) = poll_fn(|cx| bound.poll_receive(cx, only)).await;
+        let (from, data) = bound.receive(only).await;
         Ok((data.into(), from.into()))
     }
 }

@@ -7,12 +7,10 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
+use rustix::net::{Shutdown, shutdown};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
 
@@ -46,13 +44,16 @@ pub(crate) struct Outgoing {
 
 enum Receiving {
     Inside(pipe::Reader),
-    Outside(OwnedReadHalf),
+    Outside(Arc<TcpStream>),
 }
 
 enum Sending {
     Inside(pipe::Writer),
-    Outside(OwnedWriteHalf),
+    Outside(Sender),
 }
+
+/// Tells the other side that nothing more comes when it is dropped.
+struct Sender(Arc<TcpStream>);
 
 /// Both directions of a connection within the workload.
 pub(crate) fn inside(connection: Connection) -> (Incoming, Outgoing) {
@@ -64,12 +65,15 @@ pub(crate) fn inside(connection: Connection) -> (Incoming, Outgoing) {
 }
 
 /// Both directions of a connection to the outside.
-pub(crate) fn outside(stream: TcpStream, place: OwnedSemaphorePermit) -> (Incoming, Outgoing) {
+pub(crate) fn outside(
+    stream: &Arc<TcpStream>,
+    place: OwnedSemaphorePermit,
+) -> (Incoming, Outgoing) {
     let place = Arc::new(place);
-    let (reader, writer) = stream.into_split();
+    let sender = Sender(stream.clone());
     (
-        Incoming::new(Receiving::Outside(reader), &place),
-        Outgoing::new(Sending::Outside(writer), &place),
+        Incoming::new(Receiving::Outside(stream.clone()), &place),
+        Outgoing::new(Sending::Outside(sender), &place),
     )
 }
 
@@ -144,13 +148,8 @@ impl Incoming {
     ) -> Poll<Result<usize, Code>> {
         match &mut self.from {
             Receiving::Inside(reader) => reader.poll_read(cx, into).map(Ok),
-            Receiving::Outside(reader) => {
-                let mut buffer = ReadBuf::new(into);
-                let read = ready!(Pin::new(reader).poll_read(cx, &mut buffer));
-                Poll::Ready(match read {
-                    Ok(()) => Ok(buffer.filled().len()),
-                    Err(error) => Err(Code::from(&error)),
-                })
+            Receiving::Outside(stream) => {
+                attempt(|| stream.poll_read_ready(cx), || stream.try_read(into))
             }
         }
     }
@@ -159,7 +158,7 @@ impl Incoming {
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.from {
             Receiving::Inside(reader) => reader.poll_ready(cx),
-            Receiving::Outside(reader) => reader.as_ref().poll_read_ready(cx).map(|_| ()),
+            Receiving::Outside(stream) => stream.poll_read_ready(cx).map(|_| ()),
         }
     }
 }
@@ -178,8 +177,8 @@ impl Outgoing {
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Code>> {
         match &mut self.to {
             Sending::Inside(writer) => writer.poll_room(cx).map_err(Code::from),
-            Sending::Outside(writer) => {
-                let ready = ready!(writer.as_ref().poll_write_ready(cx));
+            Sending::Outside(Sender(stream)) => {
+                let ready = ready!(stream.poll_write_ready(cx));
                 Poll::Ready(ready.map(|()| PIECE).map_err(|error| Code::from(&error)))
             }
         }
@@ -193,9 +192,33 @@ impl Outgoing {
     ) -> Poll<Result<usize, Code>> {
         match &mut self.to {
             Sending::Inside(writer) => writer.poll_write(cx, bytes).map_err(Code::from),
-            Sending::Outside(writer) => Pin::new(writer)
-                .poll_write(cx, bytes)
-                .map_err(|error| Code::from(&error)),
+            Sending::Outside(Sender(stream)) => {
+                attempt(|| stream.poll_write_ready(cx), || stream.try_write(bytes))
+            }
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // One that is closed already has been told.
+        let _ = shutdown(&*self.0, Shutdown::Write);
+    }
+}
+
+/// Does something with a socket of the machine once that can be done.
+fn attempt(
+    mut poll: impl FnMut() -> Poll<io::Result<()>>,
+    mut act: impl FnMut() -> io::Result<usize>,
+) -> Poll<Result<usize, Code>> {
+    loop {
+        let done = match ready!(poll()) {
+            Ok(()) => act(),
+            Err(error) => Err(error),
+        };
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return Poll::Ready(done.map_err(|error| Code::from(&error))),
         }
     }
 }

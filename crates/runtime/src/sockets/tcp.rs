@@ -8,12 +8,13 @@ use std::{
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use rustix::net::{AddressFamily, sockopt};
 use tokio::net::TcpStream;
 
 use super::{
@@ -27,6 +28,12 @@ use crate::Transport;
 /// Longest wait for a connection to the outside.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Shortest and longest times between packets that keep a connection alive, as Linux takes them.
+const KEEP_ALIVE: (Duration, Duration) =
+    (Duration::from_secs(1), Duration::from_secs(i16::MAX as u64));
+/// The most of these packets without an answer.
+const KEEP_ALIVE_COUNT: u32 = i8::MAX as u32;
+
 /// The two directions of a connection, each until it is taken or shut down.
 pub(crate) type Half<T> = Arc<Mutex<Option<T>>>;
 
@@ -37,7 +44,7 @@ pub struct TcpSocket {
     pub(crate) state: State,
     /// Asked for, before it listens.
     backlog: Option<usize>,
-    pub(crate) options: Options,
+    options: Shared,
 }
 
 /// What it is doing.
@@ -46,9 +53,17 @@ pub(crate) enum State {
     Bound(SocketAddr),
     Connecting(Connecting),
     Connected(Connected),
-    /// Shared with the stream that accepts, in 0.3.
-    Listening(Arc<Listener>),
+    Listening(Acceptor),
     Closed,
+}
+
+/// What takes the connections of a socket that listens. 0.3 has a stream of them.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    listener: Arc<Listener>,
+    net: Arc<Net>,
+    /// Those of the socket, which the next connection has too.
+    options: Shared,
 }
 
 /// On its way.
@@ -60,11 +75,16 @@ pub(crate) struct Connected {
     pub(crate) outgoing: Half<Outgoing>,
     local: SocketAddr,
     remote: SocketAddr,
+    /// The kernel's, as long as one of the directions is open: none within the process.
+    stream: Weak<TcpStream>,
 }
 
-/// Options that are kept for who asks; within the process none of them means anything, and the
-/// kernel's defaults serve connections to the outside.
-#[derive(Clone, Copy)]
+/// The options of a socket.
+type Shared = Arc<Mutex<Options>>;
+
+/// Options as they were asked for. Within the process none of them means anything; connections to the
+/// outside keep the kernel's sizes of buffers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Options {
     pub(crate) keep_alive: bool,
     pub(crate) keep_alive_idle: u64,
@@ -89,6 +109,24 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Tells the kernel. What it doesn't take stays as it was.
+    fn apply(&self, stream: &TcpStream) {
+        let time = |nanos: u64| Duration::from_nanos(nanos).clamp(KEEP_ALIVE.0, KEEP_ALIVE.1);
+        let count = self.keep_alive_count.min(KEEP_ALIVE_COUNT);
+        let _ = sockopt::set_tcp_keepidle(stream, time(self.keep_alive_idle));
+        let _ = sockopt::set_tcp_keepintvl(stream, time(self.keep_alive_interval));
+        let _ = sockopt::set_tcp_keepcnt(stream, count);
+        let _ = sockopt::set_socket_keepalive(stream, self.keep_alive);
+        let _ = match sockopt::socket_domain(stream) {
+            Ok(AddressFamily::INET6) => {
+                sockopt::set_ipv6_unicast_hops(stream, Some(self.hop_limit))
+            }
+            _ => sockopt::set_ip_ttl(stream, self.hop_limit.into()),
+        };
+    }
+}
+
 impl TcpSocket {
     pub(crate) fn new(net: Arc<Net>, v6: bool) -> Self {
         Self {
@@ -96,15 +134,19 @@ impl TcpSocket {
             v6,
             state: State::Unbound,
             backlog: None,
-            options: Options::default(),
+            options: Shared::default(),
         }
     }
 
-    /// The socket of a connection that a listener took.
-    fn accepted(net: Arc<Net>, v6: bool, connected: Connected) -> Self {
-        Self {
-            state: State::Connected(connected),
-            ..Self::new(net, v6)
+    pub(crate) fn options(&self) -> Options {
+        *self.options.lock()
+    }
+
+    /// Changes its options, and those of its connection.
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options.lock());
+        if let State::Connected(connected) = &self.state {
+            connected.apply(&self.options());
         }
     }
 
@@ -142,7 +184,7 @@ impl TcpSocket {
             let made = made.map_err(|code| self.net.refused_inside(code));
             let result = made.map(|connection| {
                 let (local, remote) = (connection.local, connection.remote);
-                Connected::new(inside(connection), local, remote)
+                Connected::new(inside(connection), local, remote, Weak::new())
             });
             Box::pin(std::future::ready(result))
         } else {
@@ -156,7 +198,9 @@ impl TcpSocket {
                 // Guests write what they want sent; small pieces are not held back.
                 let _ = stream.set_nodelay(true);
                 let local = stream.local_addr().map_err(|error| Code::from(&error))?;
-                Ok(Connected::new(outside(stream, place), local, to))
+                let stream = Arc::new(stream);
+                let kernels = Arc::downgrade(&stream);
+                Ok(Connected::new(outside(&stream, place), local, to, kernels))
             })
         };
         self.state = State::Connecting(connecting);
@@ -173,6 +217,10 @@ impl TcpSocket {
         };
         connecting.as_mut().poll(cx).map(|result| match result {
             Ok(connected) => {
+                let options = *self.options.lock();
+                if options != Options::default() {
+                    connected.apply(&options);
+                }
                 self.state = State::Connected(connected);
                 Ok(())
             }
@@ -184,7 +232,7 @@ impl TcpSocket {
     }
 
     /// Listens where it is bound, or on any port.
-    pub(crate) fn listen(&mut self) -> Result<Arc<Listener>, Code> {
+    pub(crate) fn listen(&mut self) -> Result<Acceptor, Code> {
         let address = match &self.state {
             State::Bound(address) => *address,
             State::Unbound => {
@@ -198,26 +246,13 @@ impl TcpSocket {
             _ => return Err(Code::InvalidState),
         };
         self.net.may_listen()?;
-        let listener = Arc::new(self.net.loopback.listen(address, self.backlog)?);
-        self.state = State::Listening(listener.clone());
-        Ok(listener)
-    }
-
-    /// Takes the next connection of a listener.
-    pub(crate) fn poll_accept(
-        listener: &Listener,
-        net: &Arc<Net>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Self> {
-        listener.poll_accept(cx).map(|connection| {
-            let (local, remote) = (connection.local, connection.remote);
-            let connected = Connected::new(inside(connection), local, remote);
-            Self::accepted(net.clone(), local.is_ipv6(), connected)
-        })
-    }
-
-    pub(crate) fn net(&self) -> &Arc<Net> {
-        &self.net
+        let acceptor = Acceptor {
+            listener: Arc::new(self.net.loopback.listen(address, self.backlog)?),
+            net: self.net.clone(),
+            options: self.options.clone(),
+        };
+        self.state = State::Listening(acceptor.clone());
+        Ok(acceptor)
     }
 
     pub(crate) fn set_backlog(&mut self, size: u64) -> Result<(), Code> {
@@ -249,7 +284,7 @@ impl TcpSocket {
         match &self.state {
             State::Bound(address) => Ok(*address),
             State::Connected(connected) => Ok(connected.local),
-            State::Listening(listener) => Ok(listener.address()),
+            State::Listening(acceptor) => Ok(acceptor.listener.address()),
             _ => Err(Code::InvalidState),
         }
     }
@@ -261,7 +296,7 @@ impl TcpSocket {
     /// Waits until something can be done: accepted, or known whether it is connected.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {
-            State::Listening(listener) => listener.poll_ready(cx),
+            State::Listening(acceptor) => acceptor.poll_ready(cx),
             State::Connecting(connecting) => connecting.as_mut().poll(cx).map(|result| {
                 // Kept for the one who asks.
                 self.state = State::Connecting(Box::pin(std::future::ready(result)));
@@ -271,17 +306,105 @@ impl TcpSocket {
     }
 }
 
+impl Acceptor {
+    /// Takes the next connection.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<TcpSocket> {
+        self.listener.poll_accept(cx).map(|connection| {
+            let (local, remote) = (connection.local, connection.remote);
+            let connected = Connected::new(inside(connection), local, remote, Weak::new());
+            TcpSocket {
+                state: State::Connected(connected),
+                options: Arc::new(Mutex::new(*self.options.lock())),
+                ..TcpSocket::new(self.net.clone(), local.is_ipv6())
+            }
+        })
+    }
+
+    /// Waits for a connection.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.listener.poll_ready(cx)
+    }
+}
+
 impl Connected {
     fn new(
         (incoming, outgoing): (Incoming, Outgoing),
         local: SocketAddr,
         remote: SocketAddr,
+        stream: Weak<TcpStream>,
     ) -> Self {
         Self {
             incoming: Arc::new(Mutex::new(Some(incoming))),
             outgoing: Arc::new(Mutex::new(Some(outgoing))),
             local,
             remote,
+            stream,
         }
+    }
+
+    fn apply(&self, options: &Options) {
+        if let Some(stream) = self.stream.upgrade() {
+            options.apply(&stream);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn change(options: &mut Options) {
+        options.keep_alive = true;
+        options.keep_alive_idle = 30 * SECOND;
+        options.keep_alive_interval = 5 * SECOND;
+        options.keep_alive_count = 1000;
+        options.hop_limit = 9;
+        options.receive_buffer = 1;
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_options_of_who_listens() {
+        let net = Net::granted(&[]);
+        let mut listening = TcpSocket::new(net.clone(), false);
+        let acceptor = listening.listen().unwrap();
+        listening.change(change);
+        let mut near = TcpSocket::new(net, false);
+        near.start_connect(listening.local_address().unwrap())
+            .unwrap();
+        let far = poll_fn(|cx| acceptor.poll_accept(cx)).await;
+        assert_eq!(far.options(), listening.options());
+        assert_ne!(far.options(), Options::default());
+        // From then on they are its own.
+        listening.change(|options| options.hop_limit = 10);
+        assert_eq!(far.options().hop_limit, 9);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_is_told_what_a_connection_to_the_outside_asks_for() {
+        let Some(ip) = waft_servers::outward_address() else {
+            return;
+        };
+        let server = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
+        let to = server.local_addr().unwrap();
+        let net = Net::granted(&[&to.to_string()]);
+        let mut socket = TcpSocket::new(net, to.is_ipv6());
+        socket.change(change);
+        socket.start_connect(to).unwrap();
+        poll_fn(|cx| socket.poll_connected(cx)).await.unwrap();
+        let stream = socket.connected().unwrap().stream.upgrade().unwrap();
+        assert_eq!(sockopt::socket_keepalive(&stream), Ok(true));
+        let seconds = |count| Ok(Duration::from_secs(count));
+        assert_eq!(sockopt::tcp_keepidle(&stream), seconds(30));
+        assert_eq!(sockopt::tcp_keepintvl(&stream), seconds(5));
+        assert_eq!(sockopt::tcp_keepcnt(&stream), Ok(KEEP_ALIVE_COUNT));
+        if to.is_ipv4() {
+            assert_eq!(sockopt::ip_ttl(&stream), Ok(9));
+        }
+        socket.change(|options| options.keep_alive = false);
+        assert_eq!(sockopt::socket_keepalive(&stream), Ok(false));
     }
 }

@@ -22,7 +22,6 @@ use crate::Transport;
 pub(crate) const DATAGRAM: usize = 65_507;
 /// Addresses outside that one socket may talk with.
 const PEERS: usize = 1024;
-
 /// Datagrams of the machine's socket that are read at a time, be they all from strangers.
 const AT_A_TIME: usize = 64;
 
@@ -33,6 +32,12 @@ pub struct UdpSocket {
     /// Where it is bound; 0.2 shares it with its streams.
     pub(crate) bound: Option<Arc<Bound>>,
     pub(crate) remote: Option<SocketAddr>,
+    options: Options,
+}
+
+/// Options that are kept for who asks.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
     pub(crate) hop_limit: u8,
     pub(crate) receive_buffer: u64,
     pub(crate) send_buffer: u64,
@@ -55,6 +60,16 @@ struct Outside {
     _place: OwnedSemaphorePermit,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            hop_limit: 64,
+            receive_buffer: 64 << 10,
+            send_buffer: 64 << 10,
+        }
+    }
+}
+
 impl UdpSocket {
     pub(crate) fn new(net: Arc<Net>, v6: bool) -> Self {
         Self {
@@ -62,10 +77,16 @@ impl UdpSocket {
             v6,
             bound: None,
             remote: None,
-            hop_limit: 64,
-            receive_buffer: 64 << 10,
-            send_buffer: 64 << 10,
+            options: Options::default(),
         }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        self.options
+    }
+
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.options);
     }
 
     pub(crate) fn is_v6(&self) -> bool {

@@ -172,11 +172,10 @@ impl HostTcpSocket for Sockets<'_> {
         Resource<DynOutputStream>,
     )> {
         let socket = self.tcp(&this)?;
-        let State::Listening(listener) = &socket.inner.state else {
+        let State::Listening(acceptor) = &socket.inner.state else {
             return Err(Code::InvalidState.into());
         };
-        let net = socket.inner.net();
-        let Poll::Ready(inner) = TcpSocket::poll_accept(listener, net, &mut no_wait()) else {
+        let Poll::Ready(inner) = acceptor.poll_accept(&mut no_wait()) else {
             return Err(Code::WouldBlock.into());
         };
         let accepted = self.0.table().push(Socket { inner, begun: None })?;
@@ -205,21 +204,22 @@ impl HostTcpSocket for Sockets<'_> {
     }
 
     fn keep_alive_enabled(&mut self, this: Resource<Socket>) -> SocketResult<bool> {
-        Ok(self.tcp_inner(&this)?.options.keep_alive)
+        Ok(self.tcp_inner(&this)?.options().keep_alive)
     }
 
     fn set_keep_alive_enabled(&mut self, this: Resource<Socket>, value: bool) -> SocketResult<()> {
-        self.tcp_inner(&this)?.options.keep_alive = value;
+        let socket = self.tcp_inner(&this)?;
+        socket.change(|options| options.keep_alive = value);
         Ok(())
     }
 
     options! { Socket, tcp_inner:
-        keep_alive_idle_time set_keep_alive_idle_time options.keep_alive_idle: u64;
-        keep_alive_interval set_keep_alive_interval options.keep_alive_interval: u64;
-        keep_alive_count set_keep_alive_count options.keep_alive_count: u32;
-        hop_limit set_hop_limit options.hop_limit: u8;
-        receive_buffer_size set_receive_buffer_size options.receive_buffer: u64;
-        send_buffer_size set_send_buffer_size options.send_buffer: u64;
+        keep_alive_idle_time set_keep_alive_idle_time keep_alive_idle: u64;
+        keep_alive_interval set_keep_alive_interval keep_alive_interval: u64;
+        keep_alive_count set_keep_alive_count keep_alive_count: u32;
+        hop_limit set_hop_limit hop_limit: u8;
+        receive_buffer_size set_receive_buffer_size receive_buffer: u64;
+        send_buffer_size set_send_buffer_size send_buffer: u64;
     }
 
     fn subscribe(&mut self, this: Resource<Socket>) -> wasmtime::Result<Resource<DynPollable>> {

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -18,10 +17,8 @@ use crate::{
     Ctx,
     sockets::{
         error::Code,
-        loopback::Listener,
-        net::Net,
         stream::{Incoming, Outgoing},
-        tcp::TcpSocket,
+        tcp::{Acceptor, TcpSocket},
     },
 };
 
@@ -32,10 +29,7 @@ pub(super) type Ended = oneshot::Sender<Result<(), ErrorCode>>;
 pub(super) struct Direction<T>(Option<(T, Ended)>);
 
 /// The connections that a listener takes.
-pub(super) struct Accepted {
-    pub(super) listener: Arc<Listener>,
-    pub(super) net: Arc<Net>,
-}
+pub(super) struct Accepted(pub(super) Acceptor);
 
 /// What a stream says when nothing can be done now.
 fn later(finish: bool) -> Poll<wasmtime::Result<StreamResult>> {
@@ -79,12 +73,12 @@ impl StreamProducer<Ctx> for Accepted {
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
         if into.remaining(&mut store) == Some(0) {
-            return match self.listener.poll_ready(cx) {
+            return match self.0.poll_ready(cx) {
                 Poll::Ready(()) => Poll::Ready(Ok(StreamResult::Completed)),
                 Poll::Pending => later(finish),
             };
         }
-        let Poll::Ready(socket) = TcpSocket::poll_accept(&self.listener, &self.net, cx) else {
+        let Poll::Ready(socket) = self.0.poll_accept(cx) else {
             return later(finish);
         };
         let socket = store.data_mut().table().push(socket)?;

@@ -71,12 +71,7 @@ impl HostTcpSocketWithStore<Ctx> for Getter {
         mut store: Access<'_, Ctx, Self>,
         this: Resource<TcpSocket>,
     ) -> SocketResult<StreamReader<Resource<TcpSocket>>> {
-        let mut sockets = store.get();
-        let socket = sockets.tcp_socket(&this)?;
-        let accepted = Accepted {
-            listener: socket.listen()?,
-            net: socket.net().clone(),
-        };
+        let accepted = Accepted(store.get().tcp_socket(&this)?.listen()?);
         Ok(StreamReader::new(&mut store, accepted)?)
     }
 
@@ -161,7 +156,7 @@ impl HostTcpSocket for Sockets<'_> {
     }
 
     fn get_keep_alive_enabled(&mut self, this: Resource<TcpSocket>) -> SocketResult<bool> {
-        Ok(self.tcp_socket(&this)?.options.keep_alive)
+        Ok(self.tcp_socket(&this)?.options().keep_alive)
     }
 
     fn set_keep_alive_enabled(
@@ -169,17 +164,18 @@ impl HostTcpSocket for Sockets<'_> {
         this: Resource<TcpSocket>,
         value: bool,
     ) -> SocketResult<()> {
-        self.tcp_socket(&this)?.options.keep_alive = value;
+        let socket = self.tcp_socket(&this)?;
+        socket.change(|options| options.keep_alive = value);
         Ok(())
     }
 
     options! { TcpSocket, tcp_socket:
-        get_keep_alive_idle_time set_keep_alive_idle_time options.keep_alive_idle: u64;
-        get_keep_alive_interval set_keep_alive_interval options.keep_alive_interval: u64;
-        get_keep_alive_count set_keep_alive_count options.keep_alive_count: u32;
-        get_hop_limit set_hop_limit options.hop_limit: u8;
-        get_receive_buffer_size set_receive_buffer_size options.receive_buffer: u64;
-        get_send_buffer_size set_send_buffer_size options.send_buffer: u64;
+        get_keep_alive_idle_time set_keep_alive_idle_time keep_alive_idle: u64;
+        get_keep_alive_interval set_keep_alive_interval keep_alive_interval: u64;
+        get_keep_alive_count set_keep_alive_count keep_alive_count: u32;
+        get_hop_limit set_hop_limit hop_limit: u8;
+        get_receive_buffer_size set_receive_buffer_size receive_buffer: u64;
+        get_send_buffer_size set_send_buffer_size send_buffer: u64;
     }
 
     fn drop(&mut self, this: Resource<TcpSocket>) -> wasmtime::Result<()> {

@@ -120,7 +120,14 @@ impl Net {
     }
 
     /// The loopback address to bind for one that a guest asked for: everything is loopback to it.
-    pub(crate) fn bindable(&self, address: SocketAddr) -> Result<SocketAddr, Code> {
+    pub(crate) fn bindable(
+        &self,
+        transport: Transport,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, Code> {
+        if is_no_address(transport, address.ip()) {
+            return Err(Code::InvalidArgument);
+        }
         let ip: IpAddr = match address.ip() {
             IpAddr::V4(v4) if v4.is_loopback() || v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(v6) if v6.is_loopback() || v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -133,9 +140,14 @@ impl Net {
     }
 
     /// Whether an address can be sent to at all, from a socket of this family.
-    pub(crate) fn valid_remote(&self, to: SocketAddr, v6: bool) -> Result<(), Code> {
-        let mapped = matches!(to.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
-        if to.is_ipv6() != v6 || mapped || to.port() == 0 || to.ip().is_unspecified() {
+    pub(crate) fn valid_remote(
+        &self,
+        transport: Transport,
+        to: SocketAddr,
+        v6: bool,
+    ) -> Result<(), Code> {
+        let is_none = is_no_address(transport, to.ip());
+        if to.is_ipv6() != v6 || is_none || to.port() == 0 || to.ip().is_unspecified() {
             if classify(to.ip()) == AddressClass::Forbidden {
                 self.outside.count_denied(Denied::Forbidden);
             }
@@ -163,6 +175,17 @@ impl Net {
     fn refuse(&self, why: Denied) -> Code {
         self.outside.count_denied(why);
         Code::AccessDenied
+    }
+}
+
+/// Whether `wasi:sockets` knows no such address, whoever asks: an IPv4 address written as an IPv6
+/// address; for TCP, that of a group or of everybody.
+fn is_no_address(transport: Transport, ip: IpAddr) -> bool {
+    match (ip, transport) {
+        (IpAddr::V6(v6), _) if v6.to_ipv4_mapped().is_some() => true,
+        (IpAddr::V6(v6), Transport::Tcp) => v6.is_multicast(),
+        (IpAddr::V4(v4), Transport::Tcp) => v4.is_multicast() || v4.is_broadcast(),
+        (_, Transport::Udp) => false,
     }
 }
 

@@ -161,7 +161,7 @@ impl TcpSocket {
         if address.is_ipv6() != self.v6 {
             return Err(Code::InvalidArgument);
         }
-        let mut address = self.net.bindable(address)?;
+        let mut address = self.net.bindable(Transport::Tcp, address)?;
         if address.port() == 0 {
             address.set_port(self.net.loopback.any_port(address.ip()));
         } else if self.net.loopback.is_listening(address) {
@@ -178,7 +178,7 @@ impl TcpSocket {
             State::Bound(address) => Some(address.port()),
             _ => return Err(Code::InvalidState),
         };
-        self.net.valid_remote(to, self.v6)?;
+        self.net.valid_remote(Transport::Tcp, to, self.v6)?;
         let connecting: Connecting = if Net::is_inside(to.ip()) {
             let made = self.net.loopback.connect(to, from);
             let made = made.map_err(|code| self.net.refused_inside(code));

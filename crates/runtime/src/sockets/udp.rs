@@ -100,7 +100,7 @@ impl UdpSocket {
         if address.is_ipv6() != self.v6 {
             return Err(Code::InvalidArgument);
         }
-        let address = self.net.bindable(address)?;
+        let address = self.net.bindable(Transport::Udp, address)?;
         // A port of its own choice is a server's.
         if address.port() != 0 {
             self.net.may_listen()?;
@@ -129,7 +129,7 @@ impl UdpSocket {
     /// Sends to, and hears, only this address from now on; `None`: any again.
     pub(crate) fn connect(&mut self, to: Option<SocketAddr>) -> Result<(), Code> {
         if let Some(to) = to {
-            self.net.valid_remote(to, self.v6)?;
+            self.net.valid_remote(Transport::Udp, to, self.v6)?;
             if !Net::is_inside(to.ip()) {
                 self.net.check(Transport::Udp, to)?;
             }
@@ -150,7 +150,8 @@ impl Bound {
         if datagram.len() > DATAGRAM {
             return Err(Code::DatagramTooLarge);
         }
-        self.net.valid_remote(to, self.inside.address().is_ipv6())?;
+        let v6 = self.inside.address().is_ipv6();
+        self.net.valid_remote(Transport::Udp, to, v6)?;
         if Net::is_inside(to.ip()) {
             self.inside.send(to, datagram);
             return Ok(());

@@ -144,6 +144,29 @@ async fn datagrams_reach_the_service_and_come_back() {
 }
 
 #[tokio::test]
+async fn what_is_no_address_is_an_invalid_argument_and_no_refusal() {
+    for name in ["tries-p2", "tries-p3"] {
+        let listens = Loopback::default().for_service();
+        let (guest, _) = guest(name, |spec| spec.loopback = listens).await;
+        for path in [
+            "/listen?[::ffff:127.0.0.1]:8000",
+            "/listen?224.0.0.1:8000",
+            "/listen?255.255.255.255:8000",
+            "/listen?[ff00::1]:8000",
+            "/bind-udp?[::ffff:127.0.0.1]:8000",
+        ] {
+            let told = answer(&guest, path).await.to_lowercase();
+            let told = told.replace('-', "");
+            assert!(told.contains("invalidargument"), "{name}, {path}: {told}");
+        }
+        assert_eq!(guest.stats().egress.denied.iter().sum::<u64>(), 0, "{name}");
+        let told = answer(&guest, "/listen?10.0.0.1:8000").await.to_lowercase();
+        let told = told.replace('-', "");
+        assert!(told.contains("addressnotbindable"), "{name}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn who_writes_more_than_is_permitted_is_ended() {
     let listens = Loopback::default().for_service();
     let (guest, _) = guest("probe-p2", |spec| spec.loopback = listens).await;

@@ -428,6 +428,12 @@ fn sockets() -> Vec<Try> {
             "AccessDenied",
         ),
         socket(
+            "everybody by TCP",
+            "/connect?255.255.255.255:80",
+            "InvalidArgument",
+        ),
+        socket("a group by TCP", "/connect?[ff02::1]:80", "InvalidArgument"),
+        socket(
             "everybody by UDP",
             "/send?255.255.255.255:53",
             "AccessDenied",

@@ -13,6 +13,9 @@ pub struct Limits {
     pub cpu_millis: Option<u32>,
     /// Longest wait for response headers. `None`: no bound.
     pub request_timeout: Option<Duration>,
+    /// Whether that was set for this very component, and is not the default: then it holds whatever
+    /// a route says.
+    pub own_request_timeout: bool,
     /// Guest time per call.
     pub cpu_time: Duration,
     /// Calls running at a time.
@@ -39,6 +42,7 @@ impl Default for Limits {
             memory_bytes: 512 << 20,
             cpu_millis: None,
             request_timeout: Some(Duration::from_secs(15)),
+            own_request_timeout: false,
             cpu_time: Duration::from_secs(10),
             max_in_flight: 256,
             queue: 1024,
@@ -48,6 +52,18 @@ impl Default for Limits {
             body_bytes: None,
             outbound_connections: 128,
             log_bytes_per_second: 1 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Longest wait for response headers of a request that came by a route: the component's own
+    /// limit, else the timeout of the route. `None`: no bound.
+    pub fn timeout_by(&self, of_route: Option<Duration>) -> Option<Duration> {
+        if self.own_request_timeout {
+            self.request_timeout
+        } else {
+            of_route
         }
     }
 }

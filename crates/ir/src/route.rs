@@ -46,7 +46,8 @@ pub struct Route {
     pub key: RouteKey,
     /// Kind, namespace and name of the object it comes from, for messages and metrics.
     pub source: String,
-    /// Longest wait for response headers. `None`: no bound.
+    /// Longest wait for response headers, where the component that serves has no limit of its own:
+    /// that one holds instead, be it shorter or longer. `None`: no bound.
     pub timeout: Option<Duration>,
     /// Replicas that are ready; if none is, those that serve while their service is started again.
     /// None: 503.

@@ -16,7 +16,7 @@ pub(crate) use claims::{Changes, Claims};
 
 use crate::{condition::Verdict, key::Kind};
 
-/// Time to wait for response headers when nothing else is said.
+/// Longest wait for response headers where neither a trigger nor the component says otherwise.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The object that routes come from.
@@ -39,7 +39,7 @@ pub(crate) struct Source {
     pub created: i64,
     /// The routes.
     pub wishes: Vec<Wish>,
-    /// Longest wait for response headers.
+    /// Longest wait for response headers, unless the component that serves has a limit of its own.
     pub timeout: Option<Duration>,
     /// Replicas that are ready.
     pub backends: Vec<Backend>,

@@ -3,8 +3,6 @@
 //! Pure. Which wishes are granted is decided in [`routes`](crate::routes); which replicas serve is
 //! told by the caller.
 
-use std::time::Duration;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use waft_api::{HostInterface, HttpTrigger, Reason, WorkloadSpec, names, parse_duration};
 use waft_ir::Backend;
@@ -52,15 +50,14 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
         wishes.push(Wish::all_of(host));
     }
     wishes.extend(service_names(&trigger.metadata, &spec.template.spec));
-    let of_trigger = spec
-        .timeout
-        .as_deref()
-        .and_then(|text| parse_duration(text).ok());
+    let timeout = spec.timeout.as_deref();
+    let timeout = timeout.and_then(|text| parse_duration(text).ok());
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
     Some(Source {
         key: SourceKey::of(Kind::Trigger, trigger),
         created: created(trigger),
         wishes,
-        timeout: timeout(&spec.template.spec, of_trigger),
+        timeout: (!timeout.is_zero()).then_some(timeout),
         backends: serving.backends,
     })
 }
@@ -118,7 +115,7 @@ pub(crate) fn of_spec(
             .as_ref()
             .map_or(0, |time| time.0.as_second()),
         wishes,
-        timeout: timeout(spec, None),
+        timeout: Some(DEFAULT_TIMEOUT),
         backends: serving.backends,
     })
 }
@@ -132,26 +129,6 @@ pub(crate) fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInt
                 .iter()
                 .any(|name| name == "incoming-handler" || name == "handler")
     })
-}
-
-/// The longest `limits.requestTimeout` that is set, else the trigger's timeout, else the default;
-/// zero is no bound.
-fn timeout(spec: &WorkloadSpec, of_trigger: Option<Duration>) -> Option<Duration> {
-    let of_components = spec.components.iter().map(|c| c.limits.as_ref());
-    // A service may answer requests too.
-    let of_service = spec.service.iter().map(|s| s.limits.as_ref());
-    let set: Vec<Duration> = of_components
-        .chain(of_service)
-        .filter_map(|limits| limits?.request_timeout.as_deref())
-        .filter_map(|text| parse_duration(text).ok())
-        .collect();
-    let chosen = if set.iter().any(Duration::is_zero) {
-        Duration::ZERO
-    } else {
-        let longest = set.into_iter().max();
-        longest.or(of_trigger).unwrap_or(DEFAULT_TIMEOUT)
-    };
-    (!chosen.is_zero()).then_some(chosen)
 }
 
 /// The names under which a Service of the cluster would be reached.

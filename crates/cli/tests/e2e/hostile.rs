@@ -61,3 +61,56 @@ fn a_hostile_guest_harms_only_itself() {
     }
     assert_eq!(waft.get("hello-p2.localhost", "/").status, 200);
 }
+
+#[test]
+fn a_worker_and_the_component_beside_it_keep_their_own_time() {
+    let file_of = |guest: &str| waft_guests::path(guest).display().to_string();
+    // Of the trigger, of the component that answers, and of the worker.
+    let trigger = |name: &str, timeout: &str, http: &str, worker: &str| {
+        format!(
+            "\
+apiVersion: control.cosmonic.io/v1alpha1
+kind: HTTPTrigger
+metadata: {{name: {name}}}
+spec:
+  timeout: {timeout}
+  ingress: {{host: {name}.localhost}}
+  template:
+    spec:
+      hostInterfaces:
+        - {{namespace: wasmcloud, package: messaging, version: 0.2.0, interfaces: [consumer, handler], config: {{subscriptions: {name}}}}}
+      components:
+        - {{name: http, image: \"file:{}\", limits: {{{http}}}}}
+        - {{name: worker, image: \"file:{}\", limits: {{requestTimeout: {worker}}}}}
+",
+            file_of("probe-p2"),
+            file_of("worker"),
+        )
+    };
+    let manifests = [
+        trigger("patient", "300s", "", "10ms"),
+        trigger("hurried", "300s", "requestTimeout: 100ms", "10m"),
+        trigger("hurried-too", "300s", "requestTimeout: 100ms", "0s"),
+        trigger("longer", "100ms", "requestTimeout: 1m", "10ms"),
+        trigger("of-trigger", "100ms", "", "1m"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("times.yaml");
+    std::fs::write(&file, manifests.join("---\n")).unwrap();
+    let waft = Up::default()
+        .arg(&file)
+        .arg("--file-root")
+        .arg(waft_guests::path("probe-p2").parent().unwrap())
+        .start();
+    for name in ["patient", "longer"] {
+        waft.get_ok(&format!("{name}.localhost"), "/");
+        let answer = waft.get(&format!("{name}.localhost"), "/sleep?1000");
+        assert_eq!(answer.status, 200, "{name}: {answer:?}");
+    }
+    for name in ["hurried", "hurried-too", "of-trigger"] {
+        waft.get_ok(&format!("{name}.localhost"), "/");
+        let answer = waft.get(&format!("{name}.localhost"), "/sleep?600000");
+        let told = (answer.status, answer.reason());
+        assert_eq!(told, (504, Some("Deadline")), "{name}");
+    }
+}

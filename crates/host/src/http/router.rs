@@ -82,8 +82,8 @@ impl Router {
             .filter(|backend| backend.host == self.host)
             .find_map(|backend| running.get(&backend.workload))
             .map(|workload| Target {
+                timeout: workload.limits.timeout_by(route.timeout),
                 workload,
-                timeout: route.timeout,
             })
             .ok_or(Reason::NoReadyBackend)
     }

@@ -271,6 +271,7 @@ fn limits(
     let bytes = |value: i64, field: &str| u64::try_from(value).map_err(|_| negative(&path, field));
     if let Some(timeout) = time(&limits.request_timeout, "requestTimeout")? {
         checked.request_timeout = (!timeout.is_zero()).then_some(timeout);
+        checked.own_request_timeout = true;
     }
     if let Some(cpu_time) = time(&limits.cpu_time, "cpuTime")? {
         if cpu_time.is_zero() {
@@ -506,10 +507,8 @@ mod tests {
     fn zero_timeouts_mean_no_bound() {
         let yaml = "components: [{name: a, image: i, limits: {requestTimeout: 0s}}]";
         let spec: WorkloadSpec = serde_saphyr::from_str(yaml).unwrap();
-        assert_eq!(
-            check(&spec).unwrap().components[0].limits.request_timeout,
-            None
-        );
+        let limits = &check(&spec).unwrap().components[0].limits;
+        assert_eq!(limits.timeout_by(Some(Duration::from_secs(1))), None);
     }
 
     #[test]

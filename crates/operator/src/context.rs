@@ -19,6 +19,7 @@ use crate::{
     looks::Looks,
     operator::OperatorConfig,
     routing::Routing,
+    trigger::Looked,
     workload::Memories,
 };
 
@@ -44,9 +45,10 @@ pub(crate) struct Context {
     pub pins: Looks<Question, Result<Pinned, Failure>>,
     /// Children that the API server refused, with its answer, by the uid of the parent.
     pub refused: Mutex<HashMap<String, (String, String)>>,
-    /// Which HTTP handler the images of triggers export, asked by the hash of the template. Kept:
-    /// the deployment that tells it may not be seen yet when the trigger is looked at again.
-    pub handlers: Looks<String, &'static str>,
+    /// Which HTTP handler the images of triggers export, asked by the hash of the template. What was
+    /// found is kept: the deployment that tells it may not be seen yet when the trigger is looked at
+    /// again.
+    pub handlers: Looks<String, Looked>,
     wake: mpsc::UnboundedSender<Key>,
 }
 

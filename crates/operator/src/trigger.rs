@@ -15,6 +15,7 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 
 use dereference::Found;
+pub(crate) use dereference::Looked;
 
 use crate::{
     context::Context,
@@ -46,16 +47,27 @@ pub(crate) async fn reconcile(
     let mut hindrance = None;
     let mut next = Next::Await;
     if checked.is_ok() && !taken {
-        // Only a changed template needs another look at the images.
+        // Only a changed template needs another look at the images, and a guess.
         let of_owned = || build::handler_of(&trigger, owned.as_ref()?);
         let found = match build::declared_handler(&trigger).or_else(of_owned) {
             Some(handler) => Found::Handler(handler),
             None => dereference::handler(context, &trigger).await?,
         };
+        let is_guess = |owned| build::is_guess(&trigger, owned);
         match found {
             Found::Handler(handler) => {
-                let wanted = build::deployment(&trigger, &handler);
+                let wanted = build::deployment(&trigger, Some(&handler));
                 applied = apply::apply(context, &wanted, owned.as_deref()).await?;
+            }
+            Found::Nothing => {
+                let wanted = build::deployment(&trigger, None);
+                applied = apply::apply(context, &wanted, owned.as_deref()).await?;
+            }
+            // It goes on with the guess until something better is known.
+            Found::Asked(_) if owned.as_deref().is_some_and(is_guess) => {
+                let wanted = build::deployment(&trigger, None);
+                applied = apply::apply(context, &wanted, owned.as_deref()).await?;
+                next = Next::Pending;
             }
             Found::Hindered(problem) => hindrance = Some(problem.verdict()),
             // Most images are there at once.

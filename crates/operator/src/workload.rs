@@ -27,7 +27,7 @@ pub(crate) use build::{Identity, Inputs, build, check_inputs, credentials, place
 use decide::{Action, Content};
 pub(crate) use memories::Memories;
 pub(crate) use references::References;
-pub(crate) use validate::{Checked, CheckedComponent, check, replicas};
+pub(crate) use validate::{Checked, check, replicas};
 
 use crate::{
     artifacts,

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 use waft_api::{HttpTrigger, Reason, WorkloadSpec};
 use waft_ir::{Artifacts, Image, InterfaceName};
 
-use super::build::{HANDLER, INCOMING_HANDLER, template_hash};
+use super::build::{HANDLER, INCOMING_HANDLER, merged_spec, template_hash};
 use crate::{
     artifacts,
     condition::Verdict,
@@ -14,7 +14,7 @@ use crate::{
     dereference,
     key::Kind,
     problem::Problem,
-    workload::{CheckedComponent, Inputs, check, credentials},
+    workload::{Inputs, check, credentials},
     write::WriteError,
 };
 
@@ -22,11 +22,23 @@ use crate::{
 /// waits for the image and says so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a look at the images found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Looked {
+    /// The inbound interface.
+    Handler(&'static str),
+    /// An image could not be had, and none that could serves HTTP.
+    Nothing,
+}
+
 /// What could be found out.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
     /// The inbound interface.
     Handler(String),
+    /// An image can't be had, and the interface may be guessed. Whatever is wrong with the image is
+    /// told by the workload, which needs it. The next time it is looked at again.
+    Nothing,
     /// The images are being looked at; what is found wakes the trigger.
     Asked(Verdict),
     /// An Artifact or a pull secret is not there: a deployment that is made now might name another
@@ -36,32 +48,36 @@ pub(crate) enum Found {
     Unseen,
 }
 
-/// The inbound interface that a component of the template exports; where an image can't be had, that
-/// of `wasi:http@0.2`. Whatever is wrong with the image is told by the workload, which needs it.
+/// The inbound interface that a component or the service of the template exports.
 pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<Found, WriteError> {
     let uid = trigger.uid().unwrap_or_default();
     let template = template_hash(trigger);
     match context.handlers.at(&uid, &template) {
-        Some(Some(handler)) => return Ok(Found::Handler(handler.to_owned())),
+        Some(Some(Looked::Handler(handler))) => return Ok(Found::Handler(handler.to_owned())),
+        Some(Some(Looked::Nothing)) => {
+            context.handlers.forget(&uid);
+            return Ok(Found::Nothing);
+        }
         Some(None) => return Ok(Found::Asked(asked())),
         None => {}
     }
     let namespace = trigger.namespace().unwrap_or_default();
-    let mut spec = trigger.spec.template.spec.clone();
+    let mut spec = merged_spec(trigger);
     let known = dereference::artifacts(&context.caches, &namespace, &artifacts::names(&spec, &[]));
     let replaced = artifacts::replace(&mut spec, &[], &known);
     let inputs = dereference::inputs(&context.caches, &namespace, &spec);
     if !dereference::are_newest(context, &namespace, &spec, &inputs, &known).await? {
         return Ok(Found::Unseen);
     }
-    let images = match replaced.and_then(|_| images(&spec, &inputs)) {
+    let images = replaced.and_then(|_| images(&spec, &inputs));
+    let images = match images {
         Ok(images) => images,
         Err(problem) => return Ok(Found::Hindered(problem)),
     };
     let look = look_up(context.artifacts.clone(), images);
     let wake = context.waker(Kind::Trigger, &namespace, &trigger.name_any());
     let handlers = &context.handlers;
-    handlers.begin(&uid, template, look, INCOMING_HANDLER, wake);
+    handlers.begin(&uid, template, look, Looked::Nothing, wake);
     Ok(Found::Asked(asked()))
 }
 
@@ -75,26 +91,43 @@ fn asked() -> Verdict {
 /// The images of a template, with what is needed to pull them.
 fn images(spec: &WorkloadSpec, inputs: &Inputs) -> Result<Vec<Image>, Problem> {
     let checked = check(spec)?;
-    let image = |component: &CheckedComponent<'_>| {
+    let of_components = checked.components.iter().map(|component| {
+        let raw = component.raw;
+        (&raw.image, component.policy, &raw.image_pull_secret)
+    });
+    let of_service = checked.service.iter().map(|service| {
+        let raw = service.raw;
+        (&raw.image, service.policy, &raw.image_pull_secret)
+    });
+    let all = of_components.chain(of_service);
+    all.map(|(reference, policy, pull_secret)| {
         Ok(Image {
-            reference: component.raw.image.clone(),
-            policy: component.policy,
-            credentials: credentials(component.raw.image_pull_secret.as_ref(), inputs)?,
+            reference: reference.clone(),
+            policy,
+            credentials: credentials(pull_secret.as_ref(), inputs)?,
         })
-    };
-    checked.components.iter().map(image).collect()
+    })
+    .collect()
 }
 
-/// What the first image exports that can be had and serves HTTP.
-async fn look_up(artifacts: Arc<dyn Artifacts>, images: Vec<Image>) -> &'static str {
+/// What the first image exports that can be had and serves HTTP. Where all can be had and none does,
+/// any will do: no host starts that workload.
+async fn look_up(artifacts: Arc<dyn Artifacts>, images: Vec<Image>) -> Looked {
+    let mut all_there = true;
     for image in &images {
         let resolved = tokio::time::timeout(PATIENCE, artifacts.resolve(image)).await;
-        let Ok(Ok(artifact)) = resolved else { continue };
+        let Ok(Ok(artifact)) = resolved else {
+            all_there = false;
+            continue;
+        };
         if let Some(found) = exported(&artifact.exports) {
-            return found;
+            return Looked::Handler(found);
         }
     }
-    INCOMING_HANDLER
+    match all_there {
+        true => Looked::Handler(INCOMING_HANDLER),
+        false => Looked::Nothing,
+    }
 }
 
 fn exported(exports: &[InterfaceName]) -> Option<&'static str> {

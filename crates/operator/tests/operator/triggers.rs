@@ -2,9 +2,11 @@
 
 use kube::ResourceExt as _;
 use waft_api::{Artifact, HttpTrigger, Workload, WorkloadDeployment};
+use waft_ir::{Failure, FailureReason, Phase};
 
 use crate::{
     artifacts,
+    fakes::host,
     world::{World, deployment, is, message},
 };
 
@@ -201,6 +203,9 @@ async fn a_change_of_the_template_rolls_through_the_deployment() {
 #[tokio::test]
 async fn labels_that_are_taken_away_leave_the_deployment_too() {
     let world = World::new().await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/incoming-handler@0.2.0");
     let labelled = trigger("hello", "hello.test", "")
         .replace("{name: hello}", "{name: hello, labels: {team: shop}}");
     world.apply::<HttpTrigger>(&labelled).await;
@@ -277,4 +282,102 @@ async fn a_registry_that_hangs_holds_nobody_else() {
     let owned = world.ready::<WorkloadDeployment>(&name).await;
     let entry = &owned.spec.template.spec.host_interfaces[0];
     assert_eq!(entry.interfaces, ["handler"], "it was waited for");
+}
+
+/// What the deployment of the trigger `hello` takes requests by.
+async fn has_handler(world: &World, handler: &str) {
+    world
+        .until::<WorkloadDeployment>("hello", handler, |owned| {
+            let entries = &owned.spec.template.spec.host_interfaces;
+            entries[0].interfaces.last().unwrap() == handler
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn an_entry_of_a_version_is_given_the_handler_of_that_version() {
+    let mut new = host("a");
+    new.offers.push("wasi:http@0.3.0".parse().unwrap());
+    let world = World::with_hosts([new]).await;
+    let missing = Failure::new(FailureReason::ImageNotFound, "no such tag");
+    world.link.script("one", Phase::Failed(missing));
+    let yaml = trigger("hello", "hello.test", "").replace(
+        "      components:",
+        "      hostInterfaces:
+      - {namespace: wasi, package: http, version: 0.3.0, interfaces: [client]}
+      components:",
+    );
+    world.apply::<HttpTrigger>(&yaml).await;
+    let hello = world
+        .says::<HttpTrigger>("hello", "Ready", "False", "ImageNotFound")
+        .await;
+    assert!(message(&hello, "Ready").contains("no such tag"));
+    has_handler(&world, "handler").await;
+    assert_eq!(
+        world.artifacts.asked("one"),
+        0,
+        "nothing was to be found out"
+    );
+    world.link.turn("one", Phase::Running);
+    world.ready::<HttpTrigger>("hello").await;
+}
+
+#[tokio::test]
+async fn a_guess_is_not_kept() {
+    let mut world = World::new().await;
+    let missing = Failure::new(FailureReason::ImageNotFound, "no such tag");
+    world.link.script("one", Phase::Failed(missing));
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    world
+        .says::<HttpTrigger>("hello", "Ready", "False", "ImageNotFound")
+        .await;
+    has_handler(&world, "incoming-handler").await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    world.link.turn("one", Phase::Running);
+    has_handler(&world, "handler").await;
+    world.ready::<HttpTrigger>("hello").await;
+    // What was found out is, over restarts too.
+    let asked = world.artifacts.asked("one");
+    world.stop_operator().await;
+    world.start_operator();
+    world.scale::<HttpTrigger>("hello", 2).await;
+    world.ready::<HttpTrigger>("hello").await;
+    assert_eq!(world.artifacts.asked("one"), asked);
+}
+
+#[tokio::test]
+async fn a_guess_is_looked_at_again_after_a_restart() {
+    let mut world = World::new().await;
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    world.ready::<HttpTrigger>("hello").await;
+    has_handler(&world, "incoming-handler").await;
+    world.stop_operator().await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    world.start_operator();
+    has_handler(&world, "handler").await;
+}
+
+#[tokio::test]
+async fn the_service_may_be_what_serves() {
+    let world = World::new().await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "my:own/thing@0.1.0");
+    world
+        .artifacts
+        .answer("two", "sha256:2", "wasi:http/handler@0.3.0");
+    let yaml = trigger("hello", "hello.test", "").replace(
+        "      components:",
+        "      service: {image: two}\n      components:",
+    );
+    world.apply::<HttpTrigger>(&yaml).await;
+    has_handler(&world, "handler").await;
 }

@@ -4,6 +4,7 @@
 //! ConfigMap, Secret, Artifact ─→ WorkloadDeployment, WorkloadReplicaSet's Workloads, HTTPTrigger
 //! Workload ─→ WorkloadReplicaSet ─→ WorkloadDeployment ─→ HTTPTrigger
 //! hosts, states ─→ Workload, Host
+//! hosts ─→ HTTPTrigger
 //! all of the left but ConfigMap, Secret, Artifact ─→ routes
 //! ```
 
@@ -290,7 +291,7 @@ fn wake_users_of_artifact(context: &Context, namespace: &str, name: &str) {
     });
 }
 
-/// Wakes the workloads that a change of hosts may help, or harm.
+/// Wakes the workloads that a change of hosts may help, or harm, and the triggers that it may help.
 fn wake_unready(context: &Context) {
     let hosts = context.link.hosts().borrow().clone();
     for workload in context.caches.workloads.all() {
@@ -299,6 +300,12 @@ fn wake_unready(context: &Context) {
         if !reports || !is_ready(workload.conditions(), workload.metadata.generation) {
             let (namespace, name) = name_of(workload.as_ref());
             context.wake(Kind::Workload, &namespace, &name);
+        }
+    }
+    for trigger in context.caches.triggers.all() {
+        if !is_ready(trigger.conditions(), trigger.metadata.generation) {
+            let (namespace, name) = name_of(trigger.as_ref());
+            context.wake(Kind::Trigger, &namespace, &name);
         }
     }
 }

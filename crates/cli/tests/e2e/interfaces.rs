@@ -1,7 +1,7 @@
 //! Host interfaces from manifest to guest: the examples of each, and what is said when a backend
 //! is not there.
 
-use std::path::Path;
+use std::{io::ErrorKind, net::TcpListener, path::Path};
 
 use waft_servers::Server;
 
@@ -531,6 +531,8 @@ fn a_backend_that_is_not_there_is_said_and_an_unknown_one_is_refused() {
 
 #[test]
 fn what_no_host_offers_is_not_placed_and_nothing_is_pulled() {
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    registry.set_nonblocking(true).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let entry = |entry: &str| format!("config: {{}}}}\n        - {{{entry}");
     let all = [
@@ -545,6 +547,21 @@ fn what_no_host_offers_is_not_placed_and_nothing_is_pulled() {
         keeper(
             "queries",
             &entry("namespace: wasi, package: sql, interfaces: [readwrite]"),
+        ),
+        format!(
+            "\
+apiVersion: control.cosmonic.io/v1alpha1
+kind: HTTPTrigger
+metadata: {{name: own-trigger}}
+spec:
+  template:
+    spec:
+      hostInterfaces:
+        - {{namespace: my, package: own, interfaces: [thing]}}
+      components:
+        - {{name: http, image: \"{}/own:1\"}}
+",
+            registry.local_addr().unwrap()
         ),
     ];
     let waft = up(folder.path(), &all).start();
@@ -577,4 +594,8 @@ fn what_no_host_offers_is_not_placed_and_nothing_is_pulled() {
     }
     let (reason, message) = kubectl.wait_condition("workloaddeployment/queries", "Ready", "False");
     assert_eq!(reason, "NotSupportedYet", "{message}");
+    let (reason, message) = kubectl.wait_condition("httptrigger/own-trigger", "Ready", "False");
+    assert_eq!(reason, "NoMatchingHost", "{message}");
+    let asked = registry.accept().map_err(|error| error.kind());
+    assert_eq!(asked.err(), Some(ErrorKind::WouldBlock), "it was asked");
 }

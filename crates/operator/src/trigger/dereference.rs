@@ -14,7 +14,8 @@ use crate::{
     dereference,
     key::Kind,
     problem::Problem,
-    workload::{Inputs, check, credentials},
+    schedule::schedule,
+    workload::{Inputs, check, credentials, placement},
     write::WriteError,
 };
 
@@ -41,14 +42,15 @@ pub(crate) enum Found {
     Nothing,
     /// The images are being looked at; what is found wakes the trigger.
     Asked(Verdict),
-    /// An Artifact or a pull secret is not there: a deployment that is made now might name another
-    /// interface than one that is made when it is.
+    /// No host fits; or an Artifact or a pull secret is not there: a deployment that is made now might
+    /// name another interface than one that is made when it is.
     Hindered(Problem),
     /// The caches are behind the API server; what they lack wakes the trigger.
     Unseen,
 }
 
-/// The inbound interface that a component or the service of the template exports.
+/// The inbound interface that a component or the service of the template exports. No image is asked
+/// for before a host fits.
 pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<Found, WriteError> {
     let uid = trigger.uid().unwrap_or_default();
     let template = template_hash(trigger);
@@ -69,7 +71,9 @@ pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<
     if !dereference::are_newest(context, &namespace, &spec, &inputs, &known).await? {
         return Ok(Found::Unseen);
     }
-    let images = replaced.and_then(|_| images(&spec, &inputs));
+    let images = replaced
+        .and_then(|_| fits_a_host(context, &spec))
+        .and_then(|()| images(&spec, &inputs));
     let images = match images {
         Ok(images) => images,
         Err(problem) => return Ok(Found::Hindered(problem)),
@@ -86,6 +90,15 @@ fn asked() -> Verdict {
         Reason::Pulling,
         "its images are being fetched, to see which interface they export",
     )
+}
+
+/// Whether a host fits the workload, whatever its images are.
+fn fits_a_host(context: &Context, spec: &WorkloadSpec) -> Result<(), Problem> {
+    let placement = placement(spec, &check(spec)?);
+    match schedule(&placement, &dereference::candidates(context)) {
+        Ok(_) => Ok(()),
+        Err(message) => Err(Problem::new(Reason::NoMatchingHost, message)),
+    }
 }
 
 /// The images of a template, with what is needed to pull them.

@@ -381,3 +381,30 @@ async fn the_service_may_be_what_serves() {
     world.apply::<HttpTrigger>(&yaml).await;
     has_handler(&world, "handler").await;
 }
+
+#[tokio::test]
+async fn nothing_is_pulled_for_a_trigger_before_a_host_fits() {
+    let world = World::new().await;
+    world.artifacts.hang("one");
+    let yaml = trigger("hello", "hello.test", "").replace(
+        "      components:",
+        "      hostInterfaces:
+      - {namespace: my, package: own, interfaces: [thing]}
+      components:",
+    );
+    world.apply::<HttpTrigger>(&yaml).await;
+    let hello = world
+        .says::<HttpTrigger>("hello", "Ready", "False", "NoMatchingHost")
+        .await;
+    assert!(message(&hello, "Ready").contains("`my:own/thing`"));
+    assert_eq!(world.artifacts.asked("one"), 0);
+    let mut other = host("b");
+    other.offers.push("my:own".parse().unwrap());
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    world.artifacts.go_on();
+    world.link.set_hosts([host("a"), other]);
+    world.ready::<HttpTrigger>("hello").await;
+    assert_eq!(world.artifacts.asked("one"), 1);
+}

@@ -96,7 +96,8 @@ reasons! {
     ComponentUnused,
     /// An entry of `hostInterfaces` is for messages or changes that no component takes.
     EntryUnused,
-    /// A template below an HTTPTrigger names hosts; the trigger's `ingress` alone does.
+    /// A host name is not routed: it stands in a Secret, or in a template below an HTTPTrigger, where
+    /// the trigger's `ingress` alone counts.
     HostIgnored,
 
     // Routes.

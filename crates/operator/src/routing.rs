@@ -14,17 +14,22 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use waft_api::{HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet, WorkloadSpec};
+use waft_api::{
+    HttpTrigger, Reason, Workload, WorkloadDeployment, WorkloadReplicaSet, WorkloadSpec,
+    conditions::READY,
+};
 use waft_ir::{Backend, HostPattern, PathMatch, Phase, RouteTable, Routes, WorkloadId};
 
 use crate::{
     cache::Cache,
+    condition::find,
     config_layers::Sources,
     context::{Caches, Context},
     deployment::effective_spec,
     dereference,
+    events::Warning,
     key::Kind,
-    object::{Object, is_owned_by, is_terminating, owner_among, owner_of_kind},
+    object::{HasStatus, Object, is_owned_by, is_terminating, owner_among, owner_of_kind},
     routes::{Changes, Claims, Outcome, Source, SourceKey, Wish},
     sources::{self, Serving},
 };
@@ -206,20 +211,39 @@ fn source(context: &Context, key: &SourceKey, known: Option<&[Wish]>) -> Option<
 }
 
 fn names_config_maps(spec: &WorkloadSpec) -> bool {
-    sources::inbound_http(spec).any(|entry| !entry.config_from.is_empty())
+    sources::http(spec).any(|entry| !entry.config_from.is_empty())
 }
 
-/// The ConfigMaps that name hosts. Secrets are left out: a host name stands in status.
+/// The ConfigMaps that name hosts.
 fn config_maps(context: &Context, namespace: &str, spec: &WorkloadSpec) -> Sources {
-    if !names_config_maps(spec) {
-        return Sources::default();
+    match names_config_maps(spec) {
+        true => dereference::inputs(&context.caches, namespace, spec).sources,
+        false => Sources::default(),
     }
-    Sources {
-        config_maps: dereference::inputs(&context.caches, namespace, spec)
-            .sources
-            .config_maps,
-        ..Sources::default()
+}
+
+/// The warnings for what an object's `wasi:http` entries say in vain, where they are news: when its
+/// spec has changed, or a ConfigMap or Secret has come that was missing.
+pub(crate) fn warnings<K: HasStatus>(
+    context: &Context,
+    object: &K,
+    spec: &WorkloadSpec,
+    of_trigger: Option<&HttpTrigger>,
+) -> Vec<Warning> {
+    let lacked = [Reason::ConfigMapNotFound, Reason::SecretNotFound].map(Reason::as_str);
+    let is_told = find(object.conditions(), READY).is_some_and(|ready| {
+        ready.observed_generation == object.meta().generation
+            && !ready
+                .reason
+                .as_deref()
+                .is_some_and(|reason| lacked.contains(&reason))
+    });
+    if is_told {
+        return Vec::new();
     }
+    let namespace = object.namespace().unwrap_or_default();
+    let inputs = dereference::inputs(&context.caches, &namespace, spec);
+    sources::warnings(spec, &inputs.sources, of_trigger)
 }
 
 /// The replicas of an object at the top of its chain.

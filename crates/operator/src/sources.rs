@@ -3,17 +3,23 @@
 //! Pure. Which wishes are granted is decided in [`routes`](crate::routes); which replicas serve is
 //! told by the caller.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use waft_api::{HostInterface, HttpTrigger, Reason, WorkloadSpec, names, parse_duration};
-use waft_ir::Backend;
+use waft_ir::{Backend, HostPattern};
 
 use crate::{
     config_layers::{Layers, Sources},
     events::Warning,
     key::Kind,
     object::{created, is_terminating},
+    problem::Problem,
     routes::{DEFAULT_TIMEOUT, Source, SourceKey, Wish},
 };
+
+/// Keys under which an entry of `wasi:http` names hosts.
+const HOST_KEYS: [&str; 2] = [names::CONFIG_HOST, names::CONFIG_HOST_ALIASES];
 
 /// Replicas of one source.
 #[derive(Debug, Default)]
@@ -31,6 +37,21 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
     if is_terminating(trigger) {
         return None;
     }
+    let spec = &trigger.spec;
+    let timeout = spec.timeout.as_deref();
+    let timeout = timeout.and_then(|text| parse_duration(text).ok());
+    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
+    Some(Source {
+        key: SourceKey::of(Kind::Trigger, trigger),
+        created: created(trigger),
+        wishes: trigger_wishes(trigger),
+        timeout: (!timeout.is_zero()).then_some(timeout),
+        backends: serving.backends,
+    })
+}
+
+/// The routes that a trigger names.
+fn trigger_wishes(trigger: &HttpTrigger) -> Vec<Wish> {
     let spec = &trigger.spec;
     let ingress = spec.ingress.clone().unwrap_or_default();
     let host = ingress
@@ -50,22 +71,13 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
         wishes.push(Wish::all_of(host));
     }
     wishes.extend(service_names(&trigger.metadata, &spec.template.spec));
-    let timeout = spec.timeout.as_deref();
-    let timeout = timeout.and_then(|text| parse_duration(text).ok());
-    let timeout = timeout.unwrap_or(DEFAULT_TIMEOUT);
-    Some(Source {
-        key: SourceKey::of(Kind::Trigger, trigger),
-        created: created(trigger),
-        wishes,
-        timeout: (!timeout.is_zero()).then_some(timeout),
-        backends: serving.backends,
-    })
+    wishes
 }
 
 /// The routes of an object that answers HTTP by itself; none once it is being deleted. Host names
-/// are read from the entry's config and its ConfigMaps; while one of those is missing, the object
-/// goes on under the names that are `known` of it. So does one without an entry, of which its replicas
-/// said that they answer, while it has none that says otherwise.
+/// are read from the config of its `wasi:http` entries and their ConfigMaps; while one of those is
+/// missing, the object goes on under the names that are `known` of it. So does one without an entry,
+/// of which its replicas said that they answer, while it has none that says otherwise.
 pub(crate) fn of_spec(
     kind: Kind,
     meta: &ObjectMeta,
@@ -77,28 +89,24 @@ pub(crate) fn of_spec(
     if meta.deletion_timestamp.is_some() {
         return None;
     }
-    let mut hosts: Vec<String> = Vec::new();
-    let mut declared = false;
-    let mut is_whole = true;
-    for entry in inbound_http(spec) {
-        declared = true;
-        let layers = Layers {
-            secrets: Vec::new(),
-            ..Layers::of_interface(entry)
-        };
-        // A ConfigMap that is missing keeps the workload from starting, and is told there.
-        let config = layers.resolve(config_maps);
-        is_whole &= config.is_ok();
-        let config = config.unwrap_or_else(|_| entry.config.clone());
-        let named = config.get(names::CONFIG_HOST).into_iter();
-        for list in named.chain(config.get(names::CONFIG_HOST_ALIASES)) {
-            let list = list.split(',').map(str::trim);
-            hosts.extend(list.filter(|name| !name.is_empty()).map(Into::into));
-        }
-    }
+    let declared = inbound_http(spec).next().is_some();
     let has_answered = known.is_some() && serving.backends.is_empty() && !serving.has_completed;
     if !declared && !serving.exports_http && !has_answered {
         return None;
+    }
+    let mut hosts: Vec<String> = Vec::new();
+    let mut is_whole = true;
+    for entry in http(spec) {
+        // A ConfigMap that is missing keeps the workload from starting, and is told there.
+        let config = shown(entry, config_maps);
+        is_whole &= config.is_ok();
+        let config = config.unwrap_or_else(|_| entry.config.clone());
+        hosts.extend(
+            HOST_KEYS
+                .iter()
+                .flat_map(|key| listed(&config, key))
+                .map(Into::into),
+        );
     }
     if hosts.is_empty() {
         hosts.push(default_host(meta));
@@ -120,15 +128,34 @@ pub(crate) fn of_spec(
     })
 }
 
-/// The `wasi:http` entries that declare a handler.
-pub(crate) fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInterface> {
-    spec.host_interfaces.iter().filter(|entry| {
+/// The `wasi:http` entries.
+pub(crate) fn http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInterface> {
+    let is_http = |entry: &&HostInterface| {
         (entry.namespace.as_str(), entry.package.as_str()) == names::WASI_HTTP
-            && entry
-                .interfaces
-                .iter()
-                .any(|name| name == "incoming-handler" || name == "handler")
-    })
+    };
+    spec.host_interfaces.iter().filter(is_http)
+}
+
+/// Those of them that declare a handler.
+fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInterface> {
+    let is_handler = |name: &String| name == "incoming-handler" || name == "handler";
+    http(spec).filter(move |entry| entry.interfaces.iter().any(is_handler))
+}
+
+/// What an entry and its ConfigMaps say. What Secrets say is left out: a host name stands in status.
+fn shown(entry: &HostInterface, sources: &Sources) -> Result<BTreeMap<String, String>, Problem> {
+    let layers = Layers {
+        secrets: Vec::new(),
+        ..Layers::of_interface(entry)
+    };
+    layers.resolve(sources)
+}
+
+/// The names that stand under a key, with commas between them.
+fn listed<'a>(config: &'a BTreeMap<String, String>, key: &str) -> impl Iterator<Item = &'a str> {
+    let lists = config.get(key).into_iter();
+    let names = lists.flat_map(|list| list.split(',')).map(str::trim);
+    names.filter(|name| !name.is_empty())
 }
 
 /// The names under which a Service of the cluster would be reached.
@@ -156,37 +183,87 @@ fn default_host(meta: &ObjectMeta) -> String {
     format!("{name}.{namespace}.localhost")
 }
 
-/// The warning for a listen address, which is accepted but not listened on.
-pub(crate) fn address_warning(spec: &WorkloadSpec) -> Option<Warning> {
-    let address = inbound_http(spec).find_map(|entry| entry.config.get(names::CONFIG_ADDRESS))?;
-    Some(Warning {
+/// The warnings for what `wasi:http` entries say in vain: a listen address, host names that stand in a
+/// Secret, and those in the template of a trigger, whose own `ingress` names them.
+pub(crate) fn warnings(
+    spec: &WorkloadSpec,
+    sources: &Sources,
+    of_trigger: Option<&HttpTrigger>,
+) -> Vec<Warning> {
+    let config =
+        |entry: &HostInterface| shown(entry, sources).unwrap_or_else(|_| entry.config.clone());
+    let mut routed: Vec<HostPattern> = Vec::new();
+    if let Some(trigger) = of_trigger {
+        let wishes = trigger_wishes(trigger).into_iter();
+        routed.extend(wishes.filter_map(|wish| HostPattern::parse(&wish.host)));
+    } else {
+        for config in http(spec).map(config) {
+            let names = HOST_KEYS.iter().flat_map(|key| listed(&config, key));
+            routed.extend(names.filter_map(HostPattern::parse));
+        }
+    }
+    let takes_any = routed.contains(&HostPattern::Any);
+    let is_ignored = |name: &&str| {
+        !takes_any && HostPattern::parse(name).is_none_or(|host| !routed.contains(&host))
+    };
+    let mut warnings = Vec::new();
+    for entry in http(spec) {
+        let config = config(entry);
+        warnings.extend(
+            config
+                .get(names::CONFIG_ADDRESS)
+                .map(|address| ignored_address(address)),
+        );
+        for key in HOST_KEYS {
+            let ignored: Vec<&str> = listed(&config, key).filter(is_ignored).collect();
+            if of_trigger.is_some() && !ignored.is_empty() {
+                warnings.push(ignored_in_template(key, &ignored.join(",")));
+            }
+            let secrets = entry.secret_from.iter().map(|secret| secret.name.as_str());
+            warnings.extend(secrets.filter_map(|name| {
+                let values = &sources.secrets.get(name)?.values;
+                listed(values, key).find(is_ignored)?;
+                Some(ignored_in_secret(key, name, of_trigger.is_some()))
+            }));
+        }
+    }
+    warnings
+}
+
+fn ignored_address(address: &str) -> Warning {
+    Warning {
         reason: Reason::AddressIgnored.as_str().into(),
         message: format!(
             "`config.address` `{address}` is not listened on: requests are routed by host name \
              from the port of the host; name one in `config.host`"
         ),
-    })
+    }
 }
 
-/// The warning for host names in the template of a trigger, whose own `ingress` names them.
-pub(crate) fn host_warning(spec: &WorkloadSpec) -> Option<Warning> {
-    let keys = [names::CONFIG_HOST, names::CONFIG_HOST_ALIASES];
-    let is_http = |entry: &&HostInterface| {
-        (entry.namespace.as_str(), entry.package.as_str()) == names::WASI_HTTP
-    };
-    let mut entries = spec.host_interfaces.iter().filter(is_http);
-    let (key, named) = entries.find_map(|entry| {
-        let mut found = keys.iter().map(|key| (*key, entry.config.get(*key)));
-        found.find_map(|(key, named)| Some((key, named?)))
-    })?;
-    Some(Warning {
+fn ignored_in_template(key: &str, named: &str) -> Warning {
+    Warning {
         reason: Reason::HostIgnored.as_str().into(),
         message: format!(
             "`config.{key}` `{named}` of the template's `wasi:http` entry is not routed: the host \
              of an HTTPTrigger is that of `spec.ingress.host`; name it there, others in a trigger \
              of their own"
         ),
-    })
+    }
+}
+
+/// Does not say the name: it is a value of a Secret.
+fn ignored_in_secret(key: &str, secret: &str, has_trigger: bool) -> Warning {
+    let place = match has_trigger {
+        true => "`spec.ingress.host`",
+        false => "`config` or a ConfigMap",
+    };
+    Warning {
+        reason: Reason::HostIgnored.as_str().into(),
+        message: format!(
+            "`{key}` of Secret `{secret}` is not routed: routes and status show host names to \
+             everybody; name it in {place}"
+        ),
+    }
 }
 
 #[cfg(test)]

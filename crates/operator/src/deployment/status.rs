@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use waft_api::{
-    LocalObjectReference, Reason, ReplicaCounts, WorkloadDeployment, WorkloadDeploymentStatus,
-    WorkloadReplicaSet, conditions as types, names,
+    HttpTrigger, LocalObjectReference, Reason, ReplicaCounts, WorkloadDeployment,
+    WorkloadDeploymentStatus, WorkloadReplicaSet, conditions as types, names,
 };
 
 use super::{
@@ -19,11 +19,11 @@ use crate::{
     context::Context,
     events,
     key::Kind,
-    object::HasStatus as _,
+    object::{HasStatus as _, owner_of_kind},
     problem::Problem,
     queue::Next,
     routes::{Outcome, SourceKey},
-    routing, sources,
+    routing,
     write::{self, WriteError},
 };
 
@@ -61,13 +61,12 @@ pub(crate) async fn write(
     if keeps && write::may_wait(deployment, &status, waited) {
         return Ok(Next::PutOff(write::PATIENCE));
     }
-    let seen = deployment
-        .status
-        .as_ref()
-        .and_then(|s| s.observed_generation);
-    let ignored = (seen != status.observed_generation)
-        .then(|| sources::address_warning(&deployment.spec.template.spec));
-    events::write_status(context, deployment, status, ignored.flatten()).await?;
+    // A trigger tells its own.
+    let warnings = match owner_of_kind::<HttpTrigger>(deployment) {
+        Some(_) => Vec::new(),
+        None => routing::warnings(context, deployment, &deployment.spec.template.spec, None),
+    };
+    events::write_status(context, deployment, status, warnings).await?;
     Ok(Next::Await)
 }
 

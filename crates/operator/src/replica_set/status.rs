@@ -19,7 +19,7 @@ use crate::{
     problem::Problem,
     queue::Next,
     routes::{Outcome, SourceKey},
-    routing, sources,
+    routing,
     write::{self, WriteError},
 };
 
@@ -68,10 +68,8 @@ pub(crate) async fn write(
         write::status(&context.client, set, status).await?;
         return Ok(Next::Await);
     }
-    let seen = set.status.as_ref().and_then(|s| s.observed_generation);
-    let ignored = (seen != status.observed_generation)
-        .then(|| sources::address_warning(&set.spec.template.spec));
-    events::write_status(context, set, status, ignored.flatten()).await?;
+    let warnings = routing::warnings(context, set, &set.spec.template.spec, None);
+    events::write_status(context, set, status, warnings).await?;
     Ok(Next::Await)
 }
 

@@ -115,3 +115,82 @@ fn translate(case: Case) -> Value {
 fn objects_to_routes() {
     golden::check("routes", translate);
 }
+
+#[test]
+fn what_is_said_in_vain_is_told_and_nothing_else() {
+    let spec = |entry: &str| -> WorkloadSpec {
+        let yaml = format!(
+            "components: [{{name: a, image: i}}]\nhostInterfaces:\n\
+             - {{namespace: wasi, package: http, interfaces: [outgoing-handler], {entry}}}"
+        );
+        serde_saphyr::from_str(&yaml).unwrap()
+    };
+    let source = |key: &str, value: &str| Layer {
+        values: [(key.to_owned(), value.to_owned())].into(),
+        ..Layer::default()
+    };
+    let sources = Sources {
+        config_maps: [("map".to_owned(), source("host", "map.test"))].into(),
+        secrets: [("secret".to_owned(), source("host-aliases", "Secret.test"))].into(),
+    };
+    let trigger = |host: &str, spec: &WorkloadSpec| {
+        let mut trigger = HttpTrigger::new("hello", waft_api::HttpTriggerSpec::default());
+        trigger.spec.ingress = serde_saphyr::from_str(&format!("host: '{host}'")).unwrap();
+        trigger.spec.template.spec = spec.clone();
+        trigger
+    };
+    let said = |warnings: Vec<Warning>| -> Vec<String> {
+        let texts = warnings
+            .into_iter()
+            .map(|w| format!("{}: {}", w.reason, w.message));
+        texts.collect()
+    };
+    for (entry, ingress, wanted) in [
+        ("config: {host: x.test}", None, &[][..]),
+        ("config: {host: x.test}", Some("X.test"), &[]),
+        ("config: {host: x.test}", Some("*"), &[]),
+        (
+            "config: {host: 'x.test,y.test'}",
+            Some("x.test"),
+            &["HostIgnored: `config.host` `y.test`"],
+        ),
+        ("configFrom: [{name: map}]", None, &[]),
+        ("configFrom: [{name: map}]", Some("map.test"), &[]),
+        (
+            "configFrom: [{name: map}]",
+            Some("x.test"),
+            &["HostIgnored: `config.host` `map.test`"],
+        ),
+        ("configFrom: [{name: missing}]", Some("x.test"), &[]),
+        (
+            "secretFrom: [{name: secret}]",
+            None,
+            &["HostIgnored: `host-aliases` of Secret `secret`"],
+        ),
+        (
+            "secretFrom: [{name: secret}]",
+            Some("x.test"),
+            &["HostIgnored: `host-aliases` of Secret"],
+        ),
+        ("secretFrom: [{name: secret}]", Some("secret.test"), &[]),
+        (
+            "config: {host: secret.test}, secretFrom: [{name: secret}]",
+            None,
+            &[],
+        ),
+        (
+            "config: {address: '0.0.0.0:80'}",
+            None,
+            &["AddressIgnored: `config.address` `0.0.0.0:80`"],
+        ),
+    ] {
+        let spec = spec(entry);
+        let above = ingress.map(|host| trigger(host, &spec));
+        let said = said(warnings(&spec, &sources, above.as_ref()));
+        assert_eq!(said.len(), wanted.len(), "{entry}, {ingress:?}: {said:?}");
+        for (said, wanted) in said.iter().zip(wanted) {
+            assert!(said.starts_with(wanted), "{entry}, {ingress:?}: {said}");
+            assert!(!said.contains("ecret.test"), "{said}");
+        }
+    }
+}

@@ -14,7 +14,7 @@ use crate::{
     object::HasStatus as _,
     problem::Problem,
     routes::{Outcome, SourceKey},
-    routing, sources,
+    routing,
     write::WriteError,
 };
 
@@ -44,12 +44,9 @@ pub(crate) async fn write(
         .outcome(&SourceKey::of(Kind::Trigger, trigger));
     let url = routing::url(context, &routes);
     let status = build(trigger, observed, &routes, url, Timestamp::now());
-    let seen = trigger.status.as_ref().and_then(|s| s.observed_generation);
     let spec = &trigger.spec.template.spec;
-    let ignored = [sources::address_warning(spec), sources::host_warning(spec)];
-    let is_new = seen != status.observed_generation;
-    let ignored = ignored.into_iter().flatten().filter(|_| is_new);
-    events::write_status(context, trigger, status, ignored).await
+    let warnings = routing::warnings(context, trigger, spec, Some(trigger));
+    events::write_status(context, trigger, status, warnings).await
 }
 
 /// Sums the trigger up.

@@ -18,7 +18,7 @@ use crate::{
     object::HasStatus as _,
     queue::Next,
     routes::{Outcome, SourceKey},
-    routing, sources,
+    routing,
     write::{self, WriteError},
 };
 
@@ -52,10 +52,11 @@ pub(crate) async fn write(
     if write::may_wait(workload, &status, waited) {
         return Ok(Next::PutOff(write::PATIENCE));
     }
-    let seen = workload.status.as_ref().and_then(|s| s.observed_generation);
-    let ignored = (seen != generation && workload.owner_references().is_empty())
-        .then(|| sources::address_warning(&workload.spec));
-    events::write_status(context, workload, status, ignored.flatten()).await?;
+    let warnings = match workload.owner_references() {
+        [] => routing::warnings(context, workload, &workload.spec, None),
+        _ => Vec::new(),
+    };
+    events::write_status(context, workload, status, warnings).await?;
     Ok(decision.next)
 }
 

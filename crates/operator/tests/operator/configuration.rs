@@ -255,3 +255,38 @@ async fn corrected_credentials_are_tried() {
         .says::<WorkloadDeployment>("other", "Ready", "False", "SecretNotFound")
         .await;
 }
+
+#[tokio::test]
+async fn a_host_name_in_a_secret_is_not_routed_and_that_is_told() {
+    let mut world = World::new().await;
+    let yaml = deployment("one", "").replace(
+        "interfaces: [incoming-handler]",
+        "interfaces: [incoming-handler], secretFrom: [{name: hosts}]",
+    );
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    world
+        .says::<WorkloadDeployment>("hello", "Ready", "False", "SecretNotFound")
+        .await;
+    world
+        .apply::<Secret>(
+            "{apiVersion: v1, kind: Secret, metadata: {name: hosts}, data: {host: cy50ZXN0}}",
+        )
+        .await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.warned("hello", "HostIgnored").await;
+    world.has_backends("hello.default.localhost", Some(1)).await;
+    assert_eq!(world.backends("s.test"), None);
+}
+
+#[tokio::test]
+async fn any_entry_of_http_names_the_hosts_of_what_answers() {
+    let mut world = World::new().await;
+    let yaml = deployment("one", "").replace(
+        "interfaces: [incoming-handler]",
+        "interfaces: [outgoing-handler], config: {host: api.test}",
+    );
+    world.apply::<WorkloadDeployment>(&yaml).await;
+    world.ready::<WorkloadDeployment>("hello").await;
+    world.has_backends("api.test", Some(1)).await;
+    assert_eq!(world.backends("hello.default.localhost"), None);
+}

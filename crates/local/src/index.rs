@@ -39,7 +39,7 @@ impl Known {
         let name = workload.name_any();
         let spec = &workload.spec;
         let components = spec.components.iter().map(|c| c.name.clone());
-        let service = spec.service.as_ref().map(service_name);
+        let service = spec.service.as_ref().map(|s| s.called().to_owned());
         Self {
             id: WorkloadId(workload.uid().unwrap_or_default()),
             namespace: workload.namespace().unwrap_or_default(),
@@ -52,11 +52,6 @@ impl Known {
             containers: components.chain(service).collect(),
         }
     }
-}
-
-/// The name of a workload's service.
-pub(crate) fn service_name(service: &waft_api::Service) -> String {
-    service.name.clone().unwrap_or_else(|| "service".into())
 }
 
 impl Index {

@@ -68,6 +68,13 @@ pub(crate) fn replace(
     replacements: &[DeploymentArtifact],
     known: &Known,
 ) -> Result<BTreeMap<String, String>, Problem> {
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = replacements.iter().find(|r| !seen.insert(&r.name)) {
+        return Err(Problem::invalid(format!(
+            "two `artifacts` are named `{}`; names must be unique",
+            twice.name
+        )));
+    }
     let mut digests = BTreeMap::new();
     let mut used = BTreeSet::new();
     for component in &mut spec.components {
@@ -77,7 +84,7 @@ pub(crate) fn replace(
         }
     }
     if let Some(service) = &mut spec.service {
-        let name = service.name.clone().unwrap_or_else(|| "service".into());
+        let name = service.called().to_owned();
         let slot = (&mut service.image, &mut service.image_pull_secret);
         if let Some(digest) = replace_one(&name, slot, replacements, known, &mut used)? {
             digests.insert(name, digest);
@@ -183,10 +190,25 @@ mod tests {
     }
 
     #[test]
+    fn a_service_without_a_name_is_called_service() {
+        for service in ["{image: x}", "{image: x, name: ''}"] {
+            let mut spec = spec(&format!("service: {service}"));
+            let replacements = [replacement("service", "art")];
+            replace(&mut spec, &replacements, &known("art")).unwrap();
+            assert_eq!(spec.service.unwrap().image, "r.test/art@sha256:1");
+        }
+    }
+
+    #[test]
     fn what_is_missing_or_unused_is_named() {
         let mut missing = spec("components: [{name: a, image: 'artifact://art'}]");
         let problem = replace(&mut missing, &[], &Known::new()).unwrap_err();
         assert_eq!(problem.reason, Reason::ArtifactNotFound);
+        let mut twice = spec("components: [{name: a, image: x}]");
+        let both = [replacement("a", "art"), replacement("a", "other")];
+        let problem = replace(&mut twice, &both, &known("art")).unwrap_err();
+        assert_eq!(problem.reason, Reason::InvalidSpec);
+        assert!(problem.message.contains("two `artifacts` are named `a`"));
         let mut unused = spec("components: [{name: a, image: x}]");
         let problem = replace(&mut unused, &[replacement("z", "art")], &known("art")).unwrap_err();
         assert!(problem.message.contains("artifacts[z]"));

@@ -13,8 +13,6 @@ use kube::{Resource as _, ResourceExt as _};
 use waft_api::{Workload, conditions};
 use waft_ir::{ComponentState, Phase, WorkloadState};
 
-use crate::index::service_name;
-
 /// Everything is reached through the machine's loopback.
 const ADDRESS: &str = "127.0.0.1";
 
@@ -84,7 +82,7 @@ fn containers(workload: &Workload) -> Vec<Container> {
     let service = spec
         .service
         .iter()
-        .map(|s| container(service_name(s), &s.image, &s.image_pull_policy));
+        .map(|s| container(s.called().to_owned(), &s.image, &s.image_pull_policy));
     components.chain(service).collect()
 }
 
@@ -99,7 +97,8 @@ fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -
     let restarting = matches!(phase, Some(Phase::Restarting(_)));
     let ready = matches!(phase, Some(Phase::Running));
     let since = ready_since(workload);
-    let service = workload.spec.service.as_ref().map(service_name);
+    let service = workload.spec.service.as_ref();
+    let service = service.map(|service| service.called().to_owned());
     let statuses = containers(workload)
         .into_iter()
         .map(|container| {

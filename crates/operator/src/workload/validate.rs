@@ -178,8 +178,7 @@ fn check_component(component: &Component) -> Result<CheckedComponent<'_>, Proble
 }
 
 fn check_service(service: &Service) -> Result<CheckedService<'_>, Problem> {
-    let name = service.name.as_deref().filter(|name| !name.is_empty());
-    let name = name.unwrap_or("service");
+    let name = service.called();
     check_name(name)?;
     if service.image.trim().is_empty() {
         return Err(Problem::invalid("`service.image` is empty"));

@@ -76,6 +76,14 @@ pub struct Service {
     pub limits: Option<Limits>,
 }
 
+impl Service {
+    /// What it is called beside the components.
+    pub fn called(&self) -> &str {
+        let name = self.name.as_deref().filter(|name| !name.is_empty());
+        name.unwrap_or("service")
+    }
+}
+
 /// What one component may see and reach. Empty means nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ fn workload() -> Workload {
         },
         "spec": {
             "components": [{"name": "http", "image": "r.test/a:1"}],
-            "service": {"image": "r.test/s:1"},
+            "service": {"name": "", "image": "r.test/s:1"},
         },
         "status": {"conditions": [
             {"type": "HostSelection", "status": "False", "reason": "NoMatchingHost", "message": "m"},

@@ -115,8 +115,6 @@ reasons! {
     NoMatchingHost,
     /// The host does not report.
     HostNotReporting,
-    /// The host of a running workload is gone.
-    HostLost,
     /// A default of this machine stands in for a server that was not configured.
     EmbeddedBackend,
     /// An entry names a server by `url`; that of the platform is used instead.

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::Client;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -73,6 +73,8 @@ pub(crate) struct Caches {
     pub config_maps: Cache<ConfigMap>,
     /// Secrets.
     pub secrets: Cache<Secret>,
+    /// Services.
+    pub services: Cache<Service>,
 }
 
 impl Context {

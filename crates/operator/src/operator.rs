@@ -121,6 +121,7 @@ fn watch_everything(
         watch_kind(context, watches, |caches| &caches.host_groups),
         watch_kind(context, watches, |caches| &caches.config_maps),
         watch_kind(context, watches, |caches| &caches.secrets),
+        watch_kind(context, watches, |caches| &caches.services),
     ]
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Source {
     pub timeout: Option<Duration>,
     /// Replicas that are ready.
     pub backends: Vec<Backend>,
+    /// The Service that it names and that there is not.
+    pub missing_service: Option<String>,
 }
 
 /// One route, as the manifest has it.
@@ -72,6 +74,8 @@ pub(crate) struct Outcome {
     pub accepted: Vec<RouteKey>,
     /// Routes that are not.
     pub refused: Vec<Refusal>,
+    /// The Service that the object names and that there is not.
+    pub missing_service: Option<String>,
 }
 
 impl SourceKey {
@@ -97,10 +101,22 @@ impl Outcome {
         Some(Verdict::no(refusal.reason, refusal.message.clone()))
     }
 
-    /// That the object is not reached by every route that it wishes for.
+    /// That the object is not reached by every way that it wishes for.
     pub(crate) fn degraded(&self) -> Option<Verdict> {
-        let refusal = self.refused.first()?;
-        Some(Verdict::yes(refusal.reason, refusal.message.clone()))
+        let refusal = self.refused.first();
+        let refusal = refusal.map(|refusal| Verdict::yes(refusal.reason, refusal.message.clone()));
+        refusal.or_else(|| self.lacks_service())
+    }
+
+    /// That the Service is not there by which clients outside of the routes would reach it.
+    pub(crate) fn lacks_service(&self) -> Option<Verdict> {
+        let name = self.missing_service.as_ref()?;
+        let message = format!(
+            "Service `{name}` does not exist; requests that name it are answered all the same, but \
+             nothing else leads to it: create it in the namespace of the workload, or leave out \
+             `kubernetes.service`"
+        );
+        Some(Verdict::yes(Reason::ServiceNotFound, message))
     }
 }
 
@@ -200,6 +216,7 @@ mod tests {
                 .collect(),
             timeout: Some(DEFAULT_TIMEOUT),
             backends: vec![],
+            missing_service: None,
         }
     }
 

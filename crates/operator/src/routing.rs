@@ -78,20 +78,37 @@ pub(crate) fn touch(context: &Context, kind: Kind, meta: &ObjectMeta) {
 
 /// As [`touch`], of everything in a namespace whose host names may come from a ConfigMap.
 pub(crate) fn touch_configured(context: &Context, namespace: &str) {
+    touch_all(context, namespace, names_config_maps);
+}
+
+/// As [`touch`], of everything in a namespace that names a Service.
+pub(crate) fn touch_service(context: &Context, namespace: &str, service: &str) {
+    touch_all(context, namespace, |spec| {
+        sources::service(spec) == Some(service)
+    });
+}
+
+/// As [`touch`], of everything in a namespace whose spec is of a kind.
+fn touch_all(context: &Context, namespace: &str, is_meant: impl Fn(&WorkloadSpec) -> bool) {
     let caches = &context.caches;
     let mut dirty = context.routing.dirty.lock();
+    for trigger in caches.triggers.of_namespace(namespace) {
+        if is_meant(&trigger.spec.template.spec) {
+            mark(caches, &mut dirty, Kind::Trigger, &trigger.metadata);
+        }
+    }
     for deployment in caches.deployments.of_namespace(namespace) {
-        if names_config_maps(&deployment.spec.template.spec) {
+        if is_meant(&effective_spec(&deployment)) {
             mark(caches, &mut dirty, Kind::Deployment, &deployment.metadata);
         }
     }
     for set in caches.replica_sets.of_namespace(namespace) {
-        if names_config_maps(&set.spec.template.spec) {
+        if is_meant(&set.spec.template.spec) {
             mark(caches, &mut dirty, Kind::ReplicaSet, &set.metadata);
         }
     }
     for workload in caches.workloads.of_namespace(namespace) {
-        if names_config_maps(&workload.spec) {
+        if is_meant(&workload.spec) {
             mark(caches, &mut dirty, Kind::Workload, &workload.metadata);
         }
     }
@@ -183,13 +200,15 @@ fn source(context: &Context, key: &SourceKey, known: Option<&[Wish]>) -> Option<
     let of_spec = |meta: &ObjectMeta, spec: &WorkloadSpec| {
         let serving = serving(context, key, meta);
         let config_maps = config_maps(context, namespace, spec);
-        sources::of_spec(key.kind, meta, spec, serving, &config_maps, known)
+        let source = sources::of_spec(key.kind, meta, spec, serving, &config_maps, known);
+        with_service(caches, spec, source?)
     };
     match key.kind {
         Kind::Trigger => {
             let trigger = caches.triggers.get(namespace, name)?;
             let serving = serving(context, key, &trigger.metadata);
-            sources::of_trigger(&trigger, serving)
+            let source = sources::of_trigger(&trigger, serving)?;
+            with_service(caches, &trigger.spec.template.spec, source)
         }
         Kind::Deployment => {
             let deployment = caches.deployments.get(namespace, name)?;
@@ -208,6 +227,18 @@ fn source(context: &Context, key: &SourceKey, known: Option<&[Wish]>) -> Option<
         }
         _ => None,
     }
+}
+
+/// Notes the Service that a spec names, if there is none. That is told of what serves: until then it
+/// may be about to come.
+fn with_service(caches: &Caches, spec: &WorkloadSpec, mut source: Source) -> Option<Source> {
+    if let Some(name) = sources::service(spec)
+        && !source.backends.is_empty()
+        && caches.services.get(&source.key.namespace, name).is_none()
+    {
+        source.missing_service = Some(name.to_owned());
+    }
+    Some(source)
 }
 
 fn names_config_maps(spec: &WorkloadSpec) -> bool {

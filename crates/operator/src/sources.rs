@@ -47,6 +47,7 @@ pub(crate) fn of_trigger(trigger: &HttpTrigger, serving: Serving) -> Option<Sour
         wishes: trigger_wishes(trigger),
         timeout: (!timeout.is_zero()).then_some(timeout),
         backends: serving.backends,
+        missing_service: None,
     })
 }
 
@@ -125,6 +126,7 @@ pub(crate) fn of_spec(
         wishes,
         timeout: Some(DEFAULT_TIMEOUT),
         backends: serving.backends,
+        missing_service: None,
     })
 }
 
@@ -160,21 +162,23 @@ fn listed<'a>(config: &'a BTreeMap<String, String>, key: &str) -> impl Iterator<
 
 /// The names under which a Service of the cluster would be reached.
 fn service_names(meta: &ObjectMeta, spec: &WorkloadSpec) -> Vec<Wish> {
-    let service = spec.kubernetes.as_ref().and_then(|k| k.service.as_ref());
-    let Some(service) = service.filter(|service| !service.name.is_empty()) else {
+    let Some(service) = service(spec) else {
         return Vec::new();
     };
-    let base = format!(
-        "{}.{}",
-        service.name,
-        meta.namespace.as_deref().unwrap_or_default()
-    );
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let base = format!("{service}.{namespace}");
     let names = [
         base.clone(),
         format!("{base}.svc"),
         format!("{base}.svc.cluster.local"),
     ];
     names.into_iter().map(Wish::all_of).collect()
+}
+
+/// The Service of the cluster that a workload names.
+pub(crate) fn service(spec: &WorkloadSpec) -> Option<&str> {
+    let service = spec.kubernetes.as_ref()?.service.as_ref()?;
+    Some(service.name.as_str()).filter(|name| !name.is_empty())
 }
 
 fn default_host(meta: &ObjectMeta) -> String {

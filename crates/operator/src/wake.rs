@@ -5,12 +5,12 @@
 //! Workload ─→ WorkloadReplicaSet ─→ WorkloadDeployment ─→ HTTPTrigger
 //! hosts, states ─→ Workload, Host
 //! hosts ─→ HTTPTrigger
-//! all of the left but ConfigMap, Secret, Artifact ─→ routes
+//! Service, all of the left but ConfigMap, Secret, Artifact ─→ routes
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use kube::{Resource, ResourceExt as _};
 use waft_api::{
     Artifact, Host, HostGroup, HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet,
@@ -155,6 +155,18 @@ impl Wakes for Secret {
                 wake_users_of_artifact(context, &namespace, &artifact);
             }
         }
+    }
+}
+
+impl Wakes for Service {
+    fn wake(context: &Context, change: &Change<Self>) {
+        // Whether it is there is all that counts.
+        let object = match (&change.old, &change.new) {
+            (Some(object), None) | (None, Some(object)) => object,
+            _ => return,
+        };
+        let (namespace, name) = name_of(object.as_ref());
+        routing::touch_service(context, &namespace, &name);
     }
 }
 

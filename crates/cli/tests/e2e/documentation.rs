@@ -1,7 +1,7 @@
 //! `docs/reasons.md` and `docs/interfaces.md` list what the code declares: written from it, and
 //! compared with it.
 
-use std::{fmt::Write as _, fs};
+use std::{collections::HashSet, fmt::Write as _, fs, path::Path};
 
 use waft_ir::catalog::{Described, NOT_YET, PACKAGES};
 
@@ -115,4 +115,33 @@ fn reasons_are_listed() {
 #[test]
 fn interfaces_are_listed() {
     check("interfaces.md", &interfaces());
+}
+
+/// The text of all source files below a folder, but for those of tests.
+fn code(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            code(&path, text);
+        } else if path.extension().is_some_and(|ext| ext == "rs")
+            && !path.ends_with("tests.rs")
+            && !path.ends_with("api/src/reason.rs")
+        {
+            *text += &fs::read_to_string(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn each_reason_is_given_somewhere() {
+    let mut text = String::new();
+    for crate_ in fs::read_dir(waft_guests::workspace().join("crates")).unwrap() {
+        code(&crate_.unwrap().path().join("src"), &mut text);
+    }
+    let words: HashSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let all = waft_api::Reason::ALL.iter();
+    let unused: Vec<_> = all
+        .filter(|reason| !words.contains(reason.as_str()))
+        .collect();
+    assert!(unused.is_empty(), "{unused:?}");
 }

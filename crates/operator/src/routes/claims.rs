@@ -100,7 +100,10 @@ impl Claims {
 
     fn judge(&self, key: &SourceKey) -> Option<Outcome> {
         let source = self.sources.get(key)?;
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome {
+            missing_service: source.missing_service.clone(),
+            ..Outcome::default()
+        };
         for wish in &source.wishes {
             let route = match wish.key() {
                 Ok(route) => route,

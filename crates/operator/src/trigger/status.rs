@@ -137,7 +137,8 @@ fn judge(observed: &Observed<'_>, routes: &Outcome) -> Verdicts {
         refused
     });
     let of_deployment = || degraded(observed.deployment?.conditions());
-    let degraded = refused.or_else(of_deployment);
+    let degraded = refused.or_else(|| routes.lacks_service());
+    let degraded = degraded.or_else(of_deployment);
     verdicts.extend(degraded.map(|verdict| (types::DEGRADED, verdict)));
     verdicts
 }

@@ -3,16 +3,19 @@
 use std::pin::pin;
 
 use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Service;
 use kube::{
     ResourceExt as _,
     api::{WatchEvent, WatchParams},
 };
-use waft_api::{Workload, WorkloadDeployment, WorkloadReplicaSet};
+use serde_json::json;
+use waft_api::{HttpTrigger, Workload, WorkloadDeployment, WorkloadReplicaSet};
 use waft_ir::{Failure, FailureReason, HostId, Phase, WorkloadState};
 
 use crate::{
     fakes::host,
-    world::{World, backends, deployment, is, message, observed, within},
+    triggers::trigger,
+    world::{Conditioned as _, World, backends, deployment, is, message, observed, within},
 };
 
 const LABEL: &str = "runtime.wasmcloud.dev/workload-deployment";
@@ -532,4 +535,43 @@ async fn what_a_user_must_know_is_passed_up() {
         .says::<WorkloadDeployment>("hello", "Degraded", "True", "EmbeddedBackend")
         .await;
     assert!(is(&hello, "Ready", "True", None));
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_is_told_until_it_is() {
+    let world = World::new().await;
+    let service = "kubernetes: {service: {name: shop}}";
+    let http = trigger("front", "front.test", "").replace(
+        "      components:",
+        &format!("      {service}\n      components:"),
+    );
+    world.deployed("one", service).await;
+    world
+        .says::<WorkloadDeployment>("hello", "Degraded", "True", "ServiceNotFound")
+        .await;
+    world.warned("hello", "ServiceNotFound").await;
+    world
+        .merge::<WorkloadDeployment>("hello", json!({"spec": {"kubernetes": null}}))
+        .await;
+    let is_told = |conditions: &[waft_api::Condition]| {
+        let mut types = conditions.iter().map(|condition| condition.type_.as_str());
+        types.any(|type_| type_ == "Degraded")
+    };
+    let untold = |hello: &WorkloadDeployment| !is_told(&hello.conditions());
+    world.until("hello", "names no Service", untold).await;
+    world.apply::<HttpTrigger>(&http).await;
+    world
+        .says::<HttpTrigger>("front", "Degraded", "True", "ServiceNotFound")
+        .await;
+    world
+        .apply::<Service>(
+            "{apiVersion: v1, kind: Service, metadata: {name: shop}, spec: {ports: [{port: 80}]}}",
+        )
+        .await;
+    let untold = |front: &HttpTrigger| !is_told(&front.conditions());
+    world.until("front", "has its Service", untold).await;
+    world.delete::<Service>("shop").await;
+    world
+        .says::<HttpTrigger>("front", "Degraded", "True", "ServiceNotFound")
+        .await;
 }

@@ -48,6 +48,7 @@ impl Numbers {
             wishes: (0..self.below(5)).map(|_| wish(self)).collect(),
             timeout: Some(Duration::from_secs(self.below(2))),
             backends: (0..self.below(3)).map(backend).collect(),
+            missing_service: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod calls;
 mod folder;
+mod listing;
 mod open;
 mod quota;
 mod streams;

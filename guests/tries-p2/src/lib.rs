@@ -12,7 +12,7 @@ use tries::{Told, Wasi, told};
 use wasip2::{
     filesystem::{
         preopens::get_directories,
-        types::{Descriptor, DescriptorFlags, OpenFlags, PathFlags},
+        types::{Descriptor, DescriptorFlags, DirectoryEntryStream, OpenFlags, PathFlags},
     },
     http::{
         outgoing_handler,
@@ -50,6 +50,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Tries {
 
 impl Wasi for Tries {
     type File = Descriptor;
+    type Listing = DirectoryEntryStream;
     /// Its streams go before it does.
     type Connection = ((InputStream, OutputStream), TcpSocket);
     type Response = IncomingResponse;
@@ -77,6 +78,11 @@ impl Wasi for Tries {
             false => 0,
         };
         told(file.write(&data, at)).map(drop)
+    }
+
+    async fn list(folder: &Descriptor) -> Told<DirectoryEntryStream> {
+        let listing = told(folder.read_directory())?;
+        told(listing.read_directory_entry()).map(|_| listing)
     }
 
     async fn set_size(file: &Descriptor, size: u64) -> Told<()> {

@@ -6,7 +6,7 @@ use tries::{Told, Wasi, told};
 use wasip3::{
     filesystem::{
         preopens::get_directories,
-        types::{Descriptor, DescriptorFlags, OpenFlags, PathFlags},
+        types::{Descriptor, DescriptorFlags, DirectoryEntry, OpenFlags, PathFlags},
     },
     http::{
         client,
@@ -19,6 +19,7 @@ use wasip3::{
             UdpSocket,
         },
     },
+    wit_bindgen::StreamReader,
     wit_future, wit_stream,
 };
 
@@ -36,6 +37,7 @@ impl wasip3::exports::http::handler::Guest for Tries {
 
 impl Wasi for Tries {
     type File = Descriptor;
+    type Listing = StreamReader<DirectoryEntry>;
     type Connection = TcpSocket;
     type Response = Response;
 
@@ -68,6 +70,14 @@ impl Wasi for Tries {
         let _ = data.write_all(bytes).await;
         drop(data);
         told(written.await)
+    }
+
+    async fn list(folder: &Descriptor) -> Told<StreamReader<DirectoryEntry>> {
+        let (mut listing, end) = folder.read_directory();
+        match listing.next().await {
+            Some(_) => Ok(listing),
+            None => told(end.await).map(|()| listing),
+        }
     }
 
     async fn set_size(file: &Descriptor, size: u64) -> Told<()> {

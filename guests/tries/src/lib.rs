@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `/open?FLAGS&PATH` | to open below the first folder: `r` reads the content, `c` creates |
 //! | `/hold?N&PATH` | to open a file N times and close none |
+//! | `/listings?N` | to begin to read the first folder N times and go on with none, as long as the instance lives |
 //! | `/stat?PATH`, `/unlink?PATH`, `/mkdir?PATH` | what they are called |
 //! | `/link?A&B`, `/rename?A&B`, `/symlink?A&B` | what they are called |
 //! | `/write?PATH&N` | to write N bytes to a new file, or to the end of an old one |
@@ -16,7 +17,7 @@
 //! | `/header?NAME&VALUE&URL` | a GET with a header |
 //! | `/follow?URL` | a GET that goes where it is redirected to |
 
-use std::{fmt::Debug, net::SocketAddr};
+use std::{fmt::Debug, mem, net::SocketAddr};
 
 /// What came of it, or what an interface answered, in its own words.
 pub type Told<T = String> = Result<T, String>;
@@ -29,6 +30,8 @@ pub type Told<T = String> = Result<T, String>;
 pub trait Wasi {
     /// An open file or folder.
     type File;
+    /// A folder that is being read.
+    type Listing;
     /// A TCP connection; closed when it is dropped.
     type Connection;
     /// An HTTP response whose body was not read yet.
@@ -42,6 +45,8 @@ pub trait Wasi {
     async fn read(file: &Self::File) -> Told<Vec<u8>>;
     /// Writes at the beginning of a file, or at its end.
     async fn write(file: &Self::File, data: Vec<u8>, at_end: bool) -> Told<()>;
+    /// Begins to read a folder: its first entry.
+    async fn list(folder: &Self::File) -> Told<Self::Listing>;
     async fn set_size(file: &Self::File, size: u64) -> Told<()>;
     async fn stat(folder: &Self::File, path: &str) -> Told<()>;
     async fn unlink(folder: &Self::File, path: &str) -> Told<()>;
@@ -86,6 +91,7 @@ async fn act<W: Wasi>(what: &str, query: &str) -> Told {
     let done = match what {
         "open" => return open::<W>(&first, &part()).await,
         "hold" => return hold::<W>(number(&first), &part()).await,
+        "listings" => return listings::<W>(number(&first)).await,
         "write" => write::<W>(&first, number(&part())).await,
         "size" => {
             let file = W::open(&folder()?, &first, true).await?;
@@ -154,6 +160,15 @@ async fn hold<W: Wasi>(count: usize, path: &str) -> Told {
         held.push(opened.map_err(|error| format!("{at}, then {error}"))?);
     }
     Ok(held.len().to_string())
+}
+
+async fn listings<W: Wasi>(count: usize) -> Told {
+    let folder = folder::<W>()?;
+    for at in 0..count {
+        let begun = W::list(&folder).await;
+        mem::forget(begun.map_err(|error| format!("{at}, then {error}"))?);
+    }
+    Ok(count.to_string())
 }
 
 async fn write<W: Wasi>(path: &str, count: usize) -> Told<()> {

@@ -17,7 +17,7 @@ use std::{
     time::Instant,
 };
 
-use waft_ir::{LocalResources, Service, Workload};
+use waft_ir::{LocalResources, Pool, Service, Workload};
 
 use crate::{
     connections::wait_until,
@@ -176,6 +176,31 @@ fn a_path_that_changes_while_it_is_opened_leads_nowhere() {
         refusals(&world.rig, "racing"),
         [format!("{counted} {refused}")]
     );
+}
+
+#[test]
+fn folders_that_are_not_read_to_their_end_hold_up_no_neighbour() {
+    let Some(world) = World::new() else {
+        return;
+    };
+    let rig = &world.rig;
+    // More than the runtime has threads for files. The instance is kept, and what it holds with it.
+    let mut reading = workload("reading", &[("main", "tries-p3")]);
+    reading.components[0].pool = Pool {
+        size: 1,
+        ..Pool::default()
+    };
+    world.mount(&mut reading, false);
+    let id = rig.run(reading);
+    rig.route("test", &[&id]);
+    assert_eq!(rig.get("/listings?600").text(), "600");
+    for guest in ["tries-p2", "tries-p3"] {
+        let mut neighbour = workload(guest, &[("main", guest)]);
+        world.mount(&mut neighbour, false);
+        let id = rig.run(neighbour);
+        rig.route("test", &[&id]);
+        assert_eq!(rig.get("/stat?file").text(), "done", "{guest}");
+    }
 }
 
 #[test]

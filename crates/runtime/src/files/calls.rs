@@ -1,21 +1,23 @@
 //! The calls of `wasi:filesystem`, of both generations, that open something, name it by its path or
 //! make a folder grow, in the place of wasmtime's: they do what those do, ask the quota first, and count
 //! what is refused. Opening looks first, so that no guest waits for a pipe, and no component holds more
-//! files than it may.
+//! files, or folders that it reads, than it may.
 //!
 //! Each generation has types of its own under the same names. What both say alike stands here, in
 //! macros that are used where those types are in scope.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
+use rustix::fs::FileType;
 use wasmtime::{
     Result,
     component::{Linker, Resource},
 };
 use wasmtime_wasi::filesystem::Descriptor;
 
-use super::writing::{
-    Bound, Denied, Verdict, bind, may_add, may_grow, may_link, may_make, may_move,
+use super::{
+    listing::{Entry, Listing},
+    writing::{Bound, Denied, Verdict, bind, may_add, may_grow, may_link, may_make, may_move},
 };
 use crate::{Ctx, Refusal};
 
@@ -48,9 +50,9 @@ macro_rules! replace_calls {
 }
 
 /// The parts of a generation that need its types, but not its way to be called: `$Outcome` is what
-/// wasmtime's functions return.
+/// wasmtime's functions return, `$unknown` what it calls that which has no name.
 macro_rules! parts {
-    ($Outcome:ident) => {
+    ($Outcome:ident, $unknown:expr) => {
         pub(in crate::files) type Fallible<T> = Result<(std::result::Result<T, ErrorCode>,)>;
 
         impl From<Denied> for ErrorCode {
@@ -123,6 +125,42 @@ macro_rules! parts {
             is_special
         }
 
+        /// Begins to read a folder, which is one more open file.
+        pub(in crate::files) fn list(
+            ctx: &mut Ctx,
+            fd: &Resource<Descriptor>,
+        ) -> Result<std::result::Result<Listing, ErrorCode>> {
+            let folder = match ctx.table().get(fd)? {
+                Descriptor::Dir(folder) => folder.dir.clone(),
+                Descriptor::File(_) => return Ok(Err(ErrorCode::NotDirectory)),
+            };
+            if !has_room(ctx) {
+                return Ok(Err(ErrorCode::Quota));
+            }
+            let listing = Listing::new(folder);
+            ctx.quotas().open_files().add(listing.source());
+            Ok(Ok(listing))
+        }
+
+        /// What was found in a folder, as a guest is told.
+        pub(in crate::files) fn entry(
+            found: io::Result<Entry>,
+        ) -> std::result::Result<DirectoryEntry, ErrorCode> {
+            let Entry { name, kind } = found?;
+            let name = String::from_utf8(name).map_err(|_| ErrorCode::IllegalByteSequence)?;
+            let type_ = match kind {
+                FileType::RegularFile => DescriptorType::RegularFile,
+                FileType::Directory => DescriptorType::Directory,
+                FileType::Symlink => DescriptorType::SymbolicLink,
+                FileType::Fifo => DescriptorType::Fifo,
+                FileType::Socket => DescriptorType::Socket,
+                FileType::CharacterDevice => DescriptorType::CharacterDevice,
+                FileType::BlockDevice => DescriptorType::BlockDevice,
+                FileType::Unknown => $unknown,
+            };
+            Ok(DirectoryEntry { type_, name })
+        }
+
         /// The answer of a call that opens.
         fn opened(
             ctx: &mut Ctx,
@@ -150,7 +188,7 @@ macro_rules! parts {
 }
 
 pub(super) mod p2;
-mod p3;
+pub(super) mod p3;
 
 /// What a call is about to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -2,7 +2,7 @@
 //! which takes them all would leave none for its neighbours' connections.
 
 use std::{
-    fs::File,
+    any::Any,
     sync::{Arc, Weak},
 };
 
@@ -14,7 +14,7 @@ const OPEN_FILES: usize = 1024;
 
 /// The files and folders that the instances of one component hold open.
 #[derive(Debug, Default)]
-pub(crate) struct OpenFiles(Mutex<Vec<Weak<File>>>);
+pub(crate) struct OpenFiles(Mutex<Vec<Weak<dyn Any + Send + Sync>>>);
 
 impl OpenFiles {
     /// Whether there may be one more.
@@ -26,14 +26,17 @@ impl OpenFiles {
         open.len() < OPEN_FILES
     }
 
-    /// Remembers one, until it is closed.
-    pub(super) fn add(&self, file: &Arc<File>) {
-        self.0.lock().push(Arc::downgrade(file));
+    /// Remembers what holds one, until it is gone.
+    pub(super) fn add<T: Any + Send + Sync>(&self, holds: &Arc<T>) {
+        let holds = Arc::downgrade(holds);
+        self.0.lock().push(holds);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

@@ -1,9 +1,11 @@
-//! The calls of `wasi:filesystem@0.3` that write a stream to a file, in the place of wasmtime's:
-//! they ask the quota for each piece before it is written.
+//! The calls of `wasi:filesystem@0.3` that write a stream to a file or read a folder as one, in the place
+//! of wasmtime's: they ask the quota for each piece before it is written, and hold no thread while the
+//! guest does not read.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
+    iter,
     os::unix::fs::FileExt as _,
     pin::Pin,
     sync::Arc,
@@ -14,14 +16,22 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use wasmtime::{
     Result, StoreContextMut,
     component::{
-        FutureReader, LinkerInstance, Resource, Source, StreamConsumer, StreamReader, StreamResult,
+        Destination, FutureReader, LinkerInstance, Resource, Source, StreamConsumer,
+        StreamProducer, StreamReader, StreamResult,
     },
 };
-use wasmtime_wasi::{filesystem::Descriptor, p3::bindings::filesystem::types::ErrorCode};
+use wasmtime_wasi::{
+    filesystem::Descriptor,
+    p3::bindings::filesystem::types::{DirectoryEntry, ErrorCode},
+};
 
 use super::{
-    calls::{Call, count_refusal},
+    calls::{
+        Call, count_refusal,
+        p3::{entry, list},
+    },
     folder::by_handle,
+    listing::Listing,
     writing::{Bound, growth},
 };
 use crate::Ctx;
@@ -42,6 +52,12 @@ struct Writer {
     ended: Option<oneshot::Sender<Ended>>,
 }
 
+/// Gives what lies in a folder, until the guest has it all or something fails.
+struct Entries {
+    listing: Listing,
+    ended: Option<oneshot::Sender<Ended>>,
+}
+
 /// Puts these functions in the place of wasmtime's.
 pub(super) fn replace(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
     types.func_wrap(
@@ -56,7 +72,30 @@ pub(super) fn replace(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
         |store: StoreContextMut<'_, Ctx>, (fd, data): (Resource<Descriptor>, StreamReader<u8>)| {
             write(store, &fd, data, None)
         },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.read-directory",
+        |store: StoreContextMut<'_, Ctx>, (fd,): (Resource<Descriptor>,)| read(store, &fd),
     )
+}
+
+fn read(
+    mut store: StoreContextMut<'_, Ctx>,
+    fd: &Resource<Descriptor>,
+) -> Result<((StreamReader<DirectoryEntry>, FutureReader<Ended>),)> {
+    let (ended, has_ended) = oneshot::channel();
+    let entries = match list(store.data_mut(), fd)? {
+        Ok(listing) => {
+            let ended = Some(ended);
+            StreamReader::new(&mut store, Entries { listing, ended })?
+        }
+        Err(code) => {
+            // The guest may not care.
+            let _ = ended.send(Err(code));
+            StreamReader::new(&mut store, iter::empty())?
+        }
+    };
+    Ok(((entries, FutureReader::new(&mut store, has_ended)?),))
 }
 
 fn write(
@@ -185,5 +224,52 @@ impl StreamConsumer<Ctx> for Writer {
             Err(_) if finish => Poll::Ready(Ok(StreamResult::Cancelled)),
             Err(error) => Poll::Ready(Err(error.into())),
         }
+    }
+}
+
+impl Entries {
+    fn end(&mut self, result: Ended) -> StreamResult {
+        if let Some(ended) = self.ended.take() {
+            // The guest may not care.
+            let _ = ended.send(result);
+        }
+        StreamResult::Dropped
+    }
+}
+
+impl Drop for Entries {
+    fn drop(&mut self) {
+        self.end(Ok(()));
+    }
+}
+
+impl StreamProducer<Ctx> for Entries {
+    type Item = DirectoryEntry;
+    type Buffer = Option<DirectoryEntry>;
+
+    fn poll_produce<'a>(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'a, Ctx>,
+        mut destination: Destination<'a, DirectoryEntry, Self::Buffer>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        // The guest asks only whether there may be one.
+        if destination.remaining(&mut store) == Some(0) {
+            return Poll::Ready(Ok(StreamResult::Completed));
+        }
+        let found = match self.listing.poll_next(cx) {
+            Poll::Ready(found) => found,
+            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready(Ok(match found.map(entry) {
+            Some(Ok(entry)) => {
+                destination.set_buffer(Some(entry));
+                StreamResult::Completed
+            }
+            Some(Err(code)) => self.end(Err(code)),
+            None => self.end(Ok(())),
+        }))
     }
 }

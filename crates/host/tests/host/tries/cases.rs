@@ -224,6 +224,12 @@ fn files() -> Vec<Try> {
             control: ("/hold?1000&file", "1000"),
             ..file("all descriptors", "/hold?5000&file", "")
         },
+        Try {
+            told: "1024, then ",
+            counter: (GUEST, "OpenFiles"),
+            control: ("/listings?1000", "1000"),
+            ..file("to read folders without end", "/listings?5000", "")
+        },
     ]
 }
 

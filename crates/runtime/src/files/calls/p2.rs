@@ -1,16 +1,18 @@
 //! Those of 0.2.
 
+use std::future::poll_fn;
+
 use wasmtime::{
     Result, StoreContextMut,
-    component::{Linker, Resource},
+    component::{Linker, LinkerInstance, Resource, ResourceType},
 };
 use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView},
     p2::{
         FsResult,
         bindings::filesystem::types::{
-            DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptor,
-            NewTimestamp, OpenFlags, PathFlags,
+            DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode,
+            HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
         },
     },
 };
@@ -49,7 +51,7 @@ macro_rules! calls {
     )*};
 }
 
-parts!(FsResult);
+parts!(FsResult, DescriptorType::Unknown);
 
 pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     let mut types = linker.instance(TYPES)?;
@@ -62,7 +64,42 @@ pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
         "write" write(bytes: Vec<u8>, offset: u64) Writes
             if |ctx, fd| may_grow(ctx, fd, offset.saturating_add(bytes.len() as u64));
     }
+    replace_listings(&mut types)?;
     writing::replace_streams(&mut types)
+}
+
+/// Puts folders that are read in pieces in the place of wasmtime's, which are read at once.
+fn replace_listings(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
+    types.resource(
+        "directory-entry-stream",
+        ResourceType::host::<Listing>(),
+        |mut store, place| {
+            let listing = Resource::<Listing>::new_own(place);
+            store.data_mut().table().delete(listing)?;
+            Ok(())
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.read-directory",
+        |mut store: StoreContextMut<'_, Ctx>, (fd,): (Resource<Descriptor>,)| {
+            let ctx = store.data_mut();
+            let made: Fallible<Resource<Listing>> = match list(ctx, &fd)? {
+                Ok(listing) => Ok((Ok(ctx.table().push(listing)?),)),
+                Err(code) => Ok((Err(code),)),
+            };
+            made
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]directory-entry-stream.read-directory-entry",
+        |mut store: StoreContextMut<'_, Ctx>, (listing,): (Resource<Listing>,)| {
+            Box::new(async move {
+                let listing = store.data_mut().table().get_mut(&listing)?;
+                let found = poll_fn(|cx| listing.poll_next(cx)).await;
+                Ok((found.map(entry).transpose(),))
+            })
+        },
+    )
 }
 
 async fn open_at(

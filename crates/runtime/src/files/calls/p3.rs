@@ -8,8 +8,8 @@ use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystem, WasiFilesystemView},
     p3::{
         bindings::filesystem::types::{
-            DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, HostDescriptorWithStore,
-            NewTimestamp, OpenFlags, PathFlags,
+            DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode,
+            HostDescriptorWithStore, NewTimestamp, OpenFlags, PathFlags,
         },
         filesystem::FilesystemResult,
     },
@@ -52,7 +52,7 @@ macro_rules! calls {
     )*};
 }
 
-parts!(FilesystemResult);
+parts!(FilesystemResult, DescriptorType::Other(None));
 
 pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     let mut types = linker.instance(TYPES)?;

@@ -9,6 +9,7 @@
 //! | `/stat?PATH`, `/unlink?PATH`, `/mkdir?PATH` | what they are called |
 //! | `/link?A&B`, `/rename?A&B`, `/symlink?A&B` | what they are called |
 //! | `/write?PATH&N` | to write N bytes to a new file, or to the end of an old one |
+//! | `/append?PATH&N` | to write N bytes to the end of a file that was opened to be read |
 //! | `/size?PATH&N` | to give a file N bytes |
 //! | `/connect?IP:PORT`, `/connect-many?N&IP:PORT` | TCP |
 //! | `/send?IP:PORT` | a datagram |
@@ -93,6 +94,10 @@ async fn act<W: Wasi>(what: &str, query: &str) -> Told {
         "hold" => return hold::<W>(number(&first), &part()).await,
         "listings" => return listings::<W>(number(&first)).await,
         "write" => write::<W>(&first, number(&part())).await,
+        "append" => {
+            let file = W::open(&folder()?, &first, false).await?;
+            W::write(&file, vec![b'x'; number(&part())], true).await
+        }
         "size" => {
             let file = W::open(&folder()?, &first, true).await?;
             W::set_size(&file, number(&part()) as u64).await

@@ -204,6 +204,24 @@ fn folders_that_are_not_read_to_their_end_hold_up_no_neighbour() {
 }
 
 #[test]
+fn a_file_that_was_opened_to_be_read_is_not_written() {
+    let Some(world) = World::new() else {
+        return;
+    };
+    for guest in ["tries-p2", "tries-p3"] {
+        let grant = Grant {
+            mount: Some(false),
+            ..cases::NONE
+        };
+        let (told, counted) = ask(&world, "appending", guest, &grant, "/append?file&5");
+        assert!(plain(&told).contains("baddescriptor"), "{guest}: {told}");
+        assert!(counted.is_empty(), "{guest}: {counted:?}");
+        let content = fs::read_to_string(world.folder().join("inside/file"));
+        assert_eq!(content.unwrap(), "inside", "{guest}");
+    }
+}
+
+#[test]
 fn what_would_break_the_framing_of_a_request_is_not_sent() {
     let Some(world) = World::new() else {
         return;

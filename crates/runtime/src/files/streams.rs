@@ -21,7 +21,7 @@ use wasmtime::{
     },
 };
 use wasmtime_wasi::{
-    filesystem::Descriptor,
+    filesystem::{Descriptor, OpenMode},
     p3::bindings::filesystem::types::{DirectoryEntry, ErrorCode},
 };
 
@@ -131,13 +131,18 @@ fn writable(
     fd: &Resource<Descriptor>,
     position: Option<u64>,
 ) -> Result<std::result::Result<Arc<File>, ErrorCode>> {
-    let (file, is_fixed) = match ctx.table().get(fd)? {
-        Descriptor::File(file) => (file.file.clone(), file.perms.write_not_permitted()),
-        Descriptor::Dir(_) => return Ok(Err(ErrorCode::BadDescriptor)),
+    let Descriptor::File(opened) = ctx.table().get(fd)? else {
+        return Ok(Err(ErrorCode::BadDescriptor));
     };
-    if is_fixed {
+    let file = opened.file.clone();
+    let is_writable = opened.open_mode.contains(OpenMode::WRITE);
+    if opened.perms.write_not_permitted() {
         count_refusal(ctx, fd.rep(), Call::Writes);
         return Ok(Err(ErrorCode::NotPermitted));
+    }
+    // The handle below is one that may be written, whatever this one is.
+    if !is_writable {
+        return Ok(Err(ErrorCode::BadDescriptor));
     }
     if position.is_some() {
         return Ok(Ok(file));

@@ -345,3 +345,18 @@ fn a_component_of_0_3_writes_a_temporary_volume_and_no_more_than_it_may() {
         4,
     );
 }
+
+#[test]
+fn a_file_of_a_full_volume_is_opened_as_before() {
+    for guest in ["tries-p2", "tries-p3"] {
+        let rig = beside_a_neighbour(guest, |_| {});
+        let ask = |path: &str| rig.get(path).text().to_owned();
+        // All of 20 KiB, with the one that each file takes.
+        assert_eq!(ask("/write?a&19456"), "done", "{guest}");
+        let full = ask("/open?c&b").to_lowercase();
+        assert!(full.contains("insufficient"), "{guest}: {full}");
+        assert_eq!(ask("/open?c&a"), "done", "{guest}");
+        assert_eq!(ask("/size?a&100"), "done", "{guest}");
+        assert_eq!(ask("/open?c&b"), "done", "{guest}");
+    }
+}

@@ -98,21 +98,41 @@ macro_rules! parts {
             }
         }
 
-        /// Whether one more file may be open, and be made if that is asked for: then what bounds it.
+        /// Whether one more file may be open: then what bounds it.
         fn may_open(
             ctx: &mut Ctx,
             folder: &Resource<Descriptor>,
-            flags: OpenFlags,
-        ) -> Result<std::result::Result<Option<Bound>, ErrorCode>> {
-            if !has_room(ctx) {
-                return Ok(Err(ErrorCode::Quota));
+        ) -> std::result::Result<Option<Bound>, ErrorCode> {
+            match has_room(ctx) {
+                true => Ok(ctx.quotas().of(folder)),
+                false => Err(ErrorCode::Quota),
             }
-            let bound = ctx.quotas().of(folder);
-            let verdict = match flags.contains(OpenFlags::CREATE) {
-                true => may_add(ctx, folder)?,
-                false => Ok(()),
+        }
+
+        /// Flags by which a file that is there is opened as by these, and none is made. `None`: these
+        /// make none, or one that must be new.
+        fn without_making(
+            open_flags: OpenFlags,
+            flags: DescriptorFlags,
+        ) -> Option<(OpenFlags, DescriptorFlags)> {
+            let of_old_files = OpenFlags::CREATE | OpenFlags::TRUNCATE;
+            let may_be_there = of_old_files.contains(open_flags);
+            let makes = open_flags.contains(OpenFlags::CREATE);
+            // What makes a file may write to it, and wasmtime lets it read what it was not to write.
+            let writes = match flags.contains(DescriptorFlags::WRITE) {
+                true => flags,
+                false => flags | DescriptorFlags::READ | DescriptorFlags::WRITE,
             };
-            Ok(verdict.map(|()| bound).map_err(ErrorCode::from))
+            (makes && may_be_there).then_some((open_flags & !OpenFlags::CREATE, writes))
+        }
+
+        /// Whether nothing was found.
+        fn is_missing<T>(outcome: &$Outcome<T>) -> bool {
+            let code = outcome
+                .as_ref()
+                .err()
+                .and_then(|error| error.downcast_ref());
+            matches!(code, Some(ErrorCode::NoEntry))
         }
 
         /// Whether what was found is no file, folder or link. That is counted.

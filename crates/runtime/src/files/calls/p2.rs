@@ -107,14 +107,14 @@ async fn open_at(
     (fd, path_flags, path, open_flags, flags): Opening,
 ) -> Fallible<Resource<Descriptor>> {
     let ctx = store.data_mut();
-    let bound = match may_open(ctx, &fd, open_flags)? {
+    let bound = match may_open(ctx, &fd) {
         Ok(bound) => bound,
         Err(code) => return Ok((Err(code),)),
     };
     let rep = fd.rep();
-    // What Waft made holds files and folders only.
+    let folder = Resource::new_borrow(rep);
     if bound.is_none() {
-        let folder = Resource::new_borrow(rep);
+        // What Waft made holds files and folders only.
         let mut view = ctx.filesystem();
         let found = view.stat_at(folder, path_flags, path.clone()).await;
         if let Ok(found) = found
@@ -122,6 +122,19 @@ async fn open_at(
         {
             return Ok((Err(ErrorCode::NotPermitted),));
         }
+    } else if let Some((opens, writes)) = without_making(open_flags, flags) {
+        // What is there takes no more room.
+        let mut view = ctx.filesystem();
+        let found = view.open_at(folder, path_flags, path.clone(), opens, writes);
+        let found = found.await;
+        if !is_missing(&found) {
+            return opened(ctx, rep, (open_flags, flags), bound, found);
+        }
+    }
+    if open_flags.contains(OpenFlags::CREATE)
+        && let Err(denied) = may_add(ctx, &fd)?
+    {
+        return Ok((Err(denied.into()),));
     }
     let mut view = ctx.filesystem();
     let made = view.open_at(fd, path_flags, path, open_flags, flags).await;

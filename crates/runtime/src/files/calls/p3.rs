@@ -70,7 +70,7 @@ async fn open_at(
 ) -> Fallible<Resource<Descriptor>> {
     type Types = WasiFilesystem;
     let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
-    let bound = match accessor.with(|mut store| may_open(store.get(), &fd, open_flags))? {
+    let bound = match accessor.with(|mut store| may_open(store.get(), &fd)) {
         Ok(bound) => bound,
         Err(code) => return Ok((Err(code),)),
     };
@@ -81,6 +81,23 @@ async fn open_at(
         && accessor.with(|mut store| is_special(store.get(), &found))
     {
         return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    if bound.is_some()
+        && let Some((opens, writes)) = without_making(open_flags, flags)
+    {
+        // What is there takes no more room.
+        let folder = Resource::new_borrow(rep);
+        let found = Types::open_at(&inner, folder, path_flags, path.clone(), opens, writes);
+        let found = found.await;
+        if !is_missing(&found) {
+            let flags = (open_flags, flags);
+            return accessor.with(|mut store| opened(store.get(), rep, flags, bound, found));
+        }
+    }
+    if open_flags.contains(OpenFlags::CREATE)
+        && let Err(denied) = accessor.with(|mut store| may_add(store.get(), &fd))?
+    {
+        return Ok((Err(denied.into()),));
     }
     let made = Types::open_at(&inner, fd, path_flags, path, open_flags, flags).await;
     accessor.with(|mut store| opened(store.get(), rep, (open_flags, flags), bound, made))

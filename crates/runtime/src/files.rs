@@ -3,6 +3,7 @@
 //! The sandbox itself, in which no path and no symbolic link leads out of a mounted folder, is
 //! wasmtime's; what is mounted is the host's choice.
 
+mod bounded;
 mod calls;
 mod folder;
 mod listing;

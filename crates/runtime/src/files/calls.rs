@@ -17,7 +17,11 @@ use wasmtime_wasi::filesystem::Descriptor;
 
 use super::{
     listing::{Entry, Listing},
-    writing::{Bound, Denied, Verdict, bind, may_add, may_grow, may_link, may_make, may_move},
+    quota::Leaving,
+    writing::{
+        Bound, Charge, Denied, Verdict, bind, charged, leaving, may_add, may_grow, may_link,
+        may_make, may_move,
+    },
 };
 use crate::{Ctx, Refusal};
 
@@ -39,7 +43,6 @@ macro_rules! replace_calls {
             "rename-at" rename_at(old: String, folder: Resource<Descriptor>, new: String) Frees
                 if |ctx, fd| may_move(ctx, fd, &folder, &new);
             "remove-directory-at" remove_directory_at(path: String) Frees;
-            "unlink-file-at" unlink_file_at(path: String) Frees;
             "set-size" set_size(size: u64) Frees if |ctx, fd| may_grow(ctx, fd, size);
             "create-directory-at" create_directory_at(path: String) Writes
                 if |ctx, fd| may_make(ctx, fd, &path);
@@ -179,6 +182,26 @@ macro_rules! parts {
                 FileType::Unknown => $unknown,
             };
             Ok(DirectoryEntry { type_, name })
+        }
+
+        /// The answer of a call that deletes a file. Without a bound handle of that file only a look
+        /// tells what has gone.
+        fn unlinked(
+            ctx: &mut Ctx,
+            fd: u32,
+            leaving: Option<Leaving>,
+            outcome: $Outcome<()>,
+        ) -> Fallible<()> {
+            let call = match leaving {
+                Some(leaving) => {
+                    if outcome.is_ok() {
+                        leaving.left();
+                    }
+                    Call::Writes
+                }
+                None => Call::Frees,
+            };
+            answer(ctx, fd, call, outcome)
         }
 
         /// The answer of a call that opens.

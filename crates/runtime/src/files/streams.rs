@@ -5,7 +5,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
-    iter,
+    iter, mem,
     os::unix::fs::FileExt as _,
     pin::Pin,
     sync::Arc,
@@ -32,7 +32,8 @@ use super::{
     },
     folder::by_handle,
     listing::Listing,
-    writing::{Bound, growth},
+    quota::Charged,
+    writing::{Bound, Charge, Charging, growth},
 };
 use crate::Ctx;
 
@@ -47,9 +48,18 @@ struct Writer {
     bound: Option<Bound>,
     /// Where the next byte goes; `None`: at the end.
     position: Option<u64>,
-    /// A piece that is being written, and how long it is.
-    writing: Option<(JoinHandle<io::Result<()>>, usize)>,
+    /// A piece that room is being made for.
+    waiting: Option<(Charging, Vec<u8>)>,
+    /// A piece that is being written.
+    writing: Option<Writing>,
     ended: Option<oneshot::Sender<Ended>>,
+}
+
+/// A piece on its way to a file.
+struct Writing {
+    task: JoinHandle<io::Result<()>>,
+    length: usize,
+    _charged: Option<Charged>,
 }
 
 /// Gives what lies in a folder, until the guest has it all or something fails.
@@ -107,10 +117,16 @@ fn write(
     let (ended, has_ended) = oneshot::channel();
     match writable(store.data_mut(), fd, position)? {
         Ok(file) => {
+            let bound = store.data_mut().quotas().of(fd);
+            // What appends has a handle of its own, which may be open for longer than the guest's.
+            if let (Some(bound), None) = (&bound, position) {
+                bound.opened(&file);
+            }
             let writer = Writer {
                 file,
-                bound: store.data_mut().quotas().of(fd),
+                bound,
                 position,
+                waiting: None,
                 writing: None,
                 ended: Some(ended),
             };
@@ -163,16 +179,28 @@ impl Writer {
         Poll::Ready(Ok(StreamResult::Dropped))
     }
 
-    /// Whether there is room for so many more bytes.
-    fn charge(&self, bytes: usize) -> bool {
-        let Some(bound) = &self.bound else {
-            return true;
-        };
+    /// Begins to make room for so many more bytes.
+    fn charge(&self, bytes: usize) -> Charging {
         let bytes = bytes as u64;
-        bound.charge(match self.position {
-            None => bytes,
-            Some(position) => growth(&self.file, position.saturating_add(bytes)),
-        })
+        let grows = match (&self.bound, self.position) {
+            (Some(_), Some(position)) => growth(&self.file, position.saturating_add(bytes)),
+            _ => bytes,
+        };
+        Box::pin(Charge::new(self.bound.clone(), grows).make())
+    }
+
+    /// Begins to write a piece that there is room for.
+    fn write(&self, piece: Vec<u8>, charged: Option<Charged>) -> Writing {
+        let (file, position, length) = (self.file.clone(), self.position, piece.len());
+        let write = move || match position {
+            None => (&*file).write_all(&piece),
+            Some(position) => file.write_all_at(&piece, position),
+        };
+        Writing {
+            task: tokio::task::spawn_blocking(write),
+            length,
+            _charged: charged,
+        }
     }
 }
 
@@ -193,31 +221,38 @@ impl StreamConsumer<Ctx> for Writer {
         finish: bool,
     ) -> Poll<Result<StreamResult>> {
         let mut source = source.as_direct(store);
-        if self.writing.is_none() {
+        if self.writing.is_none() && self.waiting.is_none() {
             let waiting = source.remaining();
             let piece = waiting[..waiting.len().min(PIECE)].to_vec();
             if piece.is_empty() {
                 return Poll::Ready(Ok(StreamResult::Completed));
             }
-            if !self.charge(piece.len()) {
-                return self.end(Err(ErrorCode::InsufficientSpace));
-            }
-            let (file, position, length) = (self.file.clone(), self.position, piece.len());
-            let write = move || match position {
-                None => (&*file).write_all(&piece),
-                Some(position) => file.write_all_at(&piece, position),
-            };
-            self.writing = Some((tokio::task::spawn_blocking(write), length));
+            self.waiting = Some((self.charge(piece.len()), piece));
         }
-        let Some((writing, length)) = &mut self.writing else {
+        if let Some((charging, piece)) = &mut self.waiting {
+            let charged = match charging.as_mut().poll(cx) {
+                Poll::Pending if finish => {
+                    self.waiting = None;
+                    return Poll::Ready(Ok(StreamResult::Cancelled));
+                }
+                charged => ready!(charged),
+            };
+            let piece = mem::take(piece);
+            self.waiting = None;
+            match charged {
+                Ok(charged) => self.writing = Some(self.write(piece, charged)),
+                Err(denied) => return self.end(Err(denied.into())),
+            }
+        }
+        let Some(writing) = &mut self.writing else {
             return Poll::Pending;
         };
-        let length = *length;
+        let length = writing.length;
         if finish {
             // What has not begun is not done; what has is waited for.
-            writing.abort();
+            writing.task.abort();
         }
-        let written = ready!(Pin::new(writing).poll(cx));
+        let written = ready!(Pin::new(&mut writing.task).poll(cx));
         self.writing = None;
         match written {
             Ok(Ok(())) => {

@@ -1,33 +1,26 @@
-//! What the quota of a folder is asked for: which of an instance's descriptors lie below which, what may
-//! grow, and the streams of `wasi:filesystem@0.2`, which ask before each write.
+//! What the quota of a folder is asked for: which of an instance's descriptors lie below which, and what
+//! may grow.
 
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io,
+    pin::Pin,
     sync::Arc,
 };
 
-use bytes::Bytes;
 use wasmtime::{
     Result, StoreContextMut,
     component::{Linker, LinkerInstance, Resource},
 };
 use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView},
-    p2::{
-        DynOutputStream, FsResult, OutputStream, Pollable, StreamError, StreamResult,
-        bindings::filesystem::{preopens, types::HostDescriptor},
-    },
+    p2::bindings::filesystem::preopens,
 };
 
 use super::{
-    Mount, OpenFiles, Quota,
-    calls::{
-        self, Call,
-        p2::{Fallible, answer},
-    },
+    Mount, OpenFiles, Quota, calls,
     folder::by_handle,
+    quota::{Charged, ENTRY, Leaving},
 };
 use crate::{Ctx, stats::Counters};
 
@@ -48,9 +41,16 @@ pub(crate) struct Quotas {
 /// A quota as one guest meets it: what is refused is counted.
 #[derive(Clone)]
 pub(super) struct Bound {
-    quota: Arc<Quota>,
-    counters: Arc<Counters>,
+    pub(super) quota: Arc<Quota>,
+    pub(super) counters: Arc<Counters>,
 }
+
+/// What a call takes of a quota: how much, if it is bounded.
+pub(super) struct Charge(Option<(Bound, u64)>);
+
+/// Room that is being made. `Ok(None)`: nothing bounds it.
+pub(super) type Charging =
+    Pin<Box<dyn Future<Output = std::result::Result<Option<Charged>, Denied>> + Send>>;
 
 /// Why a call that makes something grow is not made.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +63,8 @@ pub(super) enum Denied {
     TooDeep,
 }
 
-/// Whether a call may be made.
-pub(super) type Verdict = Result<std::result::Result<(), Denied>>;
+/// Whether a call may be made, if there is room for what it takes.
+pub(super) type Verdict = Result<std::result::Result<Charge, Denied>>;
 
 impl Quotas {
     pub(crate) fn new(counters: Arc<Counters>, open_files: Arc<OpenFiles>) -> Self {
@@ -110,12 +110,12 @@ impl Quotas {
 }
 
 impl Bound {
-    pub(super) fn charge(&self, bytes: u64) -> bool {
-        self.counted(self.quota.charge(bytes))
-    }
-
-    pub(super) fn charge_entry(&self) -> bool {
-        self.counted(self.quota.charge_entry())
+    async fn charge(&self, bytes: u64) -> std::result::Result<Charged, Denied> {
+        let charged = self.quota.charge(bytes).await;
+        if charged.is_none() {
+            Counters::add(&self.counters.volume_refused);
+        }
+        charged.ok_or(Denied::Full)
     }
 
     /// Is told that something may have gone.
@@ -123,11 +123,40 @@ impl Bound {
         self.quota.freed();
     }
 
-    fn counted(&self, fits: bool) -> bool {
-        if !fits {
-            Counters::add(&self.counters.volume_refused);
+    /// Remembers a file that is open.
+    pub(super) fn opened(&self, file: &Arc<File>) {
+        self.quota.opened(file);
+    }
+}
+
+impl Charge {
+    const NOTHING: Self = Self(None);
+
+    pub(super) fn new(bound: Option<Bound>, bytes: u64) -> Self {
+        Self(bound.map(|bound| (bound, bytes)))
+    }
+
+    /// Another file or folder.
+    pub(super) fn entry(bound: Option<Bound>) -> Self {
+        Self::new(bound, ENTRY)
+    }
+
+    /// Makes room, which may take a look at all that is there. The outcome is kept until the call is over.
+    pub(super) async fn make(self) -> std::result::Result<Option<Charged>, Denied> {
+        match self.0 {
+            Some((bound, bytes)) => bound.charge(bytes).await.map(Some),
+            None => Ok(None),
         }
-        fits
+    }
+}
+
+/// Makes room for a call that may be made.
+pub(super) async fn charged(
+    verdict: Verdict,
+) -> Result<std::result::Result<Option<Charged>, Denied>> {
+    match verdict? {
+        Ok(charge) => Ok(charge.make().await),
+        Err(denied) => Ok(Err(denied)),
     }
 }
 
@@ -159,26 +188,6 @@ pub(crate) fn replace(linker: &mut Linker<Ctx>, with_p3: bool) -> Result<()> {
     Ok(())
 }
 
-/// The same for those of 0.2 that give a stream to write to.
-pub(super) fn replace_streams(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
-    types.func_wrap(
-        "[method]descriptor.write-via-stream",
-        |mut store: StoreContextMut<'_, Ctx>, (fd, offset): (Resource<Descriptor>, u64)| {
-            let (ctx, borrowed) = (store.data_mut(), Resource::new_borrow(fd.rep()));
-            let made = ctx.filesystem().write_via_stream(fd, offset);
-            bounded(ctx, &borrowed, Some(offset), made)
-        },
-    )?;
-    types.func_wrap(
-        "[method]descriptor.append-via-stream",
-        |mut store: StoreContextMut<'_, Ctx>, (fd,): (Resource<Descriptor>,)| {
-            let (ctx, borrowed) = (store.data_mut(), Resource::new_borrow(fd.rep()));
-            let made = ctx.filesystem().append_via_stream(fd);
-            bounded(ctx, &borrowed, None, made)
-        },
-    )
-}
-
 /// Binds what was opened below a folder as the folder is.
 pub(super) fn bind(
     ctx: &mut Ctx,
@@ -186,26 +195,36 @@ pub(super) fn bind(
     bound: Option<Bound>,
 ) -> Result<()> {
     if let (Some(bound), Some(file)) = (&bound, file_of(ctx, descriptor)?) {
-        bound.quota.opened(&file);
+        bound.opened(&file);
     }
     ctx.quotas().set(descriptor, bound);
     Ok(())
 }
 
+/// Tells a quota of a file that is about to lose a name, and that was opened for this only.
+pub(super) fn leaving(
+    ctx: &mut Ctx,
+    bound: &Bound,
+    opened: Resource<Descriptor>,
+) -> Result<Option<Leaving>> {
+    let file = file_of(ctx, &opened)?;
+    ctx.table().delete(opened)?;
+    Ok(file.map(|file| bound.quota.leaving(file)))
+}
+
 /// Whether a file may have this size.
 pub(super) fn may_grow(ctx: &mut Ctx, fd: &Resource<Descriptor>, size: u64) -> Verdict {
-    let Some(bound) = ctx.quotas().of(fd) else {
-        return Ok(Ok(()));
-    };
+    let bound = ctx.quotas().of(fd);
     let file = file_of(ctx, fd)?;
-    let fits = file.is_none_or(|file| bound.charge(growth(&file, size)));
-    Ok(fits.then_some(()).ok_or(Denied::Full))
+    Ok(Ok(match file {
+        Some(file) if bound.is_some() => Charge::new(bound, growth(&file, size)),
+        _ => Charge::NOTHING,
+    }))
 }
 
 /// Whether there may be another file or folder below this one.
 pub(super) fn may_add(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Verdict {
-    let fits = ctx.quotas().of(fd).is_none_or(|bound| bound.charge_entry());
-    Ok(fits.then_some(()).ok_or(Denied::Full))
+    Ok(Ok(Charge::entry(ctx.quotas().of(fd))))
 }
 
 /// Whether a folder may be made at a path below this one.
@@ -239,7 +258,7 @@ pub(super) fn may_move(
         return Ok(Err(Denied::OtherVolume));
     }
     let is_reached = is_reached(ctx, to, path)?;
-    Ok(is_reached.then_some(()).ok_or(Denied::TooDeep))
+    Ok(is_reached.then_some(Charge::NOTHING).ok_or(Denied::TooDeep))
 }
 
 /// Whether the whole path of what lies below a folder is one that the system takes. A guest that goes
@@ -262,7 +281,8 @@ pub(super) fn growth(file: &File, size: u64) -> u64 {
     size.saturating_sub(now)
 }
 
-fn file_of(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Result<Option<Arc<File>>> {
+/// The file behind a descriptor, if it is one.
+pub(super) fn file_of(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Result<Option<Arc<File>>> {
     Ok(match ctx.table().get(fd)? {
         Descriptor::File(file) => Some(file.file.clone()),
         Descriptor::Dir(_) => None,
@@ -272,96 +292,4 @@ fn file_of(ctx: &mut Ctx, fd: &Resource<Descriptor>) -> Result<Option<Arc<File>>
 fn quota_of(mounts: &[Mount], path: &str) -> Option<Arc<Quota>> {
     let mount = mounts.iter().find(|mount| mount.path == path)?;
     mount.quota.clone()
-}
-
-/// Puts a stream of a file into one that asks the quota, if there is one, and takes no more than it
-/// permitted.
-fn bounded(
-    ctx: &mut Ctx,
-    fd: &Resource<Descriptor>,
-    position: Option<u64>,
-    made: FsResult<Resource<DynOutputStream>>,
-) -> Fallible<Resource<DynOutputStream>> {
-    let stream = match made {
-        Ok(stream) => stream,
-        Err(error) => return answer(ctx, fd.rep(), Call::Writes, Err(error)),
-    };
-    let bound = ctx.quotas().of(fd);
-    let Some(file) = file_of(ctx, fd)? else {
-        return Ok((Ok(stream),));
-    };
-    let inner = ctx.table().delete(stream)?;
-    let bounded: DynOutputStream = Box::new(Bounded {
-        inner,
-        bound,
-        file,
-        position,
-    });
-    Ok((Ok(ctx.table().push(bounded)?),))
-}
-
-struct Bounded {
-    inner: DynOutputStream,
-    /// `None`: no quota.
-    bound: Option<Bound>,
-    file: Arc<File>,
-    /// Where the next byte goes; `None`: at the end.
-    position: Option<u64>,
-}
-
-impl Bounded {
-    fn charge(&mut self, bytes: usize) -> StreamResult<()> {
-        let Some(bound) = &self.bound else {
-            return Ok(());
-        };
-        let bytes = bytes as u64;
-        let grows = match &mut self.position {
-            None => bytes,
-            Some(position) => {
-                *position = position.saturating_add(bytes);
-                growth(&self.file, *position)
-            }
-        };
-        if bound.charge(grows) {
-            return Ok(());
-        }
-        let full = io::Error::from_raw_os_error(libc::ENOSPC);
-        Err(StreamError::LastOperationFailed(full.into()))
-    }
-}
-
-#[async_trait::async_trait]
-impl Pollable for Bounded {
-    async fn ready(&mut self) {
-        self.inner.ready().await;
-    }
-}
-
-#[async_trait::async_trait]
-impl OutputStream for Bounded {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        // They are in memory until the disk has them.
-        if bytes.len() > self.check_write()? {
-            return Err(StreamError::trap("more was written than was permitted"));
-        }
-        self.charge(bytes.len())?;
-        self.inner.write(bytes)
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        self.inner.flush()
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        self.inner.check_write()
-    }
-
-    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.charge(bytes.len())?;
-        self.inner.blocking_write_and_flush(bytes).await
-    }
-
-    async fn cancel(&mut self) {
-        self.inner.cancel().await;
-    }
 }

@@ -18,7 +18,7 @@ use wasmtime_wasi::{
 };
 
 use super::*;
-use crate::files::writing;
+use crate::files::bounded;
 
 /// The instance that holds these calls, as the newest 0.2 is named; the linker finds it for all.
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
@@ -39,9 +39,10 @@ macro_rules! calls {
                             let ($ctx, $fd) = (&mut *ctx, &fd);
                             $verdict
                         };
-                        if let Err(denied) = verdict? {
-                            return Ok((Err(denied.into()),));
-                        }
+                        let _charged = match charged(verdict).await? {
+                            Ok(charged) => charged,
+                            Err(denied) => return Ok((Err(denied.into()),)),
+                        };
                     )?
                     let done = ctx.filesystem().$method(fd, $($argument),*).await;
                     answer(ctx, rep, Call::$kind, done)
@@ -59,13 +60,17 @@ pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
         "[method]descriptor.open-at",
         |store: StoreContextMut<'_, Ctx>, arguments| Box::new(open_at(store, arguments)),
     )?;
+    types.func_wrap_async(
+        "[method]descriptor.unlink-file-at",
+        |store: StoreContextMut<'_, Ctx>, arguments| Box::new(unlink_file_at(store, arguments)),
+    )?;
     replace_calls!(calls, types);
     calls! { types,
         "write" write(bytes: Vec<u8>, offset: u64) Writes
             if |ctx, fd| may_grow(ctx, fd, offset.saturating_add(bytes.len() as u64));
     }
     replace_listings(&mut types)?;
-    writing::replace_streams(&mut types)
+    bounded::replace(&mut types)
 }
 
 /// Puts folders that are read in pieces in the place of wasmtime's, which are read at once.
@@ -131,12 +136,32 @@ async fn open_at(
             return opened(ctx, rep, (open_flags, flags), bound, found);
         }
     }
-    if open_flags.contains(OpenFlags::CREATE)
-        && let Err(denied) = may_add(ctx, &fd)?
-    {
-        return Ok((Err(denied.into()),));
-    }
+    let makes = open_flags.contains(OpenFlags::CREATE);
+    let charge = Charge::entry(bound.clone().filter(|_| makes));
+    let _charged = match charge.make().await {
+        Ok(charged) => charged,
+        Err(denied) => return Ok((Err(denied.into()),)),
+    };
     let mut view = ctx.filesystem();
     let made = view.open_at(fd, path_flags, path, open_flags, flags).await;
     opened(ctx, rep, (open_flags, flags), bound, made)
+}
+
+async fn unlink_file_at(
+    mut store: StoreContextMut<'_, Ctx>,
+    (fd, path): (Resource<Descriptor>, String),
+) -> Fallible<()> {
+    let (ctx, rep) = (store.data_mut(), fd.rep());
+    let mut leaves = None;
+    if let Some(bound) = ctx.quotas().of(&fd) {
+        let (folder, none) = (Resource::new_borrow(rep), PathFlags::empty());
+        let (opens, reads) = (OpenFlags::empty(), DescriptorFlags::READ);
+        let mut view = ctx.filesystem();
+        let found = view.open_at(folder, none, path.clone(), opens, reads).await;
+        if let Ok(found) = found {
+            leaves = leaving(ctx, &bound, found)?;
+        }
+    }
+    let done = ctx.filesystem().unlink_file_at(fd, path).await;
+    unlinked(ctx, rep, leaves, done)
 }

@@ -37,9 +37,10 @@ macro_rules! calls {
                             let ($ctx, $fd) = (store.get(), &fd);
                             $verdict
                         });
-                        if let Err(denied) = verdict? {
-                            return Ok((Err(denied.into()),));
-                        }
+                        let _charged = match charged(verdict).await? {
+                            Ok(charged) => charged,
+                            Err(denied) => return Ok((Err(denied.into()),)),
+                        };
                     )?
                     let done = <WasiFilesystem as HostDescriptorWithStore<Ctx>>::$method(
                         &inner, fd, $($argument),*
@@ -59,6 +60,10 @@ pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     types.func_wrap_concurrent(
         "[method]descriptor.open-at",
         |accessor: &Accessor<Ctx>, arguments| Box::pin(open_at(accessor, arguments)),
+    )?;
+    types.func_wrap_concurrent(
+        "[method]descriptor.unlink-file-at",
+        |accessor: &Accessor<Ctx>, arguments| Box::pin(unlink_file_at(accessor, arguments)),
     )?;
     replace_calls!(calls, types);
     streams::replace(&mut types)
@@ -94,11 +99,32 @@ async fn open_at(
             return accessor.with(|mut store| opened(store.get(), rep, flags, bound, found));
         }
     }
-    if open_flags.contains(OpenFlags::CREATE)
-        && let Err(denied) = accessor.with(|mut store| may_add(store.get(), &fd))?
-    {
-        return Ok((Err(denied.into()),));
-    }
+    let makes = open_flags.contains(OpenFlags::CREATE);
+    let charge = Charge::entry(bound.clone().filter(|_| makes));
+    let _charged = match charge.make().await {
+        Ok(charged) => charged,
+        Err(denied) => return Ok((Err(denied.into()),)),
+    };
     let made = Types::open_at(&inner, fd, path_flags, path, open_flags, flags).await;
     accessor.with(|mut store| opened(store.get(), rep, (open_flags, flags), bound, made))
+}
+
+async fn unlink_file_at(
+    accessor: &Accessor<Ctx>,
+    (fd, path): (Resource<Descriptor>, String),
+) -> Fallible<()> {
+    type Types = WasiFilesystem;
+    let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
+    let rep = fd.rep();
+    let mut leaves = None;
+    if let Some(bound) = accessor.with(|mut store| store.get().quotas().of(&fd)) {
+        let (folder, none) = (Resource::new_borrow(rep), PathFlags::empty());
+        let (opens, reads) = (OpenFlags::empty(), DescriptorFlags::READ);
+        let found = Types::open_at(&inner, folder, none, path.clone(), opens, reads).await;
+        if let Ok(found) = found {
+            leaves = accessor.with(|mut store| leaving(store.get(), &bound, found))?;
+        }
+    }
+    let done = Types::unlink_file_at(&inner, fd, path).await;
+    accessor.with(|mut store| unlinked(store.get(), rep, leaves, done))
 }

@@ -51,6 +51,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Tries {
 impl Wasi for Tries {
     type File = Descriptor;
     type Listing = DirectoryEntryStream;
+    type Appending = OutputStream;
     /// Its streams go before it does.
     type Connection = ((InputStream, OutputStream), TcpSocket);
     type Response = IncomingResponse;
@@ -83,6 +84,10 @@ impl Wasi for Tries {
     async fn list(folder: &Descriptor) -> Told<DirectoryEntryStream> {
         let listing = told(folder.read_directory())?;
         told(listing.read_directory_entry()).map(|_| listing)
+    }
+
+    async fn append(file: &Descriptor) -> Told<OutputStream> {
+        told(file.append_via_stream())
     }
 
     async fn set_size(file: &Descriptor, size: u64) -> Told<()> {

@@ -19,7 +19,7 @@ use wasip3::{
             UdpSocket,
         },
     },
-    wit_bindgen::StreamReader,
+    wit_bindgen::{StreamReader, StreamWriter},
     wit_future, wit_stream,
 };
 
@@ -38,6 +38,7 @@ impl wasip3::exports::http::handler::Guest for Tries {
 impl Wasi for Tries {
     type File = Descriptor;
     type Listing = StreamReader<DirectoryEntry>;
+    type Appending = StreamWriter<u8>;
     type Connection = TcpSocket;
     type Response = Response;
 
@@ -77,6 +78,15 @@ impl Wasi for Tries {
         match listing.next().await {
             Some(_) => Ok(listing),
             None => told(end.await).map(|()| listing),
+        }
+    }
+
+    async fn append(file: &Descriptor) -> Told<StreamWriter<u8>> {
+        let (mut data, reader) = wit_stream::new();
+        let end = file.append_via_stream(reader);
+        match data.write_one(b'x').await {
+            None => Ok(data),
+            Some(_) => told(end.await).map(|()| data),
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `/link?A&B`, `/rename?A&B`, `/symlink?A&B` | what they are called |
 //! | `/write?PATH&N` | to write N bytes to a new file, or to the end of an old one |
 //! | `/append?PATH&N` | to write N bytes to the end of a file that was opened to be read |
+//! | `/appends?N&PATH` | to begin to append to a file N times and end none |
 //! | `/size?PATH&N` | to give a file N bytes |
 //! | `/connect?IP:PORT`, `/connect-many?N&IP:PORT` | TCP |
 //! | `/send?IP:PORT` | a datagram |
@@ -33,6 +34,8 @@ pub trait Wasi {
     type File;
     /// A folder that is being read.
     type Listing;
+    /// What is being appended to a file.
+    type Appending;
     /// A TCP connection; closed when it is dropped.
     type Connection;
     /// An HTTP response whose body was not read yet.
@@ -48,6 +51,8 @@ pub trait Wasi {
     async fn write(file: &Self::File, data: Vec<u8>, at_end: bool) -> Told<()>;
     /// Begins to read a folder: its first entry.
     async fn list(folder: &Self::File) -> Told<Self::Listing>;
+    /// Begins to append to a file.
+    async fn append(file: &Self::File) -> Told<Self::Appending>;
     async fn set_size(file: &Self::File, size: u64) -> Told<()>;
     async fn stat(folder: &Self::File, path: &str) -> Told<()>;
     async fn unlink(folder: &Self::File, path: &str) -> Told<()>;
@@ -98,6 +103,7 @@ async fn act<W: Wasi>(what: &str, query: &str) -> Told {
             let file = W::open(&folder()?, &first, false).await?;
             W::write(&file, vec![b'x'; number(&part())], true).await
         }
+        "appends" => return appends::<W>(number(&first), &part()).await,
         "size" => {
             let file = W::open(&folder()?, &first, true).await?;
             W::set_size(&file, number(&part()) as u64).await
@@ -174,6 +180,16 @@ async fn listings<W: Wasi>(count: usize) -> Told {
         mem::forget(begun.map_err(|error| format!("{at}, then {error}"))?);
     }
     Ok(count.to_string())
+}
+
+async fn appends<W: Wasi>(count: usize, path: &str) -> Told {
+    let file = W::open(&folder::<W>()?, path, true).await?;
+    let mut held = Vec::new();
+    for at in 0..count {
+        let begun = W::append(&file).await;
+        held.push(begun.map_err(|error| format!("{at}, then {error}"))?);
+    }
+    Ok(held.len().to_string())
 }
 
 async fn write<W: Wasi>(path: &str, count: usize) -> Told<()> {

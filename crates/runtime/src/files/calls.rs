@@ -273,7 +273,7 @@ fn freed(ctx: &mut Ctx, fd: u32) {
 }
 
 /// Whether one more file may be open. What is refused is counted.
-fn has_room(ctx: &mut Ctx) -> bool {
+pub(super) fn has_room(ctx: &mut Ctx) -> bool {
     let has_room = ctx.quotas().open_files().has_room();
     if !has_room {
         ctx.count_refusal(Refusal::OpenFiles);

@@ -27,7 +27,7 @@ use wasmtime_wasi::{
 
 use super::{
     calls::{
-        Call, count_refusal,
+        Call, count_refusal, has_room,
         p3::{entry, list},
     },
     folder::by_handle,
@@ -163,11 +163,18 @@ fn writable(
     if position.is_some() {
         return Ok(Ok(file));
     }
+    if !has_room(ctx) {
+        return Ok(Err(ErrorCode::Quota));
+    }
     // Another handle of the same file: only one that appends does so in one step.
     let path = by_handle(&file).ok_or(io::ErrorKind::Unsupported);
     let appends = path.map_err(io::Error::from);
     let appends = appends.and_then(|path| OpenOptions::new().append(true).open(path));
-    Ok(appends.map(Arc::new).map_err(ErrorCode::from))
+    let appends = appends.map(Arc::new);
+    if let Ok(file) = &appends {
+        ctx.quotas().open_files().add(file);
+    }
+    Ok(appends.map_err(ErrorCode::from))
 }
 
 impl Writer {

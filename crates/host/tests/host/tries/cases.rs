@@ -230,6 +230,14 @@ fn files() -> Vec<Try> {
             control: ("/listings?1000", "1000"),
             ..file("to read folders without end", "/listings?5000", "")
         },
+        Try {
+            // What 0.2 appends has no handle of its own.
+            guests: &["tries-p3"],
+            told: "1023, then ",
+            counter: (GUEST, "OpenFiles"),
+            control: ("/appends?1000&appended", "1000"),
+            ..file("to append without end", "/appends?5000&appended", "")
+        },
     ]
 }
 

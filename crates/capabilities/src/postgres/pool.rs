@@ -88,10 +88,7 @@ impl Pool {
             match lent.prepare(text, keep).await {
                 Err(Error::ConnectionFailed(_)) if !is_new => {}
                 Ok(statement) => return Ok((lent, statement)),
-                Err(error) => {
-                    lent.give_back(false);
-                    return Err(error);
-                }
+                Err(error) => return Err(lent.failed(false, error)),
             }
         }
     }
@@ -236,6 +233,14 @@ impl Lent {
             true => Error::ConnectionFailed(said(error)),
             false => Error::Other(said(error)),
         }
+    }
+
+    /// Gives the session back after a statement failed, unless it may still be busy with it.
+    pub(super) fn failed(self, changed: bool, error: Error) -> Error {
+        if !matches!(error, Error::Timeout | Error::ConnectionFailed(_)) {
+            self.give_back(changed);
+        }
+        error
     }
 
     /// Gives the session back after everything was read. A statement that may have changed the session

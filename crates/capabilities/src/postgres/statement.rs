@@ -80,7 +80,7 @@ impl Granted {
                 statement,
                 changes,
             }),
-            Err(error) => Err(failed(lent, changes, error)),
+            Err(error) => Err(lent.failed(changes, error)),
         }
     }
 
@@ -92,7 +92,7 @@ impl Granted {
                 lent.give_back(true);
                 Ok(())
             }
-            Err(error) => Err(failed(lent, true, error)),
+            Err(error) => Err(lent.failed(true, error)),
         }
     }
 
@@ -142,18 +142,10 @@ impl Granted {
                     lent.forget(&text);
                     lent.give_back(false);
                 }
-                Err(error) => return Err(failed(lent, changes, error)),
+                Err(error) => return Err(lent.failed(changes, error)),
             }
         }
     }
-}
-
-/// Gives back a session whose statement failed, unless it may still be busy with it.
-fn failed(lent: Lent, changes: bool, error: Error) -> Error {
-    if !matches!(error, Error::Timeout | Error::ConnectionFailed(_)) {
-        lent.give_back(changes);
-    }
-    error
 }
 
 /// The parameters of a statement.

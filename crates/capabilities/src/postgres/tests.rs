@@ -3,18 +3,23 @@
 use waft_servers::Server as Real;
 
 use super::{
+    pool::Pool,
     statement::Granted,
     types::{DbError, Error, PgValue as V},
     *,
 };
 
-fn granted(real: &Real) -> Arc<Granted> {
+fn server(real: &Real) -> Arc<Server> {
     let backends = Backends {
         postgres: Some(real.url()),
         ..Backends::default()
     };
     let Postgres(server) = Postgres::new(&backends).unwrap();
-    Arc::new(Granted::new(server.unwrap(), "postgres"))
+    server.unwrap()
+}
+
+fn granted(real: &Real) -> Arc<Granted> {
+    Arc::new(Granted::new(server(real), "postgres"))
 }
 
 async fn rows(granted: &Granted, text: &str, params: &[V]) -> Result<Vec<Row>, Error> {
@@ -456,6 +461,32 @@ async fn a_server_that_was_killed_is_used_again() {
     real.kill();
     let broken = waiting.await.unwrap().unwrap_err();
     assert!(matches!(broken, Error::ConnectionFailed(_)), "{broken:?}");
+#[tokio::test]
+async fn a_statement_that_waits_for_a_lock_in_vain_holds_up_no_other() {
+    let Some(real) = Real::postgres() else {
+        return;
+    };
+    let granted = granted(&real);
+    granted.batch("CREATE TABLE a (n int)").await.unwrap();
+    let (locking, _) = Arc::new(Pool::new(server(&real), "postgres"))
+        .lend()
+        .await
+        .unwrap();
+    let lock = locking.client().unwrap();
+    lock.batch_execute("BEGIN; LOCK TABLE a").await.unwrap();
+    // As soon as it waits, its time is up.
+    let waits = async {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'a'::regclass AND NOT granted";
+        while one(&granted, waiting, &[]).await != Ok(V::Int8(1)) {}
+        tokio::time::pause();
+    };
+    let (refused, ()) = tokio::join!(rows(&granted, "SELECT n FROM a", &[]), waits);
+    tokio::time::resume();
+    assert_eq!(refused, Err(Error::Timeout));
+    assert_eq!(one(&granted, "SELECT 1", &[]).await, Ok(V::Int4(1)));
+}
+
     // Its processes end a moment after it.
     let down = loop {
         if let Err(error) = one(&granted, "SELECT 1", &[]).await {
@@ -466,16 +497,7 @@ async fn a_server_that_was_killed_is_used_again() {
     real.restart();
     assert_eq!(one(&granted, "SELECT 1", &[]).await, Ok(V::Int4(1)));
     assert_eq!(granted.execute(&token, &[V::Int4(1)]).await, Ok(1));
-    let missing = Granted::new(
-        Postgres::new(&Backends {
-            postgres: Some(real.url()),
-            ..Backends::default()
-        })
-        .unwrap()
-        .0
-        .unwrap(),
-        "nowhere",
-    );
+    let missing = Granted::new(server(&real), "nowhere");
     let refused = one(&missing, "SELECT 1", &[]).await.unwrap_err();
     assert!(
         matches!(&refused, Error::ConnectionFailed(text) if text.contains("nowhere")),

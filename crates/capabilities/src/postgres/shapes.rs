@@ -145,6 +145,11 @@ pub(super) fn two_points(mut raw: &[u8]) -> Result<(Point, Point), Unfit> {
     at_end(raw, points)
 }
 
+pub(super) fn put_two_points(points: &(Point, Point), out: &mut BytesMut) {
+    put_point(&points.0, out);
+    put_point(&points.1, out);
+}
+
 pub(super) fn circle(mut raw: &[u8]) -> Result<(Point, Parts), Unfit> {
     let circle = (next_point(&mut raw)?, coordinate(&mut raw)?);
     at_end(raw, circle)
@@ -200,6 +205,19 @@ pub(super) fn snapshot(mut raw: &[u8]) -> Result<(i64, i64, Vec<i64>), Unfit> {
         raw,
         (i64::from_be_bytes(first), i64::from_be_bytes(next), going),
     )
+}
+
+pub(super) fn put_snapshot(
+    (first, next, going): &(i64, i64, Vec<i64>),
+    out: &mut BytesMut,
+) -> Result<(), Unfit> {
+    let refused = |_| Unfit::new("it has too many transactions");
+    let length = i32::try_from(going.len()).map_err(refused)?;
+    out.extend_from_slice(&length.to_be_bytes());
+    for transaction in [first, next].into_iter().chain(going) {
+        out.extend_from_slice(&transaction.to_be_bytes());
+    }
+    Ok(())
 }
 
 /// Keys and values, of which a value may be NULL.

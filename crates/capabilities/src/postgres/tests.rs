@@ -135,7 +135,8 @@ async fn values_come_back_as_they_went() {
         return;
     };
     let granted = granted(&real);
-    let batch = "CREATE EXTENSION IF NOT EXISTS hstore; CREATE TYPE mood AS ENUM ('sad', 'happy'); \
+    let batch = "CREATE EXTENSION IF NOT EXISTS hstore; CREATE EXTENSION IF NOT EXISTS citext; \
+                 CREATE TYPE mood AS ENUM ('sad', 'happy'); \
                  CREATE DOMAIN age AS int CHECK (VALUE > 0)";
     granted.batch(batch).await.unwrap();
     let date = types::Date::Ymd((2024, 2, 29));
@@ -160,21 +161,42 @@ async fn values_come_back_as_they_went() {
         },
     };
     let point = (number::parts(1.5), number::parts(-2.25));
+    let corner = (number::parts(7.0), number::parts(8.0));
     let text = |text: &str| text.to_owned();
     let uuid = text("67e55044-10b1-426f-9247-bb680e5fe0c8");
     let mac = types::MacAddressEui48 {
         bytes: (8, 0, 43, 1, 2, 3),
     };
+    let mac8 = types::MacAddressEui64 {
+        bytes: (8, 0, 43, 1, 2, 3, 4, 5),
+    };
+    let zoned = types::TimeTz {
+        timesonze: text("-05:30"),
+        time,
+    };
+    let universal = types::TimestampTz {
+        timestamp,
+        offset: types::Offset::EasternHemisphereSecs(0),
+    };
     let cases = [
         ("bool", V::Bool(true)),
         ("bool[]", V::BoolArray(vec![true, false])),
         ("int2", V::Int2(i16::MIN)),
+        ("int2[]", V::Int2Array(vec![1, -1])),
+        ("int2vector", V::Int2Vector(vec![1, 2])),
+        (
+            "int2vector[]",
+            V::Int2VectorArray(vec![vec![1, 2], vec![3]]),
+        ),
         ("int4", V::Int4(i32::MAX)),
         ("int8", V::Int8(i64::MIN)),
         ("int8[]", V::Int8Array(vec![1, -1, i64::MAX])),
         ("int4[]", V::Int4Array(Vec::new())),
         ("age", V::Int4(7)),
+        ("oid", V::Int8(u32::MAX.into())),
+        ("oid[]", V::Int8Array(vec![0, 7])),
         ("float4", V::Float4(number::parts32(0.1))),
+        ("float4[]", V::Float4Array(vec![number::parts32(-0.5)])),
         ("float8", V::Float8(number::parts(0.1))),
         ("float8", V::Float8(number::parts(f64::NEG_INFINITY))),
         ("float8[]", V::Float8Array(vec![number::parts(1e300)])),
@@ -185,12 +207,21 @@ async fn values_come_back_as_they_went() {
         ("text", V::Text(text("naïve ✓"))),
         ("text[]", V::TextArray(vec![text("a,b"), text("{}\"")])),
         ("varchar(5)", V::Varchar((None, b"abc".to_vec()))),
+        ("varchar[]", V::VarcharArray(vec![(None, b"abc".to_vec())])),
         ("char(3)", V::Char((3, b"ab ".to_vec()))),
+        ("char(3)[]", V::CharArray(vec![(3, b"ab ".to_vec())])),
+        ("\"char\"", V::Char((1, b"x".to_vec()))),
+        ("\"char\"[]", V::CharArray(vec![(1, b"x".to_vec())])),
         ("name", V::Name(text("n"))),
+        ("name[]", V::NameArray(vec![text("n"), text("")])),
+        ("citext", V::Text(text("Case"))),
+        ("citext[]", V::TextArray(vec![text("Case")])),
         ("mood", V::Text(text("happy"))),
         ("mood[]", V::TextArray(vec![text("sad"), text("happy")])),
         ("xml", V::Xml(text("<a>b</a>"))),
+        ("xml[]", V::XmlArray(vec![text("<a/>")])),
         ("json", V::Json(text("{\"a\": [1,  2]}"))),
+        ("json[]", V::JsonArray(vec![text("[1,  2]")])),
         ("jsonb", V::Jsonb(text("{\"a\": [1, 2]}"))),
         ("jsonb[]", V::JsonbArray(vec![text("1"), text("null")])),
         ("bytea", V::Bytea(vec![0, 255, 7])),
@@ -201,39 +232,55 @@ async fn values_come_back_as_they_went() {
         ("date", V::Date(types::Date::NegativeInfinity)),
         ("date[]", V::DateArray(vec![date])),
         ("time", V::Time(time)),
-        (
-            "timetz",
-            V::TimeTz(types::TimeTz {
-                timesonze: text("-05:30"),
-                time,
-            }),
-        ),
+        ("time[]", V::TimeArray(vec![time])),
+        ("timetz", V::TimeTz(zoned.clone())),
+        ("timetz[]", V::TimeTzArray(vec![zoned])),
         ("timestamp", V::Timestamp(timestamp)),
         ("timestamp", V::Timestamp(bc)),
         ("timestamp", V::Timestamp(infinite)),
         ("timestamp[]", V::TimestampArray(vec![timestamp, infinite])),
-        (
-            "timestamptz",
-            V::TimestampTz(types::TimestampTz {
-                timestamp,
-                offset: types::Offset::EasternHemisphereSecs(0),
-            }),
-        ),
+        ("timestamptz", V::TimestampTz(universal)),
+        ("timestamptz[]", V::TimestampTzArray(vec![universal])),
         ("bit(10)", V::Bit((10, vec![0b1010_1010, 0b1100_0000]))),
+        ("bit(3)[]", V::BitArray(vec![(3, vec![0b1010_0000])])),
         ("varbit", V::Varbit((Some(3), vec![0b1010_0000]))),
+        (
+            "varbit[]",
+            V::VarbitArray(vec![(Some(3), vec![0b1010_0000])]),
+        ),
         ("inet", V::Inet(text("10.1.2.3"))),
         ("inet", V::Inet(text("2001:db8::1/64"))),
         ("cidr", V::Cidr(text("10.0.0.0/8"))),
+        ("cidr[]", V::CidrArray(vec![text("10.0.0.0/8")])),
         ("inet[]", V::InetArray(vec![text("::1")])),
         ("macaddr", V::Macaddr(mac)),
         ("macaddr[]", V::MacaddrArray(vec![mac])),
+        ("macaddr8", V::Macaddr8(mac8)),
+        ("macaddr8[]", V::Macaddr8Array(vec![mac8])),
         ("point", V::Point(point)),
         ("point[]", V::PointArray(vec![point])),
+        ("box", V::Box((point, corner))),
         ("circle", V::Circle((point, number::parts(3.0)))),
-        ("lseg", V::Lseg((point, point))),
-        ("path", V::Path(vec![point, point])),
-        ("polygon", V::Polygon(vec![point, point, point])),
+        (
+            "circle[]",
+            V::CircleArray(vec![(point, number::parts(3.0))]),
+        ),
+        ("lseg", V::Lseg((point, corner))),
+        (
+            "lseg[]",
+            V::LsegArray(vec![(point, corner), (corner, point)]),
+        ),
+        ("path", V::Path(vec![point, corner])),
+        (
+            "path[]",
+            V::PathArray(vec![vec![point, corner], vec![point]]),
+        ),
+        ("polygon", V::Polygon(vec![point, corner, point])),
+        ("polygon[]", V::PolygonArray(vec![vec![point, corner]])),
         ("pg_lsn", V::PgLsn(0x0001_0000_0002)),
+        ("pg_lsn[]", V::PgLsnArray(vec![7, 0x0001_0000_0002])),
+        ("pg_snapshot", V::PgSnapshot((10, 20, vec![10, 14]))),
+        ("txid_snapshot", V::PgSnapshot((10, 20, Vec::new()))),
         (
             "hstore",
             V::Hstore(vec![(text("a"), Some(text("b"))), (text("c"), None)]),
@@ -415,6 +462,32 @@ async fn sessions_keep_nothing_of_the_call_before() {
 }
 
 #[tokio::test]
+async fn a_statement_that_waits_for_a_lock_in_vain_holds_up_no_other() {
+    let Some(real) = Real::postgres() else {
+        return;
+    };
+    let granted = granted(&real);
+    granted.batch("CREATE TABLE a (n int)").await.unwrap();
+    let (locking, _) = Arc::new(Pool::new(server(&real), "postgres"))
+        .lend()
+        .await
+        .unwrap();
+    let lock = locking.client().unwrap();
+    lock.batch_execute("BEGIN; LOCK TABLE a").await.unwrap();
+    // As soon as it waits, its time is up.
+    let waits = async {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'a'::regclass AND NOT granted";
+        while one(&granted, waiting, &[]).await != Ok(V::Int8(1)) {}
+        tokio::time::pause();
+    };
+    let (refused, ()) = tokio::join!(rows(&granted, "SELECT n FROM a", &[]), waits);
+    tokio::time::resume();
+    assert_eq!(refused, Err(Error::Timeout));
+    assert_eq!(one(&granted, "SELECT 1", &[]).await, Ok(V::Int4(1)));
+}
+
+#[tokio::test]
 async fn many_rows_flow_and_those_nobody_wants_are_cancelled() {
     let Some(real) = Real::postgres() else {
         return;
@@ -461,32 +534,6 @@ async fn a_server_that_was_killed_is_used_again() {
     real.kill();
     let broken = waiting.await.unwrap().unwrap_err();
     assert!(matches!(broken, Error::ConnectionFailed(_)), "{broken:?}");
-#[tokio::test]
-async fn a_statement_that_waits_for_a_lock_in_vain_holds_up_no_other() {
-    let Some(real) = Real::postgres() else {
-        return;
-    };
-    let granted = granted(&real);
-    granted.batch("CREATE TABLE a (n int)").await.unwrap();
-    let (locking, _) = Arc::new(Pool::new(server(&real), "postgres"))
-        .lend()
-        .await
-        .unwrap();
-    let lock = locking.client().unwrap();
-    lock.batch_execute("BEGIN; LOCK TABLE a").await.unwrap();
-    // As soon as it waits, its time is up.
-    let waits = async {
-        let waiting =
-            "SELECT count(*) FROM pg_locks WHERE relation = 'a'::regclass AND NOT granted";
-        while one(&granted, waiting, &[]).await != Ok(V::Int8(1)) {}
-        tokio::time::pause();
-    };
-    let (refused, ()) = tokio::join!(rows(&granted, "SELECT n FROM a", &[]), waits);
-    tokio::time::resume();
-    assert_eq!(refused, Err(Error::Timeout));
-    assert_eq!(one(&granted, "SELECT 1", &[]).await, Ok(V::Int4(1)));
-}
-
     // Its processes end a moment after it.
     let down = loop {
         if let Err(error) = one(&granted, "SELECT 1", &[]).await {

@@ -196,13 +196,30 @@ fn encode_shape(value: &V, of: &Type, out: &mut BytesMut) -> Result<(), Unfit> {
             shapes::put_point(point, out);
             Ok(())
         })?,
-        (V::Lseg((a, b)), &Type::LSEG) => [a, b].iter().for_each(|p| shapes::put_point(p, out)),
-        (V::Box((low, high)), &Type::BOX) => {
-            [high, low].iter().for_each(|p| shapes::put_point(p, out));
-        }
+        (V::Lseg(ends), &Type::LSEG) => shapes::put_two_points(ends, out),
+        (V::LsegArray(all), &Type::LSEG_ARRAY) => put_list(of, all, out, |ends, _, out| {
+            shapes::put_two_points(ends, out);
+            Ok(())
+        })?,
+        (V::Box((low, high)), &Type::BOX) => shapes::put_two_points(&(*high, *low), out),
         (V::Circle(circle), &Type::CIRCLE) => shapes::put_circle(circle, out),
+        (V::CircleArray(all), &Type::CIRCLE_ARRAY) => put_list(of, all, out, |circle, _, out| {
+            shapes::put_circle(circle, out);
+            Ok(())
+        })?,
         (V::Path(points), &Type::PATH) => shapes::put_path(points, out)?,
+        (V::PathArray(all), &Type::PATH_ARRAY) => {
+            put_list(of, all, out, |points, _, out| shapes::put_path(points, out))?;
+        }
         (V::Polygon(points), &Type::POLYGON) => shapes::put_polygon(points, out)?,
+        (V::PolygonArray(all), &Type::POLYGON_ARRAY) => {
+            put_list(of, all, out, |points, _, out| {
+                shapes::put_polygon(points, out)
+            })?;
+        }
+        (V::PgSnapshot(snapshot), &Type::PG_SNAPSHOT | &Type::TXID_SNAPSHOT) => {
+            shapes::put_snapshot(snapshot, out)?;
+        }
         _ => return Err(mismatch("this value", of)),
     }
     Ok(())

@@ -43,8 +43,9 @@ trait Job<E>: Send {
     fn answer(self: Box<Self>, written: Result<(), E>);
 }
 
-struct Change<F, T, E> {
+struct Change<F, G, T, E> {
     change: Option<F>,
+    tell: G,
     result: Result<T, E>,
     answer: oneshot::Sender<Result<T, E>>,
 }
@@ -91,9 +92,20 @@ impl<E: Refusal> Database<E> {
         &self,
         change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E> {
+        self.change_and_tell(change, |_| {}).await
+    }
+
+    /// Makes a change, and tells of it once it is on the disk: of one after the other in the order in
+    /// which they are made, and of one that nobody waits for any more as well.
+    pub(crate) async fn change_and_tell<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        tell: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, E> {
         let (answer, answered) = oneshot::channel();
         let job = Change {
             change: Some(change),
+            tell,
             result: Err(E::closed()),
             answer,
         };
@@ -121,9 +133,10 @@ pub(crate) fn account(
     Ok(change <= 0 || used <= most as i64)
 }
 
-impl<F, T, E> Job<E> for Change<F, T, E>
+impl<F, G, T, E> Job<E> for Change<F, G, T, E>
 where
     F: FnOnce(&Connection) -> Result<T, E> + Send,
+    G: FnOnce(&T) + Send,
     T: Send,
     E: Refusal,
 {
@@ -135,8 +148,12 @@ where
     }
 
     fn answer(self: Box<Self>, written: Result<(), E>) {
+        let result = written.and(self.result);
+        if let Ok(made) = &result {
+            (self.tell)(made);
+        }
         // Whoever asked may be gone.
-        let _ = self.answer.send(written.and(self.result));
+        let _ = self.answer.send(result);
     }
 }
 

@@ -34,7 +34,7 @@ use memory::Memory;
 use nats::NatsStore;
 use redis::Redis;
 use store::{Bucket, Store, StoreError, spend};
-use watch::{Hub, Watched};
+use watch::Hub;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -109,17 +109,13 @@ impl KeyValue {
             let path = folder.join("keyvalue.db");
             let hub = hub.clone();
             OnNeed::new(move || {
-                let file = Watched::new("file", Arc::new(File::open(&path)?), hub.clone());
+                let file = File::open(&path, hub.clone())?;
                 Ok(Arc::new(file) as Arc<dyn Store>)
             })
         });
         let redis = backends.redis.as_deref().map(Redis::new).transpose()?;
         Ok(Self(Arc::new(Stores {
-            memory: Arc::new(Watched::new(
-                "memory",
-                Arc::new(Memory::default()),
-                hub.clone(),
-            )),
+            memory: Arc::new(Memory::new(hub.clone())),
             hub,
             file,
             redis: redis.map(Arc::new),

@@ -4,13 +4,16 @@
 //! transaction as there are, so that they share one sync. Reads go past it, on a connection of their
 //! own; they take some microseconds, which is less than it costs to hand them to another thread.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use waft_ir::Failure;
 
-use super::store::{Bucket, Store, StoreError, add, check_name, spend};
+use super::{
+    store::{Bucket, Store, StoreError, add, check_name, spend},
+    watch::{self, Hub, Teller},
+};
 use crate::database::{Database, Refusal, account};
 
 /// Bytes that the buckets of a namespace hold together, keys and values.
@@ -37,35 +40,38 @@ const SCHEMA: &str = "
 
 /// The buckets of all namespaces.
 pub(super) struct File {
-    database: Arc<Database<StoreError>>,
+    pub(super) database: Arc<Database<StoreError>>,
     /// Bytes that a namespace may hold.
     most: usize,
+    hub: Arc<Hub>,
 }
 
 /// One bucket.
+#[derive(Clone)]
 struct Kept {
     id: i64,
-    tenant: Tenant,
+    tenant: Arc<Tenant>,
     database: Arc<Database<StoreError>>,
+    teller: Arc<Teller>,
 }
 
 /// A namespace, and what it may hold.
-#[derive(Clone)]
 struct Tenant {
     namespace: String,
     most: usize,
 }
 
 impl File {
-    /// Opens the file, or makes it. Only its user may read it.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        Self::bounded(path, NAMESPACE)
+    /// Opens the file, or makes it. Only its user may read it. Its changes are told at the hub.
+    pub(super) fn open(path: &Path, hub: Arc<Hub>) -> Result<Self, Failure> {
+        Self::bounded(path, NAMESPACE, hub)
     }
 
-    fn bounded(path: &Path, most: usize) -> Result<Self, Failure> {
+    fn bounded(path: &Path, most: usize, hub: Arc<Hub>) -> Result<Self, Failure> {
         Ok(Self {
             database: Arc::new(Database::open(path, "key-value data", SCHEMA)?),
             most,
+            hub,
         })
     }
 }
@@ -74,10 +80,10 @@ impl File {
 impl Store for File {
     async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
         check_name(name)?;
-        let tenant = Tenant {
+        let tenant = Arc::new(Tenant {
             namespace: namespace.to_owned(),
             most: self.most,
-        };
+        });
         let known = find(&self.database.reader(), namespace, name)?;
         let id = match known {
             Some(id) => id,
@@ -99,7 +105,14 @@ impl Store for File {
             id,
             tenant,
             database: self.database.clone(),
+            teller: Arc::new(self.hub.teller(watch::FILE, namespace, name)),
         }))
+    }
+}
+
+impl Kept {
+    fn tell(&self, key: &str, value: Option<&[u8]>) {
+        self.teller.tell(|| Arc::new(self.clone()), key, value);
     }
 }
 
@@ -133,19 +146,29 @@ impl Bucket for Kept {
     }
 
     async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
-        pairs.iter().try_for_each(|(key, _)| check_name(key))?;
+        // Of a key that is named twice the last value counts.
+        let pairs: BTreeMap<String, Vec<u8>> = pairs.into_iter().collect();
+        pairs.keys().try_for_each(|key| check_name(key))?;
         let (id, tenant) = (self.id, self.tenant.clone());
         let set = move |connection: &Connection| {
-            pairs
-                .iter()
-                .try_for_each(|(key, value)| tenant.put(connection, id, key, value))
+            for (key, value) in &pairs {
+                tenant.put(connection, id, key, value)?;
+            }
+            Ok(pairs)
         };
-        self.database.change(set).await
+        let this = self.clone();
+        let tell = move |pairs: &BTreeMap<String, Vec<u8>>| {
+            for (key, value) in pairs {
+                this.tell(key, Some(value));
+            }
+        };
+        self.database.change_and_tell(set, tell).await.map(drop)
     }
 
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let (id, tenant, keys) = (self.id, self.tenant.clone(), keys.to_vec());
         let delete = move |connection: &Connection| {
+            let mut deleted = Vec::new();
             for key in keys {
                 if let Some(old) = size(connection, id, &key)? {
                     let delete = "DELETE FROM entries WHERE bucket = ?1 AND key = ?2";
@@ -153,15 +176,20 @@ impl Bucket for Kept {
                         .prepare_cached(delete)?
                         .execute(params![id, key])?;
                     tenant.grow(connection, cost(&key, old), 0)?;
+                    deleted.push(key);
                 }
             }
-            Ok(())
+            Ok(deleted)
         };
-        self.database.change(delete).await
+        let this = self.clone();
+        let tell = move |deleted: &Vec<String>| deleted.iter().for_each(|key| this.tell(key, None));
+        self.database.change_and_tell(delete, tell).await.map(drop)
     }
 
     async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
         check_name(key)?;
+        let (this, told) = (self.clone(), key.to_owned());
+        let tell = move |sum: &u64| this.tell(&told, Some(sum.to_string().as_bytes()));
         let (id, tenant, key) = (self.id, self.tenant.clone(), key.to_owned());
         let increment = move |connection: &Connection| {
             let old = value(connection, id, &key)?;
@@ -170,7 +198,7 @@ impl Bucket for Kept {
             tenant.put(connection, id, &key, digits.as_bytes())?;
             Ok(sum)
         };
-        self.database.change(increment).await
+        self.database.change_and_tell(increment, tell).await
     }
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
@@ -262,8 +290,9 @@ mod tests {
     async fn keeps_what_a_store_keeps_and_again_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keyvalue.db");
-        crate::keyvalue::contract::check(&File::open(&path).unwrap()).await;
-        let file = File::open(&path).unwrap();
+        let open = || File::open(&path, Arc::default()).unwrap();
+        crate::keyvalue::contract::check(&open()).await;
+        let file = open();
         let bucket = file.open("one", "contract").await.unwrap();
         assert_eq!(bucket.increment("count", 1).await, Ok(6));
     }
@@ -272,7 +301,7 @@ mod tests {
     async fn changes_that_come_together_are_each_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keyvalue.db");
-        let file = File::bounded(&path, 1000).unwrap();
+        let file = File::bounded(&path, 1000, Arc::default()).unwrap();
         let bucket = file.open("n", "b").await.unwrap();
         let large = || vec![0; 250];
         let fits = vec![("small".to_owned(), b"x".to_vec())];

@@ -8,7 +8,10 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::store::{Bucket, Store, StoreError, add, check_name, spend};
+use super::{
+    store::{Bucket, Store, StoreError, add, check_name, spend},
+    watch::{self, Hub, Teller},
+};
 
 /// Bytes that the buckets of a namespace hold together, keys and values.
 const NAMESPACE: usize = 64 << 20;
@@ -18,45 +21,66 @@ const ENTRY: usize = 64;
 const PAGE: usize = 1000;
 
 /// The buckets of all namespaces.
-#[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<HashMap<String, Tenant>>);
+#[derive(Default)]
+pub(super) struct Memory {
+    tenants: Mutex<HashMap<String, Tenant>>,
+    hub: Arc<Hub>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Tenant {
     buckets: HashMap<String, Arc<Held>>,
     used: Arc<Mutex<usize>>,
 }
 
 /// One bucket.
-#[derive(Debug, Default)]
 struct Held {
     entries: Mutex<BTreeMap<String, Vec<u8>>>,
     /// Of the whole namespace; locked within `entries`.
     used: Arc<Mutex<usize>>,
+    /// Used within `entries`, so that changes are told in their order.
+    teller: Teller,
+}
+
+impl Memory {
+    /// Its changes are told there.
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self {
+            tenants: Mutex::default(),
+            hub,
+        }
+    }
 }
 
 #[async_trait]
 impl Store for Memory {
     async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
         check_name(name)?;
-        let mut tenants = self.0.lock();
+        let mut tenants = self.tenants.lock();
         let tenant = tenants.entry(namespace.to_owned()).or_default();
         if let Some(known) = tenant.buckets.get(name) {
-            return Ok(known.clone());
+            return Ok(Arc::new(known.clone()));
         }
         let mut used = tenant.used.lock();
         *used = grown(*used, name.len() + ENTRY)?;
         let bucket = Arc::new(Held {
             entries: Mutex::default(),
             used: tenant.used.clone(),
+            teller: self.hub.teller(watch::MEMORY, namespace, name),
         });
         tenant.buckets.insert(name.to_owned(), bucket.clone());
-        Ok(bucket)
+        Ok(Arc::new(bucket))
+    }
+}
+
+impl Held {
+    fn tell(self: &Arc<Self>, key: &str, value: Option<&[u8]>) {
+        self.teller.tell(|| Arc::new(self.clone()), key, value);
     }
 }
 
 #[async_trait]
-impl Bucket for Held {
+impl Bucket for Arc<Held> {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.entries.lock().get(key).cloned())
     }
@@ -92,7 +116,10 @@ impl Bucket for Held {
             .sum();
         let added = pairs.iter().map(|(key, value)| cost(key, value)).sum();
         *used = grown(*used - freed, added)?;
-        entries.extend(pairs);
+        for (key, value) in pairs {
+            self.tell(&key, Some(&value));
+            entries.insert(key, value);
+        }
         Ok(())
     }
 
@@ -101,6 +128,7 @@ impl Bucket for Held {
         for key in keys {
             if let Some(value) = entries.remove(key) {
                 *self.used.lock() -= cost(key, &value);
+                self.tell(key, None);
             }
         }
         Ok(())
@@ -115,6 +143,7 @@ impl Bucket for Held {
         let freed = old.map_or(0, |old| cost(key, old));
         let mut used = self.used.lock();
         *used = grown(*used - freed, cost(key, &value))?;
+        self.tell(key, Some(&value));
         entries.insert(key.to_owned(), value);
         Ok(sum)
     }

@@ -1,14 +1,14 @@
 //! Watching buckets: `wasi:keyvalue/watcher`, which a component exports.
 //!
-//! In the host's own stores (memory and file) all changes go through here, so that those who watch
-//! are told after a change was made; in NATS the server tells. Each replica is told of each change.
-//! Redis can't say which field of a hash was changed.
+//! The host's own stores (memory and file) tell of each change here, where they make it: after it was
+//! made, and of those of one bucket in their order. In NATS the server tells. Each replica is told of
+//! each change. Redis can't say which field of a hash was changed.
 
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -23,9 +23,13 @@ use waft_runtime::{Change, Delivery};
 
 use super::{
     Backend, Entry, KeyValue, held,
-    store::{Bucket, Store, StoreError},
+    store::{Bucket, StoreError},
 };
 use crate::{Source, Subscribed, Subscriber, granted, source::Losses};
+
+/// The stores that tell.
+pub(super) const MEMORY: &str = "memory";
+pub(super) const FILE: &str = "file";
 
 /// Bytes of changes that may wait for one component.
 const WAITING_BYTES: usize = 64 << 20;
@@ -66,15 +70,8 @@ struct Told {
 /// A change that waits, and the room that it takes.
 type Waiting = (Told, OwnedSemaphorePermit);
 
-/// A store whose changes are told.
-pub(super) struct Watched {
-    name: &'static str,
-    store: Arc<dyn Store>,
-    hub: Arc<Hub>,
-}
-
-struct WatchedBucket {
-    bucket: Arc<dyn Bucket>,
+/// By which the store of a bucket tells of its changes.
+pub(super) struct Teller {
     place: Place,
     hub: Arc<Hub>,
 }
@@ -146,9 +143,9 @@ impl KeyValue {
                 );
                 return Err(Failure::new(FailureReason::StartFailed, text));
             }
-            (Backend::Memory, _) => "memory",
-            _ if stores.file.is_some() => "file",
-            _ => "memory",
+            (Backend::Memory, _) => MEMORY,
+            _ if stores.file.is_some() => FILE,
+            _ => MEMORY,
         };
         let place = Place {
             store: name,
@@ -190,15 +187,34 @@ impl Hub {
         }
     }
 
-    /// Whether somebody watches a bucket.
-    fn is_watched(&self, place: &Place) -> bool {
-        self.count.load(Relaxed) > 0 && self.watchers.lock().contains_key(place)
+    /// For the changes of a bucket of a store.
+    pub(super) fn teller(
+        self: &Arc<Self>,
+        store: &'static str,
+        namespace: &str,
+        bucket: &str,
+    ) -> Teller {
+        Teller {
+            place: Place {
+                store,
+                namespace: namespace.to_owned(),
+                bucket: bucket.to_owned(),
+            },
+            hub: self.clone(),
+        }
     }
 
-    fn tell(&self, place: &Place, change: &Told) {
+    fn tell(&self, place: &Place, change: impl FnOnce() -> Told) {
+        if self.count.load(Relaxed) == 0 {
+            return;
+        }
         let watchers = self.watchers.lock();
-        for watcher in watchers.get(place).into_iter().flatten() {
-            let is_lost = !watcher.tell(change);
+        let Some(watchers) = watchers.get(place) else {
+            return;
+        };
+        let change = change();
+        for watcher in watchers {
+            let is_lost = !watcher.tell(&change);
             if watcher.losses.note(is_lost) {
                 tracing::warn!(
                     namespace = place.namespace,
@@ -232,99 +248,20 @@ impl Watcher {
     }
 }
 
-impl Watched {
-    pub(super) fn new(name: &'static str, store: Arc<dyn Store>, hub: Arc<Hub>) -> Self {
-        Self { name, store, hub }
-    }
-}
-
-#[async_trait]
-impl Store for Watched {
-    async fn open(&self, namespace: &str, name: &str) -> Result<Arc<dyn Bucket>, StoreError> {
-        let bucket = self.store.open(namespace, name).await?;
-        Ok(Arc::new(WatchedBucket {
-            bucket,
-            place: Place {
-                store: self.name,
-                namespace: namespace.to_owned(),
-                bucket: name.to_owned(),
-            },
-            hub: self.hub.clone(),
-        }))
-    }
-}
-
-impl WatchedBucket {
-    fn tell(&self, key: String, value: Option<Vec<u8>>) {
-        let change = Told {
-            bucket: Arc::new(Self {
-                bucket: self.bucket.clone(),
-                place: self.place.clone(),
-                hub: self.hub.clone(),
-            }),
-            key,
-            value,
-        };
-        self.hub.tell(&self.place, &change);
-    }
-}
-
-#[async_trait]
-impl Bucket for WatchedBucket {
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.bucket.get(key).await
-    }
-
-    async fn get_many(
+impl Teller {
+    /// Tells of a change that was made: what a key was set to, or that it was deleted. Those who watch
+    /// get the bucket with it.
+    pub(super) fn tell(
         &self,
-        keys: &[String],
-        most: usize,
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.bucket.get_many(keys, most).await
-    }
-
-    async fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        self.bucket.exists(key).await
-    }
-
-    async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
-        if !self.hub.is_watched(&self.place) {
-            return self.bucket.set(pairs).await;
-        }
-        self.bucket.set(pairs.clone()).await?;
-        for (key, value) in pairs {
-            self.tell(key, Some(value));
-        }
-        Ok(())
-    }
-
-    async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        if !self.hub.is_watched(&self.place) {
-            return self.bucket.delete(keys).await;
-        }
-        let mut there = BTreeSet::new();
-        for key in keys {
-            if self.bucket.exists(key).await? {
-                there.insert(key.clone());
-            }
-        }
-        self.bucket.delete(keys).await?;
-        for key in there {
-            self.tell(key, None);
-        }
-        Ok(())
-    }
-
-    async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
-        let sum = self.bucket.increment(key, delta).await?;
-        if self.hub.is_watched(&self.place) {
-            self.tell(key.to_owned(), Some(sum.to_string().into_bytes()));
-        }
-        Ok(sum)
-    }
-
-    async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
-        self.bucket.keys(cursor).await
+        bucket: impl FnOnce() -> Arc<dyn Bucket>,
+        key: &str,
+        value: Option<&[u8]>,
+    ) {
+        self.hub.tell(&self.place, || Told {
+            bucket: bucket(),
+            key: key.to_owned(),
+            value: value.map(<[u8]>::to_vec),
+        });
     }
 }
 

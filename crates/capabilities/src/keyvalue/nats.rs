@@ -12,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::jetstream::{
     self,
     kv::{self, DeleteErrorKind, EntryErrorKind, Operation, PutErrorKind, UpdateErrorKind},
+    stream::RawMessageErrorKind,
 };
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -29,7 +30,7 @@ use crate::{
 
 /// Keys in one answer.
 const PAGE: usize = 1000;
-/// How often a counter is tried that others change at the same time.
+/// How often a key is tried that others change at the same time.
 const TRIES: usize = 100;
 /// Between two tries to watch again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -206,13 +207,7 @@ impl Bucket for Kept {
 
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let store = self.store().await?;
-        let deletes = keys.iter().map(|key| async move {
-            match store.delete(key).await {
-                Ok(()) => Ok(()),
-                Err(error) if error.kind() == DeleteErrorKind::InvalidKey => Ok(()),
-                Err(error) => Err(NatsError::failed(error).into()),
-            }
-        });
+        let deletes = keys.iter().map(|key| delete(store, key));
         let deletes = futures::stream::iter(deletes.collect::<Vec<_>>());
         deletes.buffer_unordered(AT_A_TIME).try_collect().await
     }
@@ -238,8 +233,7 @@ impl Bucket for Kept {
                 Err(error) => return Err(NatsError::failed(error).into()),
             }
         }
-        let text = "the counter was changed by others each time it was tried";
-        Err(StoreError::Other(text.into()))
+        Err(busy())
     }
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
@@ -261,6 +255,48 @@ impl From<NatsError> for StoreError {
             error => Self::Other(error.to_string()),
         }
     }
+}
+
+/// Deletes a key that is there. Another one gets no mark that it was deleted: the mark would stay, and
+/// be told to those who watch.
+async fn delete(store: &kv::Store, key: &str) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        let Some(revision) = revision(store, key).await? else {
+            return Ok(());
+        };
+        match store.delete_expect_revision(key, Some(revision)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == DeleteErrorKind::InvalidKey => return Ok(()),
+            // Somebody was faster.
+            Err(error) if error.kind() == DeleteErrorKind::WrongLastRevision => {}
+            Err(error) => return Err(NatsError::failed(error).into()),
+        }
+    }
+    Err(busy())
+}
+
+/// The revision of the value that a key has. The server that takes all changes is asked: `entry` may
+/// ask another one, which need not know yet what was set a moment ago.
+async fn revision(store: &kv::Store, key: &str) -> Result<Option<u64>, StoreError> {
+    let subject = format!("{}{key}", store.prefix);
+    let last = store.stream.get_last_raw_message_by_subject(&subject).await;
+    match last {
+        Ok(last) => {
+            let header = |name: &str| last.headers.get(name).map(|value| value.as_str());
+            let is_set = header("KV-Operation").is_none_or(|operation| operation == "PUT")
+                && header("Nats-Marker-Reason").is_none();
+            Ok(is_set.then_some(last.sequence))
+        }
+        Err(error) => match error.kind() {
+            // What can't be a key there has no value.
+            RawMessageErrorKind::NoMessageFound | RawMessageErrorKind::InvalidSubject => Ok(None),
+            _ => Err(NatsError::failed(error).into()),
+        },
+    }
+}
+
+fn busy() -> StoreError {
+    StoreError::Other("the key was changed by others each time it was tried".into())
 }
 
 fn invalid(key: &str) -> StoreError {

@@ -38,6 +38,7 @@ async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
         let error = mine.set(vec![(key.into(), vec![])]).await.unwrap_err();
         assert!(error.to_string().contains("can't be a key"), "{error}");
         assert!(!mine.exists(key).await.unwrap());
+        mine.delete(&[key.into()]).await.unwrap();
     }
 
     let client = async_nats::connect(server.url()).await.unwrap();
@@ -85,6 +86,47 @@ fn entry(store: NatsStore) -> (Arc<NatsStore>, Arc<Entry>) {
     (store, Arc::new(Entry::new(&grant, place)))
 }
 
+fn set(key: &str, value: &str) -> Vec<(String, Vec<u8>)> {
+    vec![(key.to_owned(), value.as_bytes().to_vec())]
+}
+
+/// The next change that is told.
+async fn next(watch: &mut dyn Source) -> (String, Option<String>) {
+    let next = tokio::time::timeout(Duration::from_secs(30), watch.next());
+    match next.await.expect("it is told").expect("it goes on") {
+        Delivery::Change(change) => {
+            let value = change.value.map(|value| String::from_utf8(value).unwrap());
+            (change.key, value)
+        }
+        Delivery::Message(_) => panic!("it is no message"),
+    }
+}
+
+fn state(key: &str, value: Option<&str>) -> (String, Option<String>) {
+    (key.to_owned(), value.map(Into::into))
+}
+
+#[tokio::test]
+async fn of_keys_that_are_deleted_together_each_that_was_there_is_told_once() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let (here, entry) = entry(store(&server));
+    let bucket = here.open("n", "b").await.unwrap();
+    let mut watch = here.watch(&entry, "n", "b").await.unwrap();
+    let keys = ["k", "none", "k"].map(ToOwned::to_owned);
+    // What is set anew is deleted anew.
+    for value in ["once", "again"] {
+        bucket.set(set("k", value)).await.unwrap();
+        assert_eq!(next(&mut *watch).await, state("k", Some(value)));
+        bucket.delete(&keys).await.unwrap();
+        assert_eq!(next(&mut *watch).await, state("k", None));
+        bucket.delete(&keys).await.unwrap();
+        bucket.set(set("last", value)).await.unwrap();
+        assert_eq!(next(&mut *watch).await, state("last", Some(value)));
+    }
+}
+
 #[tokio::test]
 async fn of_what_changed_while_the_server_was_away_the_last_states_are_told() {
     let Some(mut server) = Server::nats() else {
@@ -92,22 +134,12 @@ async fn of_what_changed_while_the_server_was_away_the_last_states_are_told() {
     };
     let (here, entry) = entry(store(&server));
     let bucket = here.open("n", "b").await.unwrap();
-    let set = |key: &str, value: &str| vec![(key.to_owned(), value.as_bytes().to_vec())];
     for key in ["kept", "changed", "deleted"] {
         bucket.set(set(key, "before")).await.unwrap();
     }
     let mut watch = here.watch(&entry, "n", "b").await.unwrap();
     bucket.set(set("first", "seen")).await.unwrap();
-    let mut next = async || {
-        let next = tokio::time::timeout(Duration::from_secs(30), watch.next());
-        match next.await.expect("it is told").expect("it goes on") {
-            Delivery::Change(change) => {
-                let value = change.value.map(|value| String::from_utf8(value).unwrap());
-                (change.key, value)
-            }
-            Delivery::Message(_) => panic!("it is no message"),
-        }
-    };
+    let mut next = async || next(&mut *watch).await;
     assert_eq!(next().await, ("first".into(), Some("seen".into())));
 
     // Where this host does not find it, another one changes things.
@@ -120,7 +152,6 @@ async fn of_what_changed_while_the_server_was_away_the_last_states_are_told() {
     server.restart_at(port);
     let mut told = vec![next().await, next().await, next().await];
     told.sort();
-    let state = |key: &str, value: Option<&str>| (key.to_owned(), value.map(Into::into));
     let wanted = [
         state("changed", Some("twice")),
         state("deleted", None),

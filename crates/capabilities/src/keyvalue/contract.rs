@@ -68,6 +68,7 @@ pub(crate) async fn check(store: &dyn Store) {
     let overflow = one.increment("count", u64::MAX).await;
     assert_eq!(overflow, Err(StoreError::Overflow));
     assert_eq!(one.increment("count", 0).await, Ok(5));
+    check_counters(&*one).await;
 
     let other = store.open("one", "contract-2").await.unwrap();
     assert_eq!(other.get("k").await.unwrap(), None);
@@ -100,6 +101,37 @@ pub(crate) async fn check(store: &dyn Store) {
     assert_eq!(one.get("k2").await.unwrap(), Some(b"last".to_vec()));
     let keys: Vec<_> = (0..2500).map(|n| format!("many-{n}")).collect();
     other.delete(&keys).await.unwrap();
+}
+
+/// Checks what is a counter. What is refused stays as it was.
+async fn check_counters(bucket: &dyn Bucket) {
+    let key = "counter";
+    let (large, larger) = (i64::MAX.to_string(), "9".repeat(30));
+    let rows = [
+        ("0", 3, Ok(3)),
+        // No number of 53 bits.
+        ("9007199254740993", 2, Ok(9_007_199_254_740_995)),
+        (large.as_str(), 0, Ok(i64::MAX as u64)),
+        (large.as_str(), u64::MAX, Err(StoreError::Overflow)),
+        (larger.as_str(), 1, Err(StoreError::Overflow)),
+        ("-5", 3, Err(StoreError::NoCounter)),
+        ("-5", 10, Err(StoreError::NoCounter)),
+        ("+5", 1, Err(StoreError::NoCounter)),
+        ("007", 1, Err(StoreError::NoCounter)),
+        ("-0", 1, Err(StoreError::NoCounter)),
+        ("5 ", 1, Err(StoreError::NoCounter)),
+        ("5\n", 1, Err(StoreError::NoCounter)),
+        ("1.5", 1, Err(StoreError::NoCounter)),
+        ("", u64::MAX, Err(StoreError::NoCounter)),
+    ];
+    for (value, delta, sum) in rows {
+        let pair = (key.to_owned(), value.as_bytes().to_vec());
+        bucket.set(vec![pair]).await.unwrap();
+        let kept = sum.as_ref().map_or(value.to_owned(), u64::to_string);
+        assert_eq!(bucket.increment(key, delta).await, sum, "{value:?}");
+        assert_eq!(bucket.get(key).await, Ok(Some(kept.into_bytes())));
+    }
+    bucket.delete(&[key.to_owned()]).await.unwrap();
 }
 
 /// Checks that a store in a server that all namespaces share gives a bucket to the first of them, and

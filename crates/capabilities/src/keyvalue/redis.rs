@@ -42,6 +42,15 @@ const GET_MANY: &str = "
     return values
 ";
 
+/// The sum, or nothing if the value is no counter: `HINCRBY` takes numbers below zero as well. It is
+/// read as text, because numbers in Lua are not whole above 2^53.
+const INCREMENT: &str = "
+    local value = redis.call('HGET', KEYS[1], ARGV[1])
+    if value and value ~= '0' and not string.match(value, '^[1-9]%d*$') then return false end
+    redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
+    return redis.call('HGET', KEYS[1], ARGV[1])
+";
+
 /// The next cursor, and keys. `HSCAN` gives values as well (not before 7.4 can it be told not to):
 /// they stay in the server, and are few at a time.
 const KEYS: &str = "
@@ -173,11 +182,11 @@ impl Bucket for Hash {
 
     async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
         check_name(key)?;
-        let delta = i64::try_from(delta).map_err(|_| StoreError::Overflow)?;
-        let sum: i64 = self
-            .run(cmd("HINCRBY").arg(&self.name).arg(key).arg(delta))
-            .await?;
-        u64::try_from(sum).map_err(|_| StoreError::NoCounter)
+        let mut command = cmd("EVAL");
+        command.arg(INCREMENT).arg(1).arg(&self.name);
+        command.arg(key).arg(delta);
+        let sum: Option<u64> = self.run(&command).await?;
+        sum.ok_or(StoreError::NoCounter)
     }
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
@@ -194,10 +203,8 @@ impl Bucket for Hash {
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         let said = error.detail().unwrap_or_default();
-        if said.contains("not an integer") {
-            return Self::NoCounter;
-        }
-        if said.contains("overflow") {
+        // The sum, or one of its parts, is no number of 64 bits with a sign.
+        if said.contains("overflow") || said.contains("not an integer") {
             return Self::Overflow;
         }
         if error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError) {

@@ -38,8 +38,9 @@ pub(crate) trait Bucket: Send + Sync {
     /// Removes keys; those that are not there are no error.
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError>;
 
-    /// Adds to a counter and gives the sum, in one step. A counter is a number in decimal digits; a
-    /// key that is not there counts as 0.
+    /// Adds to a counter and gives the sum, in one step. A counter is a number in decimal digits, as
+    /// they are written: without a sign and zeros before it. A key that is not there counts as 0. What
+    /// is refused changes nothing.
     async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError>;
 
     /// Some keys, and where to go on. Without a cursor from the start.
@@ -55,7 +56,9 @@ pub(crate) enum StoreError {
     LargeAnswer(usize),
     #[error("a key or name has more than {NAME} bytes")]
     LongName,
-    #[error("the value is no counter: it is not a number in decimal digits")]
+    #[error(
+        "the value is no counter: a number in decimal digits, without a sign and zeros before it"
+    )]
     NoCounter,
     #[error("the counter would be too large")]
     Overflow,
@@ -89,7 +92,13 @@ pub(crate) fn spend(left: &mut usize, value: Option<&[u8]>, most: usize) -> Resu
 
 /// The value of a counter after an addition.
 pub(crate) fn add(value: &[u8], delta: u64) -> Result<u64, StoreError> {
-    let text = std::str::from_utf8(value).map_err(|_| StoreError::NoCounter)?;
-    let number: u64 = text.parse().map_err(|_| StoreError::NoCounter)?;
-    number.checked_add(delta).ok_or(StoreError::Overflow)
+    let is_counter = match value {
+        b"0" => true,
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let text = str::from_utf8(value).ok().filter(|_| is_counter);
+    let number = text.ok_or(StoreError::NoCounter)?.parse::<u64>();
+    let sum = number.ok().and_then(|number| number.checked_add(delta));
+    sum.ok_or(StoreError::Overflow)
 }

@@ -39,6 +39,25 @@ async fn a_bucket_is_of_the_first_namespace_and_of_those_who_are_granted_it() {
 }
 
 #[tokio::test]
+async fn a_counter_ends_where_those_of_redis_do() {
+    let Some(server) = Server::redis() else {
+        return;
+    };
+    let bucket = store(&server).open("n", "b").await.unwrap();
+    let most = i64::MAX as u64;
+    assert_eq!(bucket.increment("count", most).await, Ok(most));
+    for delta in [1, 1 << 63, u64::MAX] {
+        let refused = bucket.increment("count", delta).await;
+        assert_eq!(refused, Err(StoreError::Overflow), "{delta}");
+    }
+    assert_eq!(bucket.increment("count", 0).await, Ok(most));
+    // Nothing is made by what is refused.
+    let refused = bucket.increment("none", 1 << 63).await;
+    assert_eq!(refused, Err(StoreError::Overflow));
+    assert!(!bucket.exists("none").await.unwrap());
+}
+
+#[tokio::test]
 async fn values_that_nobody_gets_stay_in_the_server() {
     let Some(server) = Server::redis() else {
         return;

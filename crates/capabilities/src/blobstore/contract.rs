@@ -1,6 +1,6 @@
 //! What every backend must keep to, as one test.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::io::AsyncReadExt as _;
 use waft_servers::Server;
@@ -177,6 +177,29 @@ pub(crate) async fn check_owned(store: &dyn Store, name: &str) -> Arc<dyn Contai
         assert_eq!(refused, Err(StoreError::NotOwned));
     }
     mine
+}
+
+/// Checks that a server is not taken for a slow one when whoever reads an object takes their time, before
+/// the first bytes and between others.
+pub(crate) async fn check_patience(store: &dyn Store) {
+    let container = store.create("one", "bucket").await.unwrap();
+    let large = long(8_000_000);
+    container.write("o", value(&large)).await.unwrap();
+    let mut reading = container.read("o", Span::ALL).await.unwrap().unwrap();
+    let mut read = Vec::new();
+    for most in [1000, 1_000_000, u64::MAX] {
+        pass(Duration::from_secs(20)).await;
+        let mut some = (&mut reading.reader).take(most);
+        some.read_to_end(&mut read).await.unwrap();
+    }
+    assert!(read == large);
+}
+
+/// Makes it later by so much.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }
 
 /// Checks that a store says that its server is gone, by an error with these words, and that what it had

@@ -4,28 +4,20 @@
 //! container is. A part of an object is read from its beginning, because the server has no other
 //! way; one that is replaced while it is read can't be read on.
 
+mod objects;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use async_nats::jetstream::{
     self, ErrorCode,
     context::GetStreamErrorKind,
-    object_store::{self, DeleteErrorKind, InfoErrorKind, ObjectInfo, ObjectStore},
+    object_store::{self, DeleteErrorKind, ObjectInfo, ObjectStore},
 };
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
-    time::{Instant, Sleep, sleep, timeout},
-};
+use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use super::{
     staged::{Staged, on_disk, uncancelled},
@@ -34,6 +26,7 @@ use super::{
     },
 };
 use crate::nats::{Nats, NatsError, Owners, WITHIN, check_bucket};
+use objects::Objects;
 
 /// The server of a host.
 pub(super) struct NatsStore {
@@ -46,13 +39,8 @@ struct Kept {
     /// Asked for each call, so that one meanwhile lost is told at once.
     nats: Arc<Nats>,
     store: ObjectStore,
+    objects: Arc<Objects>,
     created: u64,
-}
-
-/// Reads as long as something comes: a server that was lost is not waited for.
-struct Patient<R> {
-    reader: R,
-    until: Pin<Box<Sleep>>,
 }
 
 impl NatsStore {
@@ -102,6 +90,7 @@ impl NatsStore {
         Ok(Some(Kept {
             nats: self.nats.clone(),
             store: store.map_err(NatsError::failed)?,
+            objects: Arc::new(Objects::new(stream, name)),
             created: u64::try_from(created).unwrap_or_default(),
         }))
     }
@@ -167,11 +156,8 @@ impl Kept {
         if check_name(object).is_err() {
             return Ok(None);
         }
-        match self.store().await?.info(object).await {
-            Ok(info) => Ok((!info.deleted).then_some(info)),
-            Err(error) if error.kind() == InfoErrorKind::NotFound => Ok(None),
-            Err(error) => Err(NatsError::failed(error).into()),
-        }
+        self.nats.client().await.map_err(NatsError::from)?;
+        Ok(self.objects.info(object).await?)
     }
 }
 
@@ -201,8 +187,7 @@ impl Container for Kept {
         let reader = match size {
             0 => empty,
             size => {
-                let object = self.store.get(object).await;
-                let mut reader = Patient::new(object.map_err(NatsError::failed)?);
+                let mut reader = self.objects.read(info);
                 let mut before = (&mut reader).take(first);
                 let skipped = tokio::io::copy(&mut before, &mut tokio::io::sink()).await;
                 skipped.map_err(unreadable)?;
@@ -255,36 +240,6 @@ impl Container for Kept {
                 }
                 Some(Err(error)) => return Err(NatsError::failed(error).into()),
             }
-        }
-    }
-}
-
-impl<R> Patient<R> {
-    fn new(reader: R) -> Self {
-        Self {
-            reader,
-            until: Box::pin(sleep(WITHIN)),
-        }
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Patient<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.reader).poll_read(context, buffer);
-        if read.is_ready() {
-            self.until.as_mut().reset(Instant::now() + WITHIN);
-            return read;
-        }
-        match self.until.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                let text = "NATS does not answer, or the object is not there any more";
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
-            }
-            Poll::Pending => Poll::Pending,
         }
     }
 }

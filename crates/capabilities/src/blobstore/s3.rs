@@ -17,7 +17,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{StreamExt as _, TryStreamExt as _, stream::try_unfold};
 use parking_lot::Mutex;
 use reqwest::{
     Method, Response,
@@ -205,9 +205,11 @@ impl Container for Kept {
         };
         // It may have been replaced by a shorter one since.
         let size = client::length(&found);
-        let bytes = found.bytes_stream();
-        let bytes = bytes.map_err(|error| io::Error::other(error.without_url()));
-        let reader = Box::new(StreamReader::new(bytes).take(size));
+        let bytes = try_unfold(found, |mut found| async move {
+            let next = client::chunk(&mut found).await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>(next.map(|bytes| (bytes, found)))
+        });
+        let reader = Box::new(StreamReader::new(Box::pin(bytes)).take(size));
         Ok(Some(Content { size, reader }))
     }
 

@@ -1,8 +1,10 @@
+use std::sync::atomic::Ordering::Relaxed;
+
 use waft_servers::Server;
 
 use super::*;
 use crate::{
-    blobstore::contract::{bytes, check, check_owned, check_restarts},
+    blobstore::contract::{bytes, check, check_owned, check_patience, check_restarts, value},
     nats::{OWNERS, bucket},
 };
 
@@ -35,6 +37,36 @@ async fn a_container_is_of_the_first_namespace_and_of_those_who_are_granted_it()
     owners.put("blobstore/b", "*".into()).await.unwrap();
     let granted = store.find("two", "b").await.unwrap().unwrap();
     assert_eq!(bytes(&*granted, "o", Span::ALL).await.unwrap(), b"v");
+}
+
+#[tokio::test]
+async fn who_reads_slowly_is_not_told_that_the_server_is_slow() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    check_patience(&store(&server)).await;
+}
+
+#[tokio::test]
+async fn what_nobody_reads_on_stays_in_the_server() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let store = store(&server);
+    let container = store.create("one", "bucket").await.unwrap();
+    container.write("o", value(&[7; 4 << 20])).await.unwrap();
+    let mut reading = container.read("o", Span::ALL).await.unwrap().unwrap();
+    let received = || async {
+        let client = store.nats.client().await.unwrap();
+        client.statistics().in_bytes.load(Relaxed)
+    };
+    let before = received().await;
+    reading.reader.read_exact(&mut [0; 1000]).await.unwrap();
+    // Whatever the server sends of itself comes before these answers.
+    for _ in 0..100 {
+        container.info("o").await.unwrap();
+    }
+    assert!(received().await - before < 1 << 20);
 }
 
 #[tokio::test]

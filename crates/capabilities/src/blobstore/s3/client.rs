@@ -3,19 +3,20 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bytes::Bytes;
 use reqwest::{Body, Method, Response, StatusCode, Url, header::HeaderMap, redirect};
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 use waft_ir::{Failure, FailureReason};
 
 use crate::blobstore::store::StoreError;
 
-/// How long the server may take to answer, or to go on with an answer.
+/// How long the server may take to answer, or to go on with an answer while somebody waits for it.
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may take.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
-/// How long the server may take to have a part.
-const SENT_WITHIN: Duration = Duration::from_secs(120);
+/// Bytes that the server takes a second at least: an answer may be late by as much.
+const SLOWEST: u64 = 64 << 10;
 /// How long a signature counts.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
 /// Bytes of an answer that is read at once: a list of a thousand keys of a KiB, encoded.
@@ -141,15 +142,15 @@ impl Client {
             return Err(Refused::Missing);
         }
         let http = self.http().await?;
-        let mut request = http.request(method.clone(), url).body(body);
+        let body = body.into();
+        let bytes = body.as_bytes().map_or(0, <[u8]>::len) as u64;
+        let mut request = http.request(method, url).body(body);
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
-        // What is read may go on for long, as long as it goes on.
-        if method != Method::GET {
-            request = request.timeout(SENT_WITHIN);
-        }
-        let response = request.send().await.map_err(lost)?;
+        let within = WITHIN + Duration::from_secs(bytes / SLOWEST);
+        let response = timeout(within, request.send()).await;
+        let response = response.map_err(|_| silent())?.map_err(lost)?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -175,7 +176,6 @@ impl Client {
             let client = reqwest::Client::builder()
                 .user_agent(concat!("waft/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECTED_WITHIN)
-                .read_timeout(WITHIN)
                 .redirect(redirect::Policy::none())
                 .use_preconfigured_tls(tls)
                 .build();
@@ -197,10 +197,17 @@ impl From<Refused> for StoreError {
     }
 }
 
+/// The next bytes of an answer. Only who asks for them waits: the server is not late because a guest
+/// asks late.
+pub(super) async fn chunk(response: &mut Response) -> Result<Option<Bytes>, Refused> {
+    let next = timeout(WITHIN, response.chunk()).await;
+    next.map_err(|_| silent())?.map_err(lost)
+}
+
 /// The text of an answer, which has a bound.
 pub(super) async fn text(mut response: Response) -> Result<String, Refused> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+    while let Some(chunk) = chunk(&mut response).await? {
         if bytes.len() + chunk.len() > ANSWER {
             return Err(Refused::Lost("the answer is too long".into()));
         }
@@ -227,6 +234,10 @@ pub(super) fn length(response: &Response) -> u64 {
 pub(super) fn malformed(error: impl std::fmt::Display) -> StoreError {
     tracing::warn!("S3: {error}");
     StoreError::Other("S3 does not answer as it should".into())
+}
+
+fn silent() -> Refused {
+    Refused::Lost("it takes too long".into())
 }
 
 fn lost(error: reqwest::Error) -> Refused {

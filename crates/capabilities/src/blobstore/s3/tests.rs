@@ -1,12 +1,21 @@
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 use waft_servers::Server;
 
 use super::*;
-use crate::blobstore::contract::{bytes, check_owned, check_restarts, check_with_names, value};
+use crate::blobstore::contract::{
+    bytes, check_owned, check_patience, check_restarts, check_with_names, pass, value,
+};
 
 /// Names that are as well those of files, which the server of the tests keeps.
 const NAMES: &[&str] = &["a/b", "ä ö/☃", "%2e%2e", "*", ">", "a?b=c&d", "a+b", "\\x"];
 
 fn store(server: &Server) -> S3 {
+    store_at(&server.url())
+}
+
+fn store_at(url: &str) -> S3 {
     // As the program does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (key, secret) = Server::S3_CREDENTIALS;
@@ -15,7 +24,7 @@ fn store(server: &Server) -> S3 {
         "AWS_SECRET_ACCESS_KEY" => Some(secret.to_owned()),
         _ => None,
     };
-    let server = S3Server::new(&server.url(), variable).unwrap();
+    let server = S3Server::new(url, variable).unwrap();
     assert!(!format!("{server:?}").contains(secret));
     S3::new(&server, &[]).unwrap()
 }
@@ -167,6 +176,45 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     let store = store(&server);
     // In parts, the last of which is not a whole one.
     check_restarts(&store, &mut server, "S3 does not answer", 20_000_003).await;
+}
+
+#[tokio::test]
+async fn who_reads_slowly_is_not_told_that_the_server_is_slow() {
+    let Some(server) = Server::s3() else {
+        return;
+    };
+    check_patience(&store(&server)).await;
+}
+
+#[tokio::test]
+async fn a_server_may_take_its_time_for_what_is_large_and_no_longer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = store_at(&format!("http://{}", listener.local_addr().unwrap()));
+    let bucket = store.0.bucket("bucket").unwrap();
+    for (seconds, is_answered) in [(20, true), (200, false)] {
+        let action = PutObject::new(&bucket, Some(store.0.credentials()), "o");
+        let mut part = vec![0; PART as usize];
+        part.push(1);
+        let sending = store.0.send(Method::PUT, &bucket, &action, None, part);
+        let answering = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut last = 0;
+            while last != 1 {
+                let mut some = vec![0; 1 << 16];
+                let read = connection.read(&mut some).await.unwrap();
+                last = some[read - 1];
+            }
+            pass(Duration::from_secs(seconds)).await;
+            if is_answered {
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+            // Until the client leaves.
+            let _ = connection.read(&mut [0]).await;
+        };
+        let (sent, ()) = tokio::join!(sending, answering);
+        assert_eq!(sent.is_ok(), is_answered, "{sent:?}");
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_nats::jetstream::{
     self, ErrorCode,
     context::GetStreamErrorKind,
-    object_store::{self, DeleteErrorKind, ObjectInfo, ObjectStore},
+    object_store::{self, ObjectInfo, ObjectStore},
 };
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -90,7 +90,7 @@ impl NatsStore {
         Ok(Some(Kept {
             nats: self.nats.clone(),
             store: store.map_err(NatsError::failed)?,
-            objects: Arc::new(Objects::new(stream, name)),
+            objects: Arc::new(Objects::new(context.clone(), stream, name)),
             created: u64::try_from(created).unwrap_or_default(),
         }))
     }
@@ -147,17 +147,16 @@ impl Store for NatsStore {
 }
 
 impl Kept {
-    async fn store(&self) -> Result<&ObjectStore, NatsError> {
+    async fn objects(&self) -> Result<&Arc<Objects>, NatsError> {
         self.nats.client().await?;
-        Ok(&self.store)
+        Ok(&self.objects)
     }
 
     async fn look(&self, object: &str) -> Result<Option<ObjectInfo>, StoreError> {
         if check_name(object).is_err() {
             return Ok(None);
         }
-        self.nats.client().await.map_err(NatsError::from)?;
-        Ok(self.objects.info(object).await?)
+        Ok(self.objects().await?.info(object).await?)
     }
 }
 
@@ -199,31 +198,28 @@ impl Container for Kept {
 
     async fn write(&self, object: &str, mut value: Staged) -> Result<(), StoreError> {
         check_name(object)?;
-        let (store, object) = (self.store().await?.clone(), object.to_owned());
+        let (objects, object) = (self.objects().await?.clone(), object.to_owned());
         uncancelled(async move {
             let (mut reader, _value) = on_disk(move || Ok((value.reader()?, value))).await?;
-            let put = store.put(object.as_str(), &mut reader).await;
-            put.map_err(NatsError::failed)?;
+            objects.write(&object, &mut reader).await
+        })
+        .await
+    }
+
+    async fn delete(&self, names: &[String]) -> Result<(), StoreError> {
+        let (objects, names) = (self.objects().await?.clone(), names.to_vec());
+        uncancelled(async move {
+            for name in names.iter().filter(|name| check_name(name).is_ok()) {
+                objects.delete(name).await?;
+            }
             Ok(())
         })
         .await
     }
 
-    async fn delete(&self, objects: &[String]) -> Result<(), StoreError> {
-        let store = self.store().await?;
-        for object in objects {
-            match store.delete(object).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == DeleteErrorKind::NotFound => {}
-                Err(error) => return Err(NatsError::failed(error).into()),
-            }
-        }
-        Ok(())
-    }
-
     async fn list(&self, after: Option<&str>) -> Result<Vec<String>, StoreError> {
-        let store = self.store().await?;
-        let mut all = store.list().await.map_err(NatsError::failed)?;
+        self.nats.client().await.map_err(NatsError::from)?;
+        let mut all = self.store.list().await.map_err(NatsError::failed)?;
         // The server gives all of them, in the order of their writing.
         let mut first = BTreeSet::new();
         loop {

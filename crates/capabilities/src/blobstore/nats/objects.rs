@@ -2,27 +2,50 @@
 //! says what an object is, and the messages of `$O.BUCKET.C.ID` are its bytes.
 //!
 //! The bytes are asked for message by message, when somebody wants them: those of an object that is
-//! read slowly, or not at all, stay in the server.
+//! read slowly, or not at all, stay in the server. Who says what an object is says it in place of
+//! what was said last, and deletes the bytes of that: so no bytes stay that nobody knows of, however
+//! many write at a time, in whichever host.
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
-use async_nats::jetstream::{
-    message::StreamMessage,
-    object_store::ObjectInfo,
-    stream::{LastRawMessageErrorKind, Stream},
+use async_nats::{
+    HeaderMap, datetime,
+    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_ROLLUP},
+    jetstream::{
+        Context,
+        context::PublishErrorKind,
+        message::StreamMessage,
+        object_store::{ObjectInfo, ObjectOptions},
+        stream::{LastRawMessageErrorKind, Stream},
+    },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
 use futures::stream::try_unfold;
 use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
 use tokio_util::io::StreamReader;
+use uuid::Uuid;
 
-use crate::{blobstore::store::Reader, nats::NatsError};
+use crate::{
+    blobstore::store::{Reader, StoreError, unreadable},
+    nats::NatsError,
+};
+
+/// Bytes of a message.
+const PART: usize = 128 << 10;
 
 /// The objects of one bucket.
 pub(super) struct Objects {
+    context: Context,
     stream: Stream,
     bucket: String,
+}
+
+/// What was said last of an object.
+struct Last {
+    sequence: u64,
+    info: ObjectInfo,
 }
 
 /// An object that is read.
@@ -40,8 +63,9 @@ struct Reading {
 }
 
 impl Objects {
-    pub(super) fn new(stream: Stream, bucket: &str) -> Self {
+    pub(super) fn new(context: Context, stream: Stream, bucket: &str) -> Self {
         Self {
+            context,
             stream,
             bucket: bucket.to_owned(),
         }
@@ -49,17 +73,8 @@ impl Objects {
 
     /// What an object is, if it is there.
     pub(super) async fn info(&self, name: &str) -> Result<Option<ObjectInfo>, NatsError> {
-        let subject = format!("$O.{}.M.{}", self.bucket, URL_SAFE.encode(name));
-        let last = self.stream.get_last_raw_message_by_subject(&subject).await;
-        let last = match last {
-            Ok(last) => last,
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-                return Ok(None);
-            }
-            Err(error) => return Err(NatsError::failed(error)),
-        };
-        let info: ObjectInfo = serde_json::from_slice(&last.payload).map_err(NatsError::failed)?;
-        Ok((!info.deleted).then_some(info))
+        let last = self.last(name).await?.map(|last| last.info);
+        Ok(last.filter(|info| !info.deleted))
     }
 
     /// The bytes of an object.
@@ -74,6 +89,110 @@ impl Objects {
         };
         let parts = try_unfold(reading, Reading::next);
         Box::new(StreamReader::new(Box::pin(parts)))
+    }
+
+    /// Makes an object or replaces one.
+    pub(super) async fn write(&self, name: &str, value: &mut Reader) -> Result<(), StoreError> {
+        let mut info = ObjectInfo {
+            name: name.to_owned(),
+            description: None,
+            metadata: HashMap::new(),
+            headers: None,
+            options: Some(ObjectOptions {
+                link: None,
+                max_chunk_size: Some(PART),
+            }),
+            bucket: self.bucket.clone(),
+            nuid: Uuid::new_v4().simple().to_string(),
+            size: 0,
+            chunks: 0,
+            modified: None,
+            digest: None,
+            deleted: false,
+        };
+        let subject = self.bytes_of(&info);
+        let mut written = Sha256::new();
+        loop {
+            let mut part = Vec::with_capacity(PART);
+            let read = value.take(PART as u64).read_to_end(&mut part).await;
+            if read.map_err(unreadable)? == 0 {
+                break;
+            }
+            written.update(&part);
+            info.size += part.len();
+            info.chunks += 1;
+            let sent = self.context.publish(subject.clone(), part.into()).await;
+            let kept = sent.map_err(NatsError::failed)?.await;
+            kept.map_err(NatsError::failed)?;
+        }
+        info.digest = Some(digest(written));
+        info.modified = Some(datetime::now());
+        Ok(self.say(name, |_| Some(info.clone())).await?)
+    }
+
+    /// Deletes an object, if it is there.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), NatsError> {
+        let deleted = |last: Option<&ObjectInfo>| {
+            let last = last.filter(|last| !last.deleted)?.clone();
+            Some(ObjectInfo {
+                size: 0,
+                chunks: 0,
+                deleted: true,
+                ..last
+            })
+        };
+        self.say(name, deleted).await
+    }
+
+    /// Says what an object is, knowing what was said last, and deletes the bytes of that.
+    async fn say(
+        &self,
+        name: &str,
+        what: impl Fn(Option<&ObjectInfo>) -> Option<ObjectInfo>,
+    ) -> Result<(), NatsError> {
+        loop {
+            let last = self.last(name).await?;
+            let Some(info) = what(last.as_ref().map(|last| &last.info)) else {
+                return Ok(());
+            };
+            let sequence = last.as_ref().map_or(0, |last| last.sequence);
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_ROLLUP, "sub");
+            headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string());
+            let text = serde_json::to_vec(&info).map_err(NatsError::failed)?;
+            let subject = self.subject(name);
+            let sent = self
+                .context
+                .publish_with_headers(subject, headers, text.into());
+            match sent.await.map_err(NatsError::failed)?.await {
+                Ok(_) => {}
+                // Somebody was faster: what they said is the last now.
+                Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => continue,
+                Err(error) => return Err(NatsError::failed(error)),
+            }
+            if let Some(last) = last {
+                let old = self.stream.purge().filter(self.bytes_of(&last.info));
+                old.await.map_err(NatsError::failed)?;
+            }
+            return Ok(());
+        }
+    }
+
+    async fn last(&self, name: &str) -> Result<Option<Last>, NatsError> {
+        let subject = self.subject(name);
+        match self.stream.get_last_raw_message_by_subject(&subject).await {
+            Ok(last) => Ok(Some(Last {
+                sequence: last.sequence,
+                info: serde_json::from_slice(&last.payload).map_err(NatsError::failed)?,
+            })),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(NatsError::failed(error)),
+        }
+    }
+
+    /// Where it is said what an object is.
+    fn subject(&self, name: &str) -> String {
+        format!("$O.{}.M.{}", self.bucket, URL_SAFE.encode(name))
     }
 
     fn bytes_of(&self, info: &ObjectInfo) -> String {

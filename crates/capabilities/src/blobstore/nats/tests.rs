@@ -8,6 +8,9 @@ use crate::{
     nats::{OWNERS, bucket},
 };
 
+/// Bytes of an object.
+const SIZE: usize = 1 << 20;
+
 fn store(server: &Server) -> NatsStore {
     NatsStore::new(Arc::new(Nats::new(&server.url()).unwrap()))
 }
@@ -67,6 +70,54 @@ async fn what_nobody_reads_on_stays_in_the_server() {
         container.info("o").await.unwrap();
     }
     assert!(received().await - before < 1 << 20);
+}
+
+#[tokio::test]
+async fn of_objects_that_many_write_at_a_time_only_the_last_takes_room() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    // Two hosts.
+    let (one, other) = (store(&server), store(&server));
+    let mine = one.create("one", "bucket").await.unwrap();
+    let theirs = other.find("one", "bucket").await.unwrap().unwrap();
+    let used = async || {
+        let client = one.nats.client().await.unwrap();
+        let stream = jetstream::new(client.clone());
+        let stream = stream.get_stream("OBJ_bucket").await.unwrap();
+        stream.cached_info().state.bytes
+    };
+    let names = ["o".to_owned()];
+    for n in 0..10 {
+        let write = |container: &Arc<dyn Container>, byte| {
+            let (container, value) = (container.clone(), value(&[byte; SIZE]));
+            async move { container.write("o", value).await.unwrap() }
+        };
+        let ((), (), (), deleted) = tokio::join!(
+            write(&mine, n),
+            write(&mine, n + 100),
+            write(&theirs, n + 200),
+            theirs.delete(&names),
+        );
+        deleted.unwrap();
+    }
+    mine.write("o", value(&[1; SIZE])).await.unwrap();
+    assert!(used().await < (SIZE + SIZE / 4) as u64, "{}", used().await);
+    assert_eq!(bytes(&*theirs, "o", Span::ALL).await.unwrap(), [1; SIZE]);
+    theirs.delete(&names).await.unwrap();
+    assert!(used().await < 10_000, "{}", used().await);
+
+    // Other clients read what was written, and what they write is read.
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let bucket = jetstream::new(client).get_object_store("bucket").await;
+    let bucket = bucket.unwrap();
+    mine.write("ä/o", value(&[2; SIZE])).await.unwrap();
+    let mut read = Vec::new();
+    let mut object = bucket.get("ä/o").await.unwrap();
+    object.read_to_end(&mut read).await.unwrap();
+    assert_eq!(read, [2; SIZE]);
+    bucket.put("ä/o", &mut &[3; SIZE][..]).await.unwrap();
+    assert_eq!(bytes(&*mine, "ä/o", Span::ALL).await.unwrap(), [3; SIZE]);
 }
 
 #[tokio::test]

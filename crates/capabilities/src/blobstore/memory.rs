@@ -2,14 +2,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Cursor,
+    io::{self, Cursor},
     ops::Bound,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::{
     staged::{Staged, on_disk},
@@ -28,7 +32,14 @@ pub(super) struct Memory(Mutex<HashMap<String, Tenant>>);
 #[derive(Default)]
 struct Tenant {
     containers: HashMap<String, Arc<Held>>,
-    used: Arc<Mutex<u64>>,
+    room: Arc<Room>,
+}
+
+/// The room of a namespace.
+struct Room {
+    used: Mutex<u64>,
+    /// For the bytes of values that are read in, which may then be refused.
+    arriving: Arc<Semaphore>,
 }
 
 /// One container.
@@ -37,20 +48,23 @@ struct Held {
     /// `None`: it was deleted.
     objects: Mutex<Option<BTreeMap<String, Object>>>,
     /// Of the whole namespace.
-    used: Arc<Mutex<u64>>,
+    room: Arc<Room>,
 }
 
 struct Object {
-    bytes: Bytes,
+    bytes: Arc<Counted>,
     created: u64,
 }
 
 /// Bytes of an object, which count until nobody reads them any more.
 struct Counted {
     bytes: Vec<u8>,
-    cost: u64,
-    used: Arc<Mutex<u64>>,
+    cost: AtomicU64,
+    room: Arc<Room>,
 }
+
+/// Who reads an object.
+struct Shared(Arc<Counted>);
 
 #[async_trait]
 impl Store for Memory {
@@ -61,11 +75,11 @@ impl Store for Memory {
         if let Some(known) = tenant.containers.get(name) {
             return Ok(known.clone());
         }
-        grow(&tenant.used, cost(name, 0))?;
+        tenant.room.grow(0, cost(name, 0))?;
         let made = Arc::new(Held {
             created: now(),
             objects: Mutex::new(Some(BTreeMap::new())),
-            used: tenant.used.clone(),
+            room: tenant.room.clone(),
         });
         tenant.containers.insert(name.to_owned(), made.clone());
         Ok(made)
@@ -90,7 +104,7 @@ impl Store for Memory {
         };
         if let Some(gone) = tenant.containers.remove(name) {
             *gone.objects.lock() = None;
-            *tenant.used.lock() -= cost(name, 0);
+            *tenant.room.used.lock() -= cost(name, 0);
         }
         Ok(())
     }
@@ -107,7 +121,7 @@ impl Container for Held {
         let found = objects.as_ref().and_then(|objects| objects.get(object));
         Ok(found.map(|object| Info {
             created: object.created,
-            size: object.bytes.len() as u64,
+            size: object.bytes.bytes.len() as u64,
         }))
     }
 
@@ -115,9 +129,10 @@ impl Container for Held {
         let objects = self.objects.lock();
         let found = objects.as_ref().and_then(|objects| objects.get(object));
         Ok(found.map(|object| {
-            let (first, size) = span.within(object.bytes.len() as u64);
+            let bytes = Bytes::from_owner(Shared(object.bytes.clone()));
+            let (first, size) = span.within(bytes.len() as u64);
             // Both are within a slice's length.
-            let part = object.bytes.slice(first as usize..(first + size) as usize);
+            let part = bytes.slice(first as usize..(first + size) as usize);
             Content {
                 size,
                 reader: Box::new(Cursor::new(part)),
@@ -131,20 +146,28 @@ impl Container for Held {
         if size > NAMESPACE {
             return Err(StoreError::Full(NAMESPACE));
         }
-        let cost = cost(object, size);
-        grow(&self.used, cost)?;
-        let mut counted = Counted {
-            bytes: Vec::new(),
-            cost,
-            used: self.used.clone(),
-        };
-        counted.bytes = on_disk(move || value.into_bytes()).await?;
-        let made = Object {
-            bytes: Bytes::from_owner(counted),
-            created: now(),
-        };
+        let arriving = self.room.arriving.clone().acquire_many_owned(size as u32);
+        let arriving = arriving.await.map_err(io::Error::other)?;
+        let (bytes, _arriving) = on_disk(move || Ok((value.into_bytes()?, arriving))).await?;
         let mut objects = self.objects.lock();
         let objects = objects.as_mut().ok_or(StoreError::Gone)?;
+        let cost = cost(object, size);
+        // An old one makes room if nobody reads it; nobody begins to meanwhile.
+        let old = objects.get(object).map(|old| &old.bytes);
+        let old = old.filter(|old| Arc::strong_count(old) == 1);
+        let freed = old.map_or(0, |old| old.cost.load(Relaxed));
+        self.room.grow(freed, cost)?;
+        if let Some(old) = old {
+            old.cost.store(0, Relaxed);
+        }
+        let made = Object {
+            bytes: Arc::new(Counted {
+                bytes,
+                cost: AtomicU64::new(cost),
+                room: self.room.clone(),
+            }),
+            created: now(),
+        };
         objects.insert(object.to_owned(), made);
         Ok(())
     }
@@ -171,15 +194,37 @@ impl Container for Held {
     }
 }
 
-impl AsRef<[u8]> for Counted {
+impl Room {
+    /// Counts what is held from now on, in the place of something else or not.
+    fn grow(&self, freed: u64, added: u64) -> Result<(), StoreError> {
+        let mut used = self.used.lock();
+        let sum = *used - freed + added;
+        if sum > NAMESPACE {
+            return Err(StoreError::Full(NAMESPACE));
+        }
+        *used = sum;
+        Ok(())
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            used: Mutex::default(),
+            arriving: Arc::new(Semaphore::new(NAMESPACE as usize)),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Shared {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.0.bytes
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        *self.used.lock() -= self.cost;
+        *self.room.used.lock() -= *self.cost.get_mut();
     }
 }
 
@@ -187,21 +232,10 @@ fn cost(name: &str, size: u64) -> u64 {
     name.len() as u64 + size + ENTRY
 }
 
-/// Counts before it is held, so that those who write at the same time don't hold more together.
-fn grow(used: &Mutex<u64>, added: u64) -> Result<(), StoreError> {
-    let mut used = used.lock();
-    let sum = *used + added;
-    if sum > NAMESPACE {
-        return Err(StoreError::Full(NAMESPACE));
-    }
-    *used = sum;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::blobstore::contract::{check, value};
+    use crate::blobstore::contract::{bytes, check, value};
 
     #[tokio::test]
     async fn keeps_what_a_store_keeps() {
@@ -229,5 +263,37 @@ mod tests {
         drop(reading);
         other.write("o", large()).await.unwrap();
         assert_eq!(one.write("o", value(b"x")).await, Err(StoreError::Gone));
+    }
+
+    #[tokio::test]
+    async fn what_is_replaced_makes_room_unless_it_is_read() {
+        const LARGE: usize = 40 << 20;
+        let full = Err(StoreError::Full(NAMESPACE));
+        let memory = Memory::default();
+        let one = memory.create("n", "a").await.unwrap();
+        let used = || *memory.0.lock()["n"].room.used.lock();
+        let empty = used();
+        let large = |byte| value(&vec![byte; LARGE]);
+        for byte in 0..3 {
+            one.write("o", large(byte)).await.unwrap();
+            let held = bytes(&*one, "o", Span::ALL).await.unwrap();
+            assert!(held == vec![byte; LARGE]);
+            assert_eq!(used(), empty + cost("o", LARGE as u64));
+        }
+        let reading = one.read("o", Span::ALL).await.unwrap();
+        assert_eq!(one.write("o", large(3)).await, full);
+        drop(reading);
+        one.write("o", large(4)).await.unwrap();
+
+        // Of those who write at the same time as many are refused as have no room.
+        let (o, p, again) = tokio::join!(
+            one.write("o", large(5)),
+            one.write("p", large(6)),
+            one.write("o", large(7)),
+        );
+        assert_eq!((o, p, again), (Ok(()), full, Ok(())));
+        assert_eq!(used(), empty + cost("o", LARGE as u64));
+        one.delete(&["o".to_owned()]).await.unwrap();
+        assert_eq!(used(), empty);
     }
 }

@@ -115,7 +115,7 @@ reasons! {
     NoMatchingHost,
     /// The host does not report.
     HostNotReporting,
-    /// A default of this machine stands in for a server that was not configured.
+    /// A default of this machine stands in for a server that was not configured, or for a `root`.
     EmbeddedBackend,
     /// An entry names a server by `url`; that of the platform is used instead.
     OtherServer,

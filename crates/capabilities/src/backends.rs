@@ -40,7 +40,7 @@ pub(crate) enum Backend {
 /// What a user must know of the backend of an entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Warning {
-    /// The machine itself stands in for a server that it was not given.
+    /// The machine itself stands in for a server that it was not given, or for a folder.
     Embedded(String),
     /// The entry names another server than the machine was given.
     OtherServer(String),
@@ -87,11 +87,17 @@ impl Backends {
             "redis" => ("--redis", self.redis.as_deref()),
             "nats" => ("--nats", self.nats.as_deref()),
             "s3" => ("--s3", self.s3.as_ref().map(S3Server::url)),
+            _ if url.is_some() => {
+                return Some(Warning::Embedded(format!(
+                    "{of} names a `url`, and no `backend` that has a server; this machine serves \
+                     it itself instead"
+                )));
+            }
             _ => {
-                return url.map(|_| {
+                return grant.config.get("root").map(|_| {
                     Warning::Embedded(format!(
-                        "{of} names a `url`, and no `backend` that has a server; this machine serves \
-                         it itself instead"
+                        "{of} names a `root`, which has no effect: this machine serves it itself, from \
+                         one place for every `root`; tell entries apart by `bucket`"
                     ))
                 });
             }
@@ -175,6 +181,24 @@ mod tests {
                 &[("url", "redis://cache:6379")],
                 Backend::Embedded,
                 Some("no `backend` that has a server"),
+            ),
+            (
+                &redis,
+                &[("backend", "filesystem"), ("root", "/a")],
+                Backend::Embedded,
+                Some("one place for every `root`"),
+            ),
+            (
+                &none,
+                &[("root", "/a")],
+                Backend::Embedded,
+                Some("one place for every `root`"),
+            ),
+            (
+                &redis,
+                &[("backend", "redis"), ("root", "/a")],
+                Backend::Redis,
+                None,
             ),
             (
                 &redis,

@@ -216,7 +216,7 @@ pub const PACKAGES: &[Package] = &[
             means("prefix", "stands before the names of buckets"),
             means(
                 "root",
-                "accepted: the host keeps its file in its data folder",
+                "has no effect, and the workload says so: the host keeps its file in its data folder",
             ),
             means("url", "accepted: the server is that of the flag"),
         ]),
@@ -256,7 +256,7 @@ pub const PACKAGES: &[Package] = &[
             means("read_only", "`true`: nothing is written or deleted"),
             means(
                 "root",
-                "accepted: the host keeps its files in its data folder",
+                "has no effect, and the workload says so: the host keeps its files in its data folder",
             ),
             means("url", "accepted: the server is that of the flag"),
         ]),

@@ -57,8 +57,8 @@ mod bindings {
 
 use bindings::wasi::blobstore as wit;
 
-/// Values that the instances of one component have open together, to write and to read: each may
-/// hold a file of the host.
+/// Values that the instances of one component have open together, to write and to read, and lists of
+/// names: each may hold a file of the host, or a page of names.
 const VALUES: usize = 256;
 
 /// The `wasi:blobstore` capability.
@@ -209,7 +209,7 @@ impl Bound {
         })
     }
 
-    /// Leave to have one value more open.
+    /// Leave to have one value or list more open.
     fn one_more(&self) -> Result<OwnedSemaphorePermit, StoreError> {
         let permit = self.values.clone().try_acquire_owned();
         permit.map_err(|_| StoreError::TooMany(VALUES))

@@ -12,6 +12,7 @@
 //! | `POST /CONTAINER/OBJECT?late` | writes all of the body before it says where it goes |
 //! | `POST /CONTAINER/OBJECT?lost` | writes the body and never finishes it |
 //! | `GET /CONTAINER/OBJECT?held` | opens values of an object until it can't, and answers how many |
+//! | `GET /CONTAINER?held` | the same with lists of its objects |
 
 use wasip2::{
     http::types::{IncomingRequest, Method, OutgoingBody, ResponseOutparam},
@@ -108,6 +109,11 @@ fn show(wanted: &Wanted<'_>) -> Result<String, String> {
         (Some(object), "held") => {
             let open = |_| container.get_data(object, 0, u64::MAX).ok();
             // All of them stay open meanwhile.
+            let held: Vec<_> = (0..10_000).map_while(open).collect();
+            Ok(held.len().to_string())
+        }
+        (None, "held") => {
+            let open = |_| container.list_objects().ok();
             let held: Vec<_> = (0..10_000).map_while(open).collect();
             Ok(held.len().to_string())
         }

@@ -65,6 +65,7 @@ pub struct Names {
     /// The last that was asked for.
     last: Option<String>,
     ended: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Reads while the guest has leave to.
@@ -297,11 +298,16 @@ impl container::HostContainer for View<'_> {
 
     async fn list_objects(&mut self, container: Resource<Open>) -> Answer<Resource<Names>> {
         let open = granted!(self, self.open(&container));
+        let permit = match self.bound()?.one_more() {
+            Ok(permit) => permit,
+            Err(error) => return self.said(Err(error)),
+        };
         let names = Names {
             container: open.container,
             page: VecDeque::new(),
             last: None,
             ended: false,
+            _permit: permit,
         };
         Ok(Ok(self.0.table().push(names)?))
     }

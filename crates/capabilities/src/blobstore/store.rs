@@ -100,7 +100,7 @@ pub(crate) enum StoreError {
     Full(u64),
     #[error("the values that the namespace writes at a time have more than {0} bytes")]
     Staging(u64),
-    #[error("the component has {0} values open, which is the most at a time")]
+    #[error("the component has {0} values and lists open, which is the most at a time")]
     TooMany(usize),
     #[error("the container `{0}` is not granted: name it in an entry of spec.hostInterfaces")]
     NotGranted(String),

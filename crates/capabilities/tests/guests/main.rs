@@ -405,12 +405,11 @@ async fn containers_are_those_of_the_manifest_and_only_read_where_it_says_so() {
     assert_eq!(said(&reader, "GET", "/own").await, "a b");
     assert_eq!(said(&writer, "GET", "/site").await, "a");
 
-    // Values are bounded, and come back when their owner has gone.
-    for _ in 0..2 {
-        assert_eq!(said(&reader, "GET", "/pages/a?held").await, "256");
+    // Values and lists are bounded, and come back when their owner has gone.
+    for path in ["/pages/a?held", "/pages?held", "/pages/a?held"] {
+        assert_eq!(said(&reader, "GET", path).await, "256");
     }
-
-    assert_eq!(refused(&reader, Refusal::OpenFiles), 2);
+    assert_eq!(refused(&reader, Refusal::OpenFiles), 3);
 
     // Past what a namespace may keep in memory; what is deleted gives its room back.
     let large = vec![0; 40 << 20];

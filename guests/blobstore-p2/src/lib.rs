@@ -11,6 +11,7 @@
 //! | `POST /CONTAINER?clear` | deletes all objects |
 //! | `POST /CONTAINER/OBJECT?late` | writes all of the body before it says where it goes |
 //! | `POST /CONTAINER/OBJECT?lost` | writes the body and never finishes it |
+//! | `POST /CONTAINER/OBJECT?orphan` | keeps the stream of a value that it drops, and answers whether that is closed |
 //! | `GET /CONTAINER/OBJECT?held` | opens values of an object until it can't, and answers how many |
 //! | `GET /CONTAINER?held` | the same with lists of its objects |
 
@@ -176,6 +177,15 @@ fn store(
     let value = OutgoingValue::new_outgoing_value();
     if how != "late" {
         container.write_data(object, &value)?;
+    }
+    if how == "orphan" {
+        let stream = value.outgoing_value_write_body();
+        drop(value);
+        let is_closed = matches!(
+            stream.map(|s| s.check_write()),
+            Ok(Err(StreamError::Closed))
+        );
+        return Ok(format!("closed: {is_closed}"));
     }
     let written = {
         let Ok(stream) = value.outgoing_value_write_body() else {

@@ -31,7 +31,7 @@ enum Progress {
     /// What waited in memory goes to the disk.
     Spilling(JoinHandle<Result<Staged, StoreError>>),
     Failed(StoreError),
-    /// The value was taken for the store.
+    /// The value was taken for the store, or given up.
     Taken,
 }
 
@@ -57,6 +57,12 @@ impl Body {
                 Err(StoreError::Other("the value is finished already".into()))
             }
         }
+    }
+
+    /// Gives up what was written: nobody finishes the value any more, though a guest may still hold
+    /// its stream.
+    pub(super) fn discard(&self) {
+        *self.0.lock() = Progress::Taken;
     }
 
     /// Ready when nothing is on the way to the disk.

@@ -502,6 +502,7 @@ impl types::HostOutgoingValue for View<'_> {
 
     async fn drop(&mut self, value: Resource<Outgoing>) -> wasmtime::Result<()> {
         let value = self.0.table().delete(value)?;
+        value.body.discard();
         if let Some((open, name)) = value.destination {
             let text = format!(
                 "wasi:blobstore: `{}` in `{}` was written and not stored: call `finish` on its \

@@ -334,7 +334,8 @@ async fn objects_are_streamed_in_and_out() {
         said(method, path, body, wanted).await;
     }
 
-    // A value that is not finished is not stored, and the log says so.
+    // A value that is not finished is not stored, and the log says so; its stream is closed with it.
+    said("POST", "/c/lost?orphan", body, "closed: true").await;
     said("POST", "/c/lost?lost", body, "lost").await;
     said("GET", "/c", &[], "").await;
     let told = lines.0.lock().iter().any(|(source, _, text)| {

@@ -5,6 +5,8 @@ use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::FieldMapError;
 
+use crate::backtrace;
+
 /// Why a request got no answer from the guest. The text is fit for a client: it never holds text
 /// of the guest.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -145,7 +147,7 @@ fn is_host_limit(error: &wasmtime::Error) -> bool {
         return true;
     }
     error.chain().any(|cause| {
-        let text = cause.to_string();
+        let text = backtrace::cause(cause);
         text.starts_with("too much data is being copied")
             || text.contains("component handles")
             || (text.starts_with("requested len") && text.contains("exceeds limit"))

@@ -16,6 +16,7 @@ use crate::{
     Body, CallError, Compiled, Ctx, Delivery, EgressPolicy, EgressStats, GuestStats, HttpVersion,
     LogSink, MessagingVersion, Mount, Origin, TrapReason,
     admission::Admission,
+    backtrace,
     call::{Job, Seat},
     capability::Slot,
     ctx::{Given, Named},
@@ -392,7 +393,7 @@ impl GuestInner {
                 reason.as_str()
             ),
         );
-        for line in format!("{error:?}").lines() {
+        for line in backtrace::text(error).lines() {
             ctx.log_line(LogSource::Host, line);
         }
         CallError::Trap { reason }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use waft_ir::LogSource;
 use waft_runtime::{CallError, CallInfo, TrapReason};
 
-use crate::support::{full, get, guest, info, request, send, text, wait_until};
+use crate::support::{ENGINE, full, get, guest, info, request, send, spec, text, wait_until};
 
 #[tokio::test]
 async fn a_spinning_guest_is_stopped_and_timers_go_on() {
@@ -67,7 +68,7 @@ async fn memory_is_bounded() {
     assert!((20..32).contains(&got), "{got} MiB");
     assert_eq!(get(&guest, "/?8").await.unwrap(), "taken\n");
     assert_eq!(guest.stats().traps_of(reason), 1);
-    assert!(!lines.of(waft_ir::LogSource::Host).is_empty());
+    assert!(!lines.of(LogSource::Host).is_empty());
 }
 
 /// Time that passes by itself is longer than any that the memory may take.
@@ -196,7 +197,7 @@ async fn what_a_guest_makes_the_host_hold_is_bounded() {
     ] {
         let before = guest.stats().traps_of(reason);
         let error = get(&guest, path).await.err();
-        let log = lines.of(waft_ir::LogSource::Host);
+        let log = lines.of(LogSource::Host);
         assert_eq!(error, Some(CallError::Trap { reason }), "{path} {log:?}");
         assert_eq!(guest.stats().traps_of(reason), before + 1, "{path}");
     }
@@ -228,4 +229,50 @@ async fn a_guest_that_computes_for_long_stands_behind_all_others() {
     spin.abort();
     assert!(spin.await.unwrap_err().is_cancelled());
     wait_until("it has ended", || guest.stats().in_flight == 0).await;
+}
+
+/// The lines of a trap in a function of this name.
+async fn lines_of_a_trap_in(name: &str) -> Vec<String> {
+    let named = format!("(func $handle (@name \"{name}\")");
+    let text = include_str!("tables.wat").replace("(func $handle (export", &(named + " (export"));
+    let compiled = ENGINE.load(wat::parse_str(text).unwrap().into(), "names");
+    let (mut spec, lines) = spec();
+    // It traps when it is called again.
+    spec.pool.size = 1;
+    let guest = ENGINE.link(&compiled.await.unwrap(), spec).await.unwrap();
+    assert_eq!(get(&guest, "/").await, Err(CallError::NoResponse));
+    let reason = TrapReason::Unreachable;
+    assert_eq!(get(&guest, "/").await, Err(CallError::Trap { reason }));
+    assert_eq!(guest.stats().traps_of(reason), 1);
+    let lines = lines.of(LogSource::Host).into_iter();
+    lines.map(|(_, text)| text).collect()
+}
+
+#[tokio::test]
+async fn a_trap_names_its_functions_within_bounds() {
+    // Each type of its parameters names the one before ten times: ten million names in the end.
+    let mut name = "_Z1f1A".to_owned();
+    for before in ["S_", "S0_", "S1_", "S2_", "S3_", "S4_", "S5_"] {
+        name += &format!("S_I{}E", before.repeat(10));
+    }
+    let lines = lines_of_a_trap_in(&name).await;
+    assert!(lines.concat().len() < 4 << 10, "{lines:.100?}");
+    assert!(lines[2].ends_with(&name), "{lines:?}");
+
+    let lines = lines_of_a_trap_in("_ZN4core9panicking5panic17h0123456789abcdefE").await;
+    let (trap, function) = (&lines[0], &lines[2]);
+    assert!(trap.starts_with("trap (Trap), "), "{lines:?}");
+    assert!(function.starts_with("    0: "), "{lines:?}");
+    let rust = "!core::panicking::panic::h0123456789abcdef";
+    assert!(function.ends_with(rust), "{lines:?}");
+    let rest = [
+        "",
+        "Caused by:",
+        "    wasm trap: wasm `unreachable` instruction executed",
+    ];
+    assert_eq!(lines[3..], rest);
+
+    let lines = lines_of_a_trap_in(&"x".repeat(100_000)).await;
+    assert!(lines.concat().len() < 4 << 10, "{lines:.100?}");
+    assert!(lines[2].ends_with("x…"), "{lines:?}");
 }

@@ -65,7 +65,7 @@ const GUEST_METRICS: [GuestMetric; 12] = [
     (
         "waft_guest_memory_bytes",
         Kind::Gauge,
-        "Linear memory of the component's instances, busy and idle.",
+        "Linear memory and tables of the component's instances, busy and idle.",
         |s| s.memory_bytes,
     ),
     (

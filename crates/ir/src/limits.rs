@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The limits of one component or service. Defaults are those of the behaviour page, §3.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of linear memory, all memories of one instance together.
+    /// Bytes of linear memory and of tables, all those of one instance together.
     pub memory_bytes: u64,
     /// Thousandths of a core for all instances in one workload, over 100 ms. `None`: no throttling.
     pub cpu_millis: Option<u32>,

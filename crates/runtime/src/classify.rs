@@ -39,6 +39,19 @@ pub(crate) fn require_component(name: &str, bytes: &[u8]) -> Result<(), Failure>
     Ok(())
 }
 
+/// The failure for a component that wasmtime does not take. Only its words tell what is too much from
+/// what is damaged.
+pub(crate) fn refused(name: &str, error: &wasmtime::Error) -> Failure {
+    let why = format!("{error:#}");
+    if !why.contains("exceeds the configured maximum") {
+        return truncated(name, &why);
+    }
+    Failure::new(
+        FailureReason::InvalidComponent,
+        format!("{name} has more than one component may ({why}): make it several components"),
+    )
+}
+
 /// The failure for bytes that start as a component and don't validate.
 pub(crate) fn truncated(name: &str, why: &str) -> Failure {
     Failure::new(

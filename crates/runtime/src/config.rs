@@ -13,6 +13,14 @@ const DEFAULT_INSTANCES: u32 = 1_000;
 /// from several modules have several.
 const MEMORIES_PER_INSTANCE: u32 = 4;
 
+/// Most memories, tables and core modules of one instance, so that none takes the room of all others. A
+/// component of Rust or JavaScript has one memory, two tables and three or four modules, one of Python
+/// a module for each of its libraries (14 without any of the user's); a composition has what its
+/// members have, and a module for each two that call each other.
+pub(crate) const MEMORIES: u32 = 64;
+pub(crate) const TABLES: u32 = 128;
+pub(crate) const CORE_MODULES: u32 = 256;
+
 /// Address space one memory may take. It is reserved, not used.
 const MEMORY_RESERVATION: u64 = 4 << 30;
 
@@ -74,6 +82,9 @@ fn pool(instances: u32, is_concurrent: bool) -> PoolingAllocationConfig {
         .total_memories(parts)
         .total_tables(parts.saturating_mul(2))
         .total_stacks(stacks)
+        .max_memories_per_component(MEMORIES)
+        .max_tables_per_component(TABLES)
+        .max_core_instances_per_component(CORE_MODULES)
         .max_component_instance_size(usize::MAX / 2)
         .max_core_instance_size(usize::MAX / 2)
         .max_memory_size(MEMORY_RESERVATION as usize)

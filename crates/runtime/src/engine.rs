@@ -210,7 +210,7 @@ impl Engine {
                     break;
                 }
             }
-            compiled.map_err(|error| classify::truncated(&name, &format!("{error:#}")))
+            compiled.map_err(|error| classify::refused(&name, &error))
         };
         inner.workers.compile(compile).await
     }

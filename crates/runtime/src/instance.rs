@@ -124,7 +124,15 @@ impl Pre {
 }
 
 impl Cell {
-    pub(crate) fn new(engine: &Engine, ctx: Ctx, meter: Arc<Meter>, occupied: Occupied) -> Self {
+    pub(crate) fn new(
+        engine: &Engine,
+        mut ctx: Ctx,
+        meter: Arc<Meter>,
+        occupied: Occupied,
+    ) -> Self {
+        if engine.pooling_allocator_metrics().is_none() {
+            ctx.limiter().is_alone();
+        }
         let mut store = Store::new(engine, ctx);
         store.limiter(|ctx| ctx.limiter());
         store.set_hostcall_fuel(BYTES_PER_HOST_CALL);

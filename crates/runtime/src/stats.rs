@@ -60,7 +60,7 @@ pub struct GuestStats {
     pub clients_gone: u64,
     /// Time the guest's code ran, in nanoseconds.
     pub cpu_nanos: u64,
-    /// Gauge: bytes of linear memory of all its instances, busy and idle.
+    /// Gauge: bytes of linear memory and of tables of all its instances, busy and idle.
     pub memory_bytes: u64,
     /// Lines that its log, and those of the components it is composed with, did not take.
     pub log_lines_dropped: u64,

@@ -47,6 +47,52 @@ async fn bad_inputs_are_refused_with_advice() {
     }
 }
 
+/// A component that makes so many instances of a core module, a part of them in a component within it.
+fn with_many(module: &str, count: usize) -> Bytes {
+    let instances = |count| "(core instance (instantiate $m))".repeat(count);
+    let (inside, outside) = (instances(count / 2), instances(count - count / 2));
+    let text = format!(
+        "(component
+            (core module $m {module})
+            (component $inner (alias outer 1 $m (core module $m)) {inside})
+            (instance (instantiate $inner))
+            {outside})"
+    );
+    wat::parse_str(text).unwrap().into()
+}
+
+#[tokio::test]
+async fn a_component_of_too_many_parts_is_refused() {
+    for (module, most, what) in [
+        ("(memory 0)", 64, "linear memories"),
+        ("(table 100000 funcref)", 128, "tables"),
+        ("", 256, "core module instances"),
+    ] {
+        ENGINE.load(with_many(module, most), "fits").await.unwrap();
+        let refused = ENGINE.load(with_many(module, most + 1), "many.wasm").await;
+        let refused = refused.err().unwrap();
+        assert_eq!(refused.reason, FailureReason::InvalidComponent);
+        for part in [
+            "many.wasm",
+            what,
+            &(most + 1).to_string(),
+            &most.to_string(),
+        ] {
+            assert!(refused.message.contains(part), "{}", refused.message);
+        }
+        assert!(
+            !refused.message.contains("cut short"),
+            "{}",
+            refused.message
+        );
+    }
+    let guest = ENGINE
+        .link(&load("hello-p2").await, spec().0)
+        .await
+        .unwrap();
+    assert_eq!(get(&guest, "/").await.unwrap(), "Hello from Waft!\n");
+}
+
 #[tokio::test]
 async fn interfaces_are_known() {
     let hello = load("hello-p2").await;

@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, broadcast, watch},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_capabilities::Capabilities;
@@ -28,7 +29,7 @@ use waft_ir::{
     Phase, Routes, States, Workload, WorkloadId, WorkloadState,
 };
 use waft_oci::Store;
-use waft_runtime::Engine;
+use waft_runtime::{Engine, Guest};
 
 use crate::{
     event::{Event, Events},
@@ -45,6 +46,9 @@ use crate::{
 
 /// Bytes on their way through a connection made by [`HostLink::connect`].
 const PIPE: usize = 64 << 10;
+
+/// How long guests that were ended are waited for: one that computes ends at its next tick.
+const ENDED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a host is told about itself.
 #[derive(Clone, Debug)]
@@ -233,7 +237,7 @@ impl Host {
         self.draining.store(true, Ordering::Relaxed);
         self.stop_accepting.cancel();
         self.connections.close();
-        let finished = tokio::time::timeout(grace, self.connections.wait()).await;
+        let finished = timeout(grace, self.connections.wait()).await;
         if finished.is_err() {
             for workload in self.serving.running.all() {
                 workload.cut_off().cancel();
@@ -308,7 +312,8 @@ impl Host {
     }
 
     /// Serves until it is stopped, or until its service has failed for good. The service goes on
-    /// while the requests in flight are finished, because they may need it.
+    /// while the requests in flight are finished, and what guests do after their answers, because they
+    /// may need it.
     async fn serve(
         &self,
         id: &WorkloadId,
@@ -376,6 +381,7 @@ impl Host {
                 health = changed => health,
             };
         };
+        let until = Instant::now() + self.config.stop_grace;
         if let Some(running) = &started.http {
             self.serving.retire(running);
         }
@@ -388,6 +394,9 @@ impl Host {
         }
         let draining = workers.into_iter();
         join_all(draining.map(|worker| worker.drain(self.config.stop_grace))).await;
+        let guests = started.http.iter().map(|running| &running.guest);
+        let guests = guests.chain(started.workers.iter().map(|worker| &worker.guest));
+        join_all(guests.map(|guest| end(guest, until))).await;
         self.serving.remove_workers(id);
         stop_service.cancel();
         if let Some(service) = service {
@@ -445,6 +454,15 @@ impl Host {
                 .collect(),
             warnings: self.capabilities.warnings(workload),
         }
+    }
+}
+
+/// Lets a guest do what its calls have left to do, until the grace period is over; then ends it.
+async fn end(guest: &Guest, until: Instant) {
+    let is_done = timeout_at(until, guest.drained()).await.is_ok();
+    guest.end();
+    if !is_done {
+        let _ = timeout(ENDED_WITHIN, guest.drained()).await;
     }
 }
 

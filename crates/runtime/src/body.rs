@@ -143,6 +143,7 @@ impl ResponseBody {
     /// it for an error that nobody does.
     fn read_later(&mut self, mut call: Call) {
         call.is_accounted_for();
+        let over = call.over().clone();
         let mut rest = Self {
             inner: mem::take(&mut self.inner),
             call: Some(call),
@@ -162,7 +163,8 @@ impl ResponseBody {
         };
         // Without a runtime (it is shutting down) the guest ends here.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(DISCARDED_FOR, reading));
+            let reading = timeout(DISCARDED_FOR, reading);
+            runtime.spawn(async move { over.run_until_cancelled(reading).await });
         }
     }
 }

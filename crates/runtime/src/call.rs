@@ -11,6 +11,7 @@ use std::{
 
 use http::{Method, StatusCode, header::CONTENT_LENGTH};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
@@ -135,6 +136,11 @@ impl Call {
         }
     }
 
+    /// Cancelled when what goes on after its guest's calls has to end.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        self.guest.over()
+    }
+
     /// The response that its guest has begun; the rest of the call goes on as the body is read.
     pub(crate) fn into_response(
         self,
@@ -174,7 +180,9 @@ impl Call {
         }
         // Without a runtime (it is shutting down) the guest ends here.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(tokio::time::timeout(AFTER_RESPONSE, self));
+            let over = self.over().clone();
+            let rest = tokio::time::timeout(AFTER_RESPONSE, self);
+            runtime.spawn(async move { over.run_until_cancelled(rest).await });
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_ir::{CapabilityGrant, InterfaceName, Limits, LogSource, Pool};
 use wasmtime::PoolConcurrencyLimitError;
 
@@ -106,6 +107,10 @@ pub(crate) struct GuestInner {
     warm: WarmInstances,
     shared: SharedInstances,
     open_files: Arc<OpenFiles>,
+    /// Its instances that have something to do.
+    at_work: TaskTracker,
+    /// Cancelled when what goes on after its calls has to end.
+    over: CancellationToken,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -155,6 +160,8 @@ impl Guest {
             warm: WarmInstances::default(),
             shared: SharedInstances::default(),
             open_files: Arc::default(),
+            at_work: TaskTracker::new(),
+            over: CancellationToken::new(),
             counters,
         });
         inner.neighbours.add(&inner);
@@ -201,9 +208,17 @@ impl Guest {
         }
     }
 
-    /// Waits until no call runs. Nothing stops new calls from coming: that is the caller's doing.
+    /// Waits until no call runs, and nothing that one has left to do. Nothing stops new calls from
+    /// coming: that is the caller's doing.
     pub async fn drained(&self) {
         self.0.admission.drained().await;
+        self.0.at_work.close();
+        self.0.at_work.wait().await;
+    }
+
+    /// Ends what goes on after its calls, now and from here on. Calls end with those who wait for them.
+    pub fn end(&self) {
+        self.0.over.cancel();
     }
 
     /// Answers a request. The URI or the `Host` header names the authority.
@@ -295,6 +310,11 @@ impl GuestInner {
 
     pub(crate) fn pool(&self) -> &Pool {
         &self.spec.pool
+    }
+
+    /// Cancelled when what goes on after its calls has to end.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        &self.over
     }
 
     /// Calls one instance serves at a time.
@@ -415,7 +435,8 @@ impl GuestInner {
             self.names.clone(),
             meter.clone(),
         );
-        Cell::new(&self.engine, ctx, meter, self.neighbours.occupy())
+        let occupied = self.neighbours.occupy();
+        Cell::new(&self.engine, ctx, meter, occupied, self.at_work.clone())
     }
 
     /// An instance that waits for work. The last one used comes first: its memory is warm.
@@ -429,12 +450,13 @@ impl GuestInner {
     }
 
     /// Keeps an instance for the next call, or ends it when it is used up.
-    pub(crate) fn give_back(self: &Arc<Self>, instance: Instance) {
+    pub(crate) fn give_back(self: &Arc<Self>, mut instance: Instance) {
         let pool = &self.spec.pool;
         let used_up = pool.max_invocations != 0 && instance.calls >= pool.max_invocations;
         if pool.size == 0 || used_up {
             return;
         }
+        instance.cell.rest();
         // Counted first: somebody may take it at once.
         Counters::add(&self.counters.warm);
         if !self.warm.put(self, instance) {

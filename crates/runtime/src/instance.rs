@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi_http::{p2, p3};
 
@@ -55,6 +56,10 @@ pub(crate) struct Cell {
     pub(crate) trap: Trap,
     /// Behind the store, so that there is room again when it says so.
     _occupied: Occupied,
+    /// Held while its guest has something to do; behind the store, so that nothing of it is left when
+    /// this is given back.
+    at_work: Option<TaskTrackerToken>,
+    all_at_work: TaskTracker,
 }
 
 /// An instance that can be called.
@@ -129,6 +134,7 @@ impl Cell {
         mut ctx: Ctx,
         meter: Arc<Meter>,
         occupied: Occupied,
+        all_at_work: TaskTracker,
     ) -> Self {
         if engine.pooling_allocator_metrics().is_none() {
             ctx.limiter().is_alone();
@@ -143,6 +149,8 @@ impl Cell {
             meter,
             trap: Trap::default(),
             _occupied: occupied,
+            at_work: None,
+            all_at_work,
         }
     }
 
@@ -153,6 +161,7 @@ impl Cell {
 
     /// Makes the store ready for a call: limits start anew, lines carry the request.
     pub(crate) fn begin_call(&mut self, origin: Option<Origin>, cpu_time: Duration) {
+        self.at_work = Some(self.all_at_work.token());
         self.meter.begin_call(cpu_time);
         // Who still holds that of the call before learns nothing of this one.
         if Arc::strong_count(&self.trap) > 1 {
@@ -160,5 +169,10 @@ impl Cell {
         }
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin_call(origin);
+    }
+
+    /// Its guest has nothing to do until the next call.
+    pub(crate) fn rest(&mut self) {
+        self.at_work = None;
     }
 }

@@ -6,6 +6,7 @@
 //! | `/add?BUCKET&KEY` | adds 1 to a counter and answers it |
 //! | `/keys?BUCKET` | answers the keys |
 //! | `/fill?BUCKET&COUNT` | sets so many values of a MiB each, named 0, 1 … |
+//! | `/stay?BUCKET&KEY` | answers, then sets the key to 1, 2 … for as long as it may |
 //! | `/batch?BUCKET` | sets, reads and deletes several keys in one call each |
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -24,8 +25,24 @@ impl wasip2::exports::http::incoming_handler::Guest for Keeper {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let (path, query) = http_answer::path_and_query(&request);
         let parts: Vec<&str> = query.split('&').collect();
+        if path == "/stay" {
+            http_answer::text(out, 200, "stays");
+            return stay(&parts);
+        }
         let text = act(&path, &parts).unwrap_or_else(|error| format!("{error:?}"));
         http_answer::text(out, 200, &text);
+    }
+}
+
+fn stay(parts: &[&str]) {
+    let [bucket, key] = parts else { return };
+    let Ok(bucket) = store::open(bucket) else {
+        return;
+    };
+    for count in 1u64.. {
+        if bucket.set(key, count.to_string().as_bytes()).is_err() {
+            return;
+        }
     }
 }
 

@@ -462,3 +462,31 @@ fn a_service_that_meets_a_full_host_has_not_failed_itself() {
     rig.start(sleeper("second"));
     rig.wait_for(&second, |s| s.is_some_and(|s| s.phase == Phase::Running));
 }
+
+#[test]
+fn a_guest_that_goes_on_after_its_answer_ends_with_its_workload() {
+    let rig = Rig::with_grace(Duration::from_millis(50));
+    let keeper = |name: &str| {
+        let mut keeper = workload(name, &[("main", "keyvalue-p2")]);
+        keeper.grants = vec![CapabilityGrant {
+            name: Some("after-answers".into()),
+            package: "wasi:keyvalue".parse().unwrap(),
+            interfaces: vec!["store".into(), "atomics".into(), "batch".into()],
+            config: BTreeMap::new(),
+        }];
+        rig.run(keeper)
+    };
+    let (stays, reads) = (keeper("stays"), keeper("reads"));
+    rig.route("test", &[&stays]);
+    assert_eq!(rig.get("/stay?after-answers&count").text(), "stays");
+    rig.route("test", &[&reads]);
+    let count = || rig.get("/get?after-answers&count").text().parse::<u64>();
+    wait_until(|| count().is_ok_and(|count| count > 1));
+    rig.stop(&stays);
+    rig.wait_for(&stays, |state| state.is_none());
+    // It has set more keys by then if it goes on.
+    let last = count().unwrap();
+    for _ in 0..100 {
+        assert_eq!(count().unwrap(), last);
+    }
+}

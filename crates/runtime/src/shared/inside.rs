@@ -20,6 +20,7 @@ use tokio::{
     sync::oneshot::{self, error::TryRecvError},
     time::Sleep,
 };
+use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 
 use super::{Busy, Outcome};
@@ -46,6 +47,8 @@ pub(super) struct Inside {
     /// Calls that it took in.
     taken: u32,
     outcomes: Outcomes,
+    /// Ends it with its guest's workload.
+    over: CancellationToken,
 }
 
 /// Tells the callers how their calls ended. Those that are not told learn that the instance is
@@ -118,6 +121,7 @@ impl Inside {
             cpu_time: u64::try_from(guest.limits().cpu_time.as_nanos()).unwrap_or(u64::MAX),
             taken: 0,
             outcomes: Outcomes::default(),
+            over: guest.over().clone(),
         }
     }
 
@@ -138,7 +142,7 @@ impl Inside {
         };
         // What goes on after the last call must not keep the guest.
         drop(guest);
-        let busy = self.busy.clone();
+        let (busy, over) = (self.busy.clone(), self.over.clone());
         loop {
             let (store, handlers) = (&mut instance.cell.store, &instance.handlers);
             let served =
@@ -146,6 +150,7 @@ impl Inside {
             let result = tokio::select! {
                 result = served => Some(result.flatten()),
                 () = busy.kill.notified() => None,
+                () = over.cancelled() => None,
             };
             let Some(guest) = self.guest.upgrade() else {
                 return;

@@ -159,6 +159,22 @@ async fn a_guest_that_lingers_after_its_response_is_ended() {
     assert_eq!(guest.stats().clients_gone, 0);
 }
 
+/// Time that passes by itself is less than it would take to its end.
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_lingers_can_be_ended_at_once() {
+    for (kind, guest) in both(|_| {}).await {
+        assert_eq!(get(&guest, "/linger").await.unwrap(), "ok\n");
+        let soon = Duration::from_secs(1);
+        let lingers = tokio::time::timeout(soon, guest.drained()).await;
+        assert!(lingers.is_err(), "{kind}");
+        guest.end();
+        let ended = tokio::time::timeout(soon, guest.drained()).await;
+        assert!(ended.is_ok(), "{kind}");
+        let stats = guest.stats();
+        assert_eq!((stats.in_flight, stats.clients_gone), (0, 0), "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_a_spinning_guest_ends_it() {
     for (kind, guest) in both(|_| {}).await {

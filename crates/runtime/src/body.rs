@@ -16,8 +16,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::{call::Call, ctx::strip_forbidden};
 
-/// How much of a body that nobody gets is read, and for how long: what an answer to HEAD has. One that
-/// goes on and on is dropped then, and its guest learns of it.
+/// How much of a body that nobody gets is read, and for how long: what an answer to HEAD has. What its
+/// guest writes after that fails.
 const DISCARDED: usize = 1 << 20;
 const DISCARDED_FOR: Duration = Duration::from_secs(1);
 
@@ -154,16 +154,24 @@ impl ResponseBody {
             aborted: false,
         };
         let reading = async move {
-            let mut read = 0;
-            while read < DISCARDED
-                && let Some(Ok(frame)) = rest.frame().await
-            {
-                read += frame.data_ref().map_or(0, Bytes::len);
+            let discarding = async {
+                let mut read = 0;
+                while read < DISCARDED
+                    && let Some(Ok(frame)) = rest.frame().await
+                {
+                    read += frame.data_ref().map_or(0, Bytes::len);
+                }
+            };
+            let _ = timeout(DISCARDED_FOR, discarding).await;
+            // Nobody takes more of it. What else the guest does may take its time.
+            let call = rest.call.take();
+            drop(rest);
+            if let Some(call) = call {
+                call.finish_later();
             }
         };
         // Without a runtime (it is shutting down) the guest ends here.
         if let Ok(runtime) = Handle::try_current() {
-            let reading = timeout(DISCARDED_FOR, reading);
             runtime.spawn(async move { over.run_until_cancelled(reading).await });
         }
     }

@@ -5,6 +5,7 @@
 //! | `/trap?MIB` | fills so much memory, then traps |
 //! | `/after-headers?MIB` | sends headers and a piece of the body, waits a little, then does the same |
 //! | `/open` | sends headers and a piece of the body, and never ends it |
+//! | `/large` | answers with 2 MiB, whatever becomes of them |
 //! | `/spin` | never ends, and never gives way |
 //! | `/turns` | computes for 50 ms, says a line, waits for 10 ms, says a line, once more, then answers |
 //! | `/grow` | takes memory until it traps |
@@ -17,7 +18,7 @@
 //! | `/unended` | begins a line and does not end it |
 
 use core::arch::wasm32::{memory_grow, unreachable};
-use std::{convert::Infallible, hint::black_box, mem, time::Duration};
+use std::{future, hint::black_box, mem, time::Duration};
 
 use compute::compute;
 use wasip3::{
@@ -37,12 +38,16 @@ impl wasip3::exports::http::handler::Guest for Hostile {
         match path.as_str() {
             "/trap" => trap(number),
             "/after-headers" => {
-                return Ok(begin(async move {
+                return Ok(begin(b"ok\n".to_vec(), async move {
                     monotonic_clock::wait_for(20_000_000).await;
                     trap(number)
                 }));
             }
-            "/open" => return Ok(begin(std::future::pending())),
+            "/open" => {
+                let never = monotonic_clock::wait_for(u64::MAX / 2);
+                return Ok(begin(b"ok\n".to_vec(), never));
+            }
+            "/large" => return Ok(begin(vec![b'x'; 2 << 20], future::ready(()))),
             "/spin" => spin(),
             "/turns" => {
                 for _ in 0..2 {
@@ -87,14 +92,14 @@ fn trap(mib: u64) -> ! {
 }
 
 /// A response of one piece, and what happens after it was written.
-fn begin(then: impl Future<Output = Infallible> + 'static) -> Response {
+fn begin(piece: Vec<u8>, then: impl Future<Output = ()> + 'static) -> Response {
     let (mut body, reader) = wit_stream::new();
     let (trailers, trailers_reader) = wit_future::new(|| Ok(None));
     let (response, _sent) = Response::new(Fields::new(), Some(reader), trailers_reader);
     drop(trailers);
     wit_bindgen::spawn_local(async move {
-        let _ = body.write_all(b"ok\n".to_vec()).await;
-        match then.await {}
+        let _ = body.write_all(piece).await;
+        then.await;
     });
     response
 }

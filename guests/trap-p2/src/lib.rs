@@ -1,7 +1,7 @@
 //! `/ok` answers; `/checked?STATUS` answers with that status and a body of 64 KiB, and traps if it does not get rid of
-//! all of it; `/panic` panics with a secret in its text; `/after-headers` sends headers and a
-//! piece of the body, waits until they must have left, then traps; `/after-headers?MIB` fills that much
-//! memory before it traps; any other path traps at once.
+//! all of it; `/large` answers with 2 MiB, whatever becomes of them; `/panic` panics with a secret in its text;
+//! `/after-headers` sends headers and a piece of the body, waits until they must have left, then traps;
+//! `/after-headers?MIB` fills that much memory before it traps; any other path traps at once.
 
 use std::{hint::black_box, thread, time::Duration};
 
@@ -29,6 +29,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Trap {
                     }
                 }
                 OutgoingBody::finish(body, None).expect("all of it was written");
+            }
+            "/large" => {
+                let body = http_answer::start(out, 200, "text/plain");
+                if let Ok(stream) = body.write() {
+                    let piece = [b'x'; 4096];
+                    let _ = (0..512).try_for_each(|_| stream.blocking_write_and_flush(&piece));
+                }
+                let _ = OutgoingBody::finish(body, None);
             }
             "/panic" => panic!("the text of this panic is for the log, not for the client"),
             "/after-headers" => {

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
+use http::Method;
 use http_body_util::Channel;
 use parking_lot::Mutex;
 use waft_ir::LogSource;
@@ -105,6 +106,24 @@ async fn a_shared_instance_is_replaced_after_its_last_call() {
         assert_eq!(get(&guest, "/count").await.unwrap().trim(), expected);
     }
     assert_eq!(guest.stats().instances_created, 2);
+}
+
+#[tokio::test]
+async fn a_large_body_that_nobody_gets_costs_no_instance() {
+    for (name, concurrency) in [("trap-p2", 1), ("hostile-p3", 1), ("hostile-p3", 2)] {
+        let (guest, _) = guest(name, |spec| {
+            spec.pool.size = 1;
+            spec.pool.max_concurrency = concurrency;
+        })
+        .await;
+        let mut head = request("/large", full(""));
+        *head.method_mut() = Method::HEAD;
+        drop(guest.handle(head, info("r1")).await.unwrap());
+        wait_until("the call ends", || guest.stats().in_flight == 0).await;
+        wait_until("it is kept", || guest.stats().warm == 1).await;
+        let stats = guest.stats();
+        assert_eq!((stats.instances_created, stats.clients_gone), (1, 0));
+    }
 }
 
 /// Calls its guest while the rest of a line is passed on: its instance has no call then, and is not put

@@ -13,6 +13,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -69,7 +70,8 @@ pub(crate) struct Wire<T> {
     heads: u32,
     /// The client has closed its sending side, and all that it sent was read.
     ended: bool,
-    /// Hyper waits for bytes, and so for their end.
+    /// Hyper waits for bytes, and so for their end. From one flush to the next: it says nothing when it
+    /// reads no more, as of a body that its guest has dropped.
     reading: bool,
     /// The client has closed its sending side since hyper read last.
     closed_unread: bool,
@@ -244,7 +246,8 @@ impl<T: Peer> Wire<T> {
 
     /// Waits until a client is gone, while a request is worked on and nobody reads.
     fn poll_gone_unread(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.reading || matches!(self.stage, Stage::Raw) || !self.signals.is_active() {
+        let reading = mem::take(&mut self.reading);
+        if reading || matches!(self.stage, Stage::Raw) || !self.signals.is_active() {
             return Poll::Pending;
         }
         ready!(self.io.poll_closed(cx));

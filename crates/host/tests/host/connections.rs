@@ -280,6 +280,31 @@ fn a_client_that_leaves_frees_its_instance() {
 }
 
 #[test]
+fn a_client_that_leaves_is_noticed_though_its_guest_has_dropped_the_body() {
+    let rig = Rig::serving("hostile-p3");
+    let in_flight = |count: usize| {
+        let of_guest = "namespace=\"default\",workload=\"w\",component=\"main\"";
+        let line = format!("waft_guest_calls_in_flight{{{of_guest}}} {count}\n");
+        rig.host.metrics().contains(&line)
+    };
+    for body in [
+        "content-length: 5",
+        "content-length: 5\r\nexpect: 100-continue",
+        "transfer-encoding: chunked",
+    ] {
+        let mut client = rig.connect();
+        client.send(format!(
+            "POST /open HTTP/1.1\r\nhost: test\r\n{body}\r\n\r\n"
+        ));
+        // The guest has dropped the request by then.
+        assert_eq!(client.head().status, 200);
+        assert!(in_flight(1), "{body}");
+        drop(client);
+        wait_until(|| in_flight(0));
+    }
+}
+
+#[test]
 fn a_client_that_leaves_in_the_middle_of_its_body_frees_its_instance() {
     let rig = Rig::serving_with("echo-p2", |c| {
         c.limits.max_in_flight = 1;

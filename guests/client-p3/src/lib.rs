@@ -1,12 +1,12 @@
 //! Talks over the network within its workload, by WASI 0.3: `/tcp/PORT?TEXT` sends a line and
 //! answers the line that comes back; `/udp/PORT?TEXT` the same with a datagram; `/early/ADDRESS?TEXT`
-//! the same, but receives before it sends; `/look-up/NAME` answers addresses; `/listen` tries to
-//! listen.
+//! the same, but receives before it sends; `/both/ADDRESS?TEXT` sends two, and receives two at a time
+//! before the second; `/look-up/NAME` answers addresses; `/listen` tries to listen.
 
 use std::{
     future::{Future, poll_fn},
     net::SocketAddrV4,
-    pin::pin,
+    pin::{Pin, pin},
     task::Poll,
 };
 
@@ -43,6 +43,9 @@ impl wasip3::exports::http::handler::Guest for Client {
             "early" => early(of.parse().expect("an address"), query)
                 .await
                 .map_err(|code| format!("{code:?}")),
+            "both" => both(of.parse().expect("an address"), query)
+                .await
+                .map_err(|code| format!("{code:?}")),
             "listen" => listen().map_err(|code| format!("{code:?}")),
             "look-up" => match resolve_addresses(of.to_owned()).await {
                 Ok(addresses) => Ok(format!("{addresses:?}")),
@@ -54,6 +57,14 @@ impl wasip3::exports::http::handler::Guest for Client {
             answer.unwrap_or_else(|error| error),
         ))
     }
+}
+
+fn outside(address: SocketAddrV4) -> IpSocketAddress {
+    let [a, b, c, d] = address.ip().octets();
+    IpSocketAddress::Ipv4(Ipv4SocketAddress {
+        port: address.port(),
+        address: (a, b, c, d),
+    })
 }
 
 fn local(port: u16) -> IpSocketAddress {
@@ -92,18 +103,32 @@ async fn early(to: SocketAddrV4, text: &str) -> Result<String, SocketError> {
     let socket = UdpSocket::create(IpAddressFamily::Ipv4)?;
     socket.bind(local(0))?;
     let mut receiving = pin!(socket.receive());
-    let begun = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx))).await;
-    assert!(begun.is_pending(), "nobody sends before we do");
-    // The host waits for it as well from now on.
-    yield_async().await;
-    let [a, b, c, d] = to.ip().octets();
-    let to = IpSocketAddress::Ipv4(Ipv4SocketAddress {
-        port: to.port(),
-        address: (a, b, c, d),
-    });
-    socket.send(text.as_bytes().to_vec(), Some(to)).await?;
+    begin(receiving.as_mut()).await;
+    let text = text.as_bytes().to_vec();
+    socket.send(text, Some(outside(to))).await?;
     let (data, _from) = receiving.await?;
     Ok(String::from_utf8_lossy(&data).into_owned())
+}
+
+async fn both(to: SocketAddrV4, text: &str) -> Result<String, SocketError> {
+    let socket = UdpSocket::create(IpAddressFamily::Ipv4)?;
+    let send = || socket.send(text.as_bytes().to_vec(), Some(outside(to)));
+    send().await?;
+    let mut one = pin!(socket.receive());
+    let mut other = pin!(socket.receive());
+    begin(one.as_mut()).await;
+    begin(other.as_mut()).await;
+    send().await?;
+    let data = [one.await?.0, other.await?.0].concat();
+    Ok(String::from_utf8_lossy(&data).into_owned())
+}
+
+/// Begins to wait for what nobody has sent yet.
+async fn begin(mut receiving: Pin<&mut impl Future>) {
+    let begun = poll_fn(|cx| Poll::Ready(receiving.as_mut().poll(cx).is_pending())).await;
+    assert!(begun, "nobody sends before we do");
+    // The host waits for it as well from now on.
+    yield_async().await;
 }
 
 fn listen() -> Result<String, SocketError> {

@@ -205,6 +205,26 @@ async fn who_receives_before_it_has_sent_hears_the_outside() {
 }
 
 #[tokio::test]
+async fn all_who_receive_at_one_socket_hear_the_outside() {
+    let Some(ip) = waft_servers::outward_address() else {
+        return;
+    };
+    let server = tokio::net::UdpSocket::bind((ip, 0)).await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut datagram = [0; 100];
+        server.recv_from(&mut datagram).await.unwrap();
+        let (length, peer) = server.recv_from(&mut datagram).await.unwrap();
+        for _ in 0..2 {
+            server.send_to(&datagram[..length], peer).await.unwrap();
+        }
+    });
+    let p3 = sender("client-p3", address).await;
+    let told = answer(&p3, &format!("/both/{address}?ping")).await;
+    assert_eq!(told, "pingping");
+}
+
+#[tokio::test]
 async fn what_was_taken_from_a_guest_is_sent_before_the_end() {
     let Some(ip) = waft_servers::outward_address() else {
         return;

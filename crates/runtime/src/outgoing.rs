@@ -130,21 +130,25 @@ impl Target {
             return Err(Error::HttpRequestUriInvalid);
         }
         let tls = uri.scheme_str() == Some("https");
-        let port = match (uri.port(), tls) {
-            (Some(port), _) => port.as_u16(),
+        let port = authority.as_str().strip_prefix(&host);
+        let port = match (port.and_then(|rest| rest.strip_prefix(':')), tls) {
             // "host:" has an empty port, which is none.
-            (None, true) => 443,
-            (None, false) => 80,
+            (None | Some(""), true) => 443,
+            (None | Some(""), false) => 80,
+            (Some(digits), _) => port_of(digits).ok_or(Error::HttpRequestUriInvalid)?,
         };
-        if port == 0 {
-            return Err(Error::HttpRequestUriInvalid);
-        }
         Ok(Self { tls, host, port })
     }
 
     fn scheme(&self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
+}
+
+/// The port that is written so, if it is one.
+fn port_of(digits: &str) -> Option<u16> {
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|port| is_number && *port != 0)
 }
 
 /// Asks the policy for the name.

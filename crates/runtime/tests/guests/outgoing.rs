@@ -476,6 +476,7 @@ async fn what_is_no_request_is_refused() {
         ),
         ("/?ftp://ADDRESS/", "ErrorCode::HttpProtocolError"),
         ("/?http://user@ADDRESS/", "ErrorCode::HttpRequestUriInvalid"),
+        ("/?http://ADDRESS0000/", "ErrorCode::HttpRequestUriInvalid"),
         ("/?http://127.0.0.1:1/", "ErrorCode::ConnectionRefused"),
     ] {
         let target = target.replace("ADDRESS", &origin.address.to_string());
@@ -483,6 +484,30 @@ async fn what_is_no_request_is_refused() {
     }
     let fine = format!("/?http://{}/", origin.address);
     assert!(get(&guest, &fine).await.starts_with("200 "));
+}
+
+#[tokio::test]
+async fn what_is_no_port_is_refused() {
+    let rig = Rig::new();
+    let slow: Arc<dyn LocalRoutes> = Arc::new(Slow);
+    rig.engine.set_local_routes(Arc::downgrade(&slow));
+    for name in ["fetch-p2", "fetch-p3"] {
+        let (guest, _) = rig.guest(name, &["granted.test", "slow.test"]).await;
+        for port in ["0", "65536", "99999", "8o80", "+80", "-1"] {
+            for url in [
+                format!("http://granted.test:{port}/"),
+                format!("https://granted.test:{port}/"),
+                format!("http://slow.test:{port}/"),
+            ] {
+                let told = get(&guest, &format!("/?{url}")).await;
+                assert_eq!(told, "ErrorCode::HttpRequestUriInvalid", "{name}: {url}");
+            }
+        }
+    }
+    // One that is written and empty is none; the name leads nowhere. In 0.3 it can't be set.
+    let (guest, _) = rig.guest("fetch-p2", &["granted.test"]).await;
+    let told = get(&guest, "/?http://granted.test:/").await;
+    assert!(told.starts_with("ErrorCode::DnsError"), "{told}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! How a call can fail, and what kind of trap ended it.
 
+use std::fmt::{self, Write as _};
+
 use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::I32Exit;
@@ -134,6 +136,25 @@ impl TrapReason {
     }
 }
 
+/// The name of an error code. What a guest says beside it may be long, and is not looked at.
+pub(crate) fn name_of(code: &impl fmt::Debug) -> String {
+    let mut name = Name(String::new());
+    // Fails where the name ends.
+    let _ = write!(name, "{code:?}");
+    name.0
+}
+
+/// Takes what stands before the first parenthesis.
+struct Name(String);
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = text.find('(');
+        self.0.push_str(&text[..end.unwrap_or(text.len())]);
+        end.map_or(Ok(()), |_| Err(fmt::Error))
+    }
+}
+
 /// Whether a fixed limit on what a guest makes the host hold was met. Three of the limits have no
 /// error type that can be named from here, so their words are looked for.
 fn is_host_limit(error: &wasmtime::Error) -> bool {
@@ -152,4 +173,25 @@ fn is_host_limit(error: &wasmtime::Error) -> bool {
             || text.contains("component handles")
             || (text.starts_with("requested len") && text.contains("exceeds limit"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn an_error_code_is_known_by_its_name() {
+        let text = "(long) ".repeat(1000);
+        for (code, name) in [
+            (ErrorCode::LoopDetected, "ErrorCode::LoopDetected"),
+            (
+                ErrorCode::InternalError(Some(text)),
+                "ErrorCode::InternalError",
+            ),
+        ] {
+            assert_eq!(name_of(&code), name);
+        }
+    }
 }

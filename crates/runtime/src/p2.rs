@@ -10,7 +10,7 @@ use wasmtime_wasi_http::{
     },
 };
 
-use crate::{Ctx, call::Answer};
+use crate::{Ctx, call::Answer, error::name_of};
 
 /// What the handler is called with.
 pub(crate) type Arguments = (Resource<IncomingRequest>, Resource<ResponseOutparam>);
@@ -29,7 +29,7 @@ pub(crate) fn take_in(
     let request = ctx.receive(|mut view| view.new_incoming_request(scheme, request))?;
     let mut view = ctx.http();
     let outparam = view.new_response_outparam_from_callback(move |result| {
-        let result = result.map_err(|code| format!("{code:?}"));
+        let result = result.map_err(|code| name_of(&code));
         // Nobody waits any more when the deadline has passed.
         let _ = answer.send(result.map(|response| (response, None)));
     })?;

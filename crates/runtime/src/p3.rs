@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{
     p3::{Request, bindings::Service},
 };
 
-use crate::{Ctx, call::Answer};
+use crate::{Ctx, call::Answer, error::name_of};
 
 /// Calls the handler of an instance that serves one request at a time. It goes on until the
 /// response body has been read or dropped and the guest has no task left.
@@ -50,7 +50,7 @@ pub(crate) async fn handle(
         Ok(response) => response,
         Err(code) => {
             // Nobody waits any more when the deadline has passed.
-            let _ = answer.send(Err(format!("{code:?}")));
+            let _ = answer.send(Err(name_of(&code)));
             return Ok(());
         }
     };

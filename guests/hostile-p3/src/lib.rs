@@ -9,7 +9,7 @@
 //! | `/spin` | never ends, and never gives way |
 //! | `/turns` | computes for 50 ms, says a line, waits for 10 ms, says a line, once more, then answers |
 //! | `/grow` | takes memory until it traps |
-//! | `/error` | answers with an error code |
+//! | `/error?MIB` | answers with an error code, and so much text |
 //! | `/sleep?MS` | waits, then answers |
 //! | `/linger` | answers, and goes on for ever after its response |
 //! | `/pass?N` | passes N bytes to the host in one call |
@@ -61,7 +61,10 @@ impl wasip3::exports::http::handler::Guest for Hostile {
                 while memory_grow::<0>(16) != usize::MAX {}
                 unreachable();
             }
-            "/error" => return Err(ErrorCode::LoopDetected),
+            "/error" => {
+                let text = "é".repeat((number as usize) << 19);
+                return Err(ErrorCode::InternalError(Some(text)));
+            }
             "/sleep" => {
                 monotonic_clock::wait_for(number * 1_000_000).await;
             }

@@ -17,6 +17,11 @@ mod bindings {
 
 use bindings::wasi::logging::logging::{self, Level};
 
+/// Bytes of the context that stands before each line.
+const CONTEXT: usize = 1 << 10;
+/// Bytes of one message: with a context, no more than a log takes of one text.
+const MESSAGE: usize = 62 << 10;
+
 /// The `wasi:logging` capability.
 #[derive(Clone, Copy, Debug)]
 pub struct Logging;
@@ -60,10 +65,15 @@ impl Capability for Logging {
 
 impl logging::Host for View<'_> {
     fn log(&mut self, level: Level, context: String, message: String) {
-        for line in lines(&message) {
+        let context = &context[..context.floor_char_boundary(CONTEXT)];
+        // It would begin a line of its own.
+        let context = context.replace('\n', " ");
+        let (message, rest) = message.split_at(message.floor_char_boundary(MESSAGE));
+        for line in lines(message) {
             self.0
                 .log_line(LogSource::Logging, &text(level, &context, line));
         }
+        self.0.drop_log_rest(rest);
     }
 }
 

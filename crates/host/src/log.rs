@@ -9,7 +9,7 @@ mod query;
 mod writer;
 
 use std::{
-    io,
+    io, iter,
     path::PathBuf,
     sync::{
         Arc,
@@ -22,7 +22,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use waft_ir as ir;
-use waft_runtime::LogSink;
+use waft_runtime::{LogSink, MAX_LINE};
 
 use crate::event::Events;
 use limit::Bucket;
@@ -32,6 +32,8 @@ use writer::{Message, Read, Writer};
 const COMPONENT_QUEUE: usize = 512 << 10;
 /// Bytes that all components may have queued for the writer.
 const TOTAL_QUEUE: usize = 32 << 20;
+/// Bytes that are taken of one text; of what follows, the lines are counted as dropped.
+const ONE_TEXT: usize = 64 << 10;
 /// What a line costs beside its text.
 const LINE_OVERHEAD: usize = 64;
 
@@ -193,6 +195,14 @@ impl ComponentLog {
         true
     }
 
+    /// Counts lines that it has not taken.
+    fn drop_lines(self: &Arc<Self>, count: u64) {
+        self.dropped_in_all.fetch_add(count, Ordering::Relaxed);
+        if self.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
+            self.shared.send(Message::Dropping(self.clone()));
+        }
+    }
+
     /// Gives back the room that a line took in the queue.
     fn written(&self, cost: usize) {
         self.queued.fetch_sub(cost, Ordering::Relaxed);
@@ -205,21 +215,42 @@ pub(crate) struct Sink(pub(crate) Arc<ComponentLog>);
 
 impl LogSink for Sink {
     fn line(&self, source: ir::LogSource, request: Option<&str>, text: &str) {
+        let (mut text, rest) = text.split_at(text.floor_char_boundary(ONE_TEXT));
+        if !rest.is_empty() {
+            // Where it is cut, no line begins.
+            text = text.strip_suffix('\n').unwrap_or(text);
+        }
         // A text of several lines must not look like lines of somebody else.
-        for text in text.split('\n') {
-            if self.0.admit(source, request, text) {
-                continue;
-            }
-            self.0.dropped_in_all.fetch_add(1, Ordering::Relaxed);
-            if self.0.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                self.0.shared.send(Message::Dropping(self.0.clone()));
+        for piece in text.split('\n').flat_map(pieces) {
+            if !self.0.admit(source, request, piece) {
+                self.0.drop_lines(1);
             }
         }
+        self.drop_rest(rest);
+    }
+
+    fn drop_rest(&self, rest: &str) {
+        if rest.is_empty() {
+            return;
+        }
+        let ends = rest.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        self.0.drop_lines(ends + u64::from(!rest.ends_with('\n')));
     }
 
     fn dropped(&self) -> u64 {
         self.0.dropped_in_all.load(Ordering::Relaxed)
     }
+}
+
+/// A line, cut where it is too long.
+fn pieces(line: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(line);
+    iter::from_fn(move || {
+        let line = rest?;
+        let (piece, more) = line.split_at(line.floor_char_boundary(MAX_LINE));
+        rest = Some(more).filter(|more| !more.is_empty());
+        Some(piece)
+    })
 }
 
 impl Shared {

@@ -162,6 +162,11 @@ impl Ctx {
         self.member().log.line(source, text);
     }
 
+    /// Counts the lines of a text's rest, which was too long to be added to the component's log.
+    pub fn drop_log_rest(&self, rest: &str) {
+        self.member().log.drop_rest(rest);
+    }
+
     /// The network of the instance.
     pub(crate) fn net(&self) -> &Arc<Net> {
         &self.member().given.net

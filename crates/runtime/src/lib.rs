@@ -74,7 +74,7 @@ pub use files::{Folder, Mount, Quota};
 pub use guest::{CallInfo, Guest, GuestSpec};
 pub use handling::Handling;
 pub use imports::always_linked;
-pub use log::LogSink;
+pub use log::{LogSink, MAX_LINE};
 pub use members::{MEMBERS, NAMES, PLACES};
 pub use messages::Message;
 pub use origin::{Origin, TraceContext};

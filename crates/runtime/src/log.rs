@@ -20,8 +20,8 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::{Origin, TraceContext};
 
-/// Longest line that is passed on; a longer one is cut.
-const MAX_LINE: usize = 16 << 10;
+/// Bytes of the longest line; a longer one is cut.
+pub const MAX_LINE: usize = 16 << 10;
 
 /// Bytes a guest may write in one call.
 const WRITE_PERMIT: usize = 64 << 10;
@@ -31,6 +31,9 @@ pub trait LogSink: Send + Sync {
     /// Takes one line, without its end. `request` is the request that was being served; `None` when
     /// there was none, or when several were and the line can't be told apart.
     fn line(&self, source: LogSource, request: Option<&str>, text: &str);
+
+    /// Counts the lines of a text's rest, which was too long to be given to it.
+    fn drop_rest(&self, _rest: &str) {}
 
     /// How many lines it has not taken so far.
     fn dropped(&self) -> u64 {
@@ -94,6 +97,10 @@ impl InstanceLog {
         let origin = self.origin.lock().clone();
         let request = origin.as_ref().map(|origin| &*origin.request_id);
         self.sink.line(source, request, text);
+    }
+
+    pub(crate) fn drop_rest(&self, rest: &str) {
+        self.sink.drop_rest(rest);
     }
 
     fn bytes(&self, source: LogSource, line: &[u8]) {

@@ -1,4 +1,5 @@
-//! `/?TEXT` logs TEXT once at each level of wasi:logging, and to stdout and stderr.
+//! `/?TEXT` logs TEXT once at each level of wasi:logging, and to stdout and stderr. `/flood` logs as many
+//! lines as go into one call, with a context as long.
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
@@ -20,7 +21,11 @@ const LEVELS: [Level; 6] = [
 
 impl wasip2::exports::http::incoming_handler::Guest for Logger {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let (_, text) = http_answer::path_and_query(&request);
+        let (path, text) = http_answer::path_and_query(&request);
+        if path == "/flood" {
+            log(Level::Info, &"c".repeat(8 << 20), &"\n".repeat(8 << 20));
+            return http_answer::text(out, 200, "logged\n");
+        }
         for level in LEVELS {
             log(level, "logger", &text);
         }

@@ -17,12 +17,20 @@ use waft_runtime::{
 };
 
 #[derive(Default)]
-struct Lines(Mutex<Vec<(LogSource, Option<String>, String)>>);
+struct Lines(
+    Mutex<Vec<(LogSource, Option<String>, String)>>,
+    /// What was too long to become lines.
+    Mutex<String>,
+);
 
 impl LogSink for Lines {
     fn line(&self, source: LogSource, request: Option<&str>, text: &str) {
         let line = (source, request.map(Into::into), text.to_owned());
         self.0.lock().push(line);
+    }
+
+    fn drop_rest(&self, rest: &str) {
+        self.1.lock().push_str(rest);
     }
 }
 
@@ -207,6 +215,26 @@ async fn an_empty_message_is_an_empty_line() {
     let logged: Vec<_> = logged.map(|(.., text)| text.as_str()).collect();
     assert_eq!(logged.len(), 6);
     assert_eq!(logged[2], "INFO [logger] ");
+}
+
+#[tokio::test]
+async fn a_message_becomes_as_many_lines_as_a_log_takes_at_once() {
+    let engine = engine();
+    let lines = Arc::new(Lines::default());
+    let entries = vec![grant("logging", "logging", &[])];
+    let guest = guest_with(&engine, "logger-p2", entries.clone(), lines.clone()).await;
+    let neighbour = guest_with(&engine, "logger-p2", entries, Arc::default()).await;
+    let (flood, beside) = tokio::join!(get(&guest, "/flood"), get(&neighbour, "/?words"));
+    assert_eq!(
+        (flood.1.as_str(), beside.1.as_str()),
+        ("logged\n", "logged\n")
+    );
+    let (lines, rest) = (lines.0.lock(), lines.1.lock());
+    let context = "c".repeat(1 << 10);
+    let expected = format!("INFO [{context}] ");
+    assert!(lines.iter().all(|(.., text)| *text == expected));
+    assert!((1..=64 << 10).contains(&lines.len()), "{}", lines.len());
+    assert!(*rest == "\n".repeat((8 << 20) - lines.len()));
 }
 
 #[tokio::test]

@@ -138,8 +138,39 @@ async fn past_the_rate_lines_are_dropped_and_one_line_says_how_many() {
     assert_eq!(texts[..2], [text.clone(), text]);
     assert_eq!(
         texts[2],
-        "dropped 8 lines: limits.logBytesPerSecond is 1000"
+        "dropped 8 lines: limits.logBytesPerSecond is 1000, and of what is said at once 65536 bytes \
+         are taken"
     );
+}
+
+#[tokio::test]
+async fn of_a_long_text_a_part_is_taken_and_the_rest_is_counted() {
+    let logs = Logs::start(None, Arc::new(Events::new())).unwrap();
+    let log = logs.open(&workload("w"), [("a", 1 << 30)]);
+    let sink = Sink(log.component(0));
+    let piece = "x".repeat(MAX_LINE);
+    // Each source has it: this is what a message's handler may say.
+    sink.line(LogSource::Host, None, &format!("{piece}é\nnext"));
+    let kept = async || {
+        let mut lines = read(&log, LogQuery::default()).await;
+        // After a second one says how many were dropped.
+        lines.retain(|line| !line.text.starts_with("dropped"));
+        lines
+    };
+    let lines = kept().await;
+    assert_eq!(texts(&lines), [&piece, "é", "next"]);
+    assert_eq!(sink.dropped(), 0);
+
+    sink.line(LogSource::Host, None, &"x".repeat(16 << 20));
+    let lines = kept().await;
+    assert_eq!(texts(&lines)[3..], [piece.as_str(); 4]);
+    assert_eq!(sink.dropped(), 1);
+
+    let many = format!("{:127}\n", "x").repeat(2000);
+    sink.line(LogSource::Host, None, &many);
+    let lines = kept().await;
+    assert_eq!(lines.len(), 7 + 512);
+    assert_eq!(sink.dropped(), 1 + 2000 - 512);
 }
 
 #[tokio::test]

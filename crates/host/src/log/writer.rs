@@ -13,7 +13,7 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 use waft_ir::{LogLine, LogSource};
 
 use super::{
-    ComponentLog,
+    ComponentLog, ONE_TEXT,
     file::{self, RotatedFile},
     line,
 };
@@ -205,7 +205,8 @@ impl Writer {
                 source: LogSource::Host,
                 request: None,
                 text: format!(
-                    "dropped {count} lines: limits.logBytesPerSecond is {}",
+                    "dropped {count} lines: limits.logBytesPerSecond is {}, and of what is said at \
+                     once {ONE_TEXT} bytes are taken",
                     log.bytes_per_second
                 ),
             };

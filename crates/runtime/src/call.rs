@@ -307,7 +307,8 @@ where
     F: AsyncFnOnce(&mut Store<Ctx>, &Handlers) -> wasmtime::Result<()>,
 {
     let mut instance = guest.seated(seat).await?;
-    let result = job(&mut instance.cell.store, &instance.handlers).await;
+    let Cell { store, meter, .. } = &mut instance.cell;
+    let result = meter.within(job(store, &instance.handlers)).await;
     instance.calls += 1;
     instance.cell.store.data_mut().end_call();
     match result {

@@ -5,8 +5,8 @@
 //! turn on the thread) is nobody's.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{
@@ -251,6 +251,20 @@ impl Meter {
             1,
             Box::pin(tokio::task::yield_now()),
         ))
+    }
+
+    /// Work of the current call, which ends here if it goes on past its budget. What only the host does
+    /// for a guest, as from one stream into another, meets no tick.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = wasmtime::Result<T>>,
+    ) -> wasmtime::Result<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match self.used() > self.budget.load(Relaxed) {
+            true => Poll::Ready(Err(CpuTimeExceeded.into())),
+            false => work.as_mut().poll(cx),
+        })
+        .await
     }
 
     /// Makes a store ask this meter at each tick.

@@ -8,15 +8,15 @@ use std::{
         Arc,
         atomic::{AtomicU8, Ordering::Relaxed},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::io::AsyncWrite;
+use tokio::{io::AsyncWrite, task::coop};
 use waft_ir::LogSource;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::{Origin, TraceContext};
 
@@ -25,6 +25,9 @@ pub const MAX_LINE: usize = 16 << 10;
 
 /// Bytes a guest may write in one call.
 const WRITE_PERMIT: usize = 64 << 10;
+/// Bytes that are taken of a stream at a time. As many times as a task may go on without giving way, they
+/// are the work of some milliseconds, were each a line.
+const PIECE: usize = 1 << 10;
 
 /// Takes the lines of one component. It is called from guest tasks and must not block.
 pub trait LogSink: Send + Sync {
@@ -219,6 +222,9 @@ impl Pollable for LineStream {
 
 impl OutputStream for LineStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_PERMIT {
+            return Err(StreamError::trap("more was written than was permitted"));
+        }
         self.0.write(&bytes);
         Ok(())
     }
@@ -235,11 +241,14 @@ impl OutputStream for LineStream {
 impl AsyncWrite for LineStream {
     fn poll_write(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.write(bytes);
-        Poll::Ready(Ok(bytes.len()))
+        // Where the bytes come from the host too, no guest gives way between the pieces.
+        ready!(coop::poll_proceed(cx)).made_progress();
+        let piece = &bytes[..bytes.len().min(PIECE)];
+        self.0.write(piece);
+        Poll::Ready(Ok(piece.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,6 +15,8 @@
 //! | `/pass?N` | passes N bytes to the host in one call |
 //! | `/handles?N` | holds N resources at a time |
 //! | `/log?N` | writes N lines |
+//! | `/lines?MIB` | writes so many bytes to stdout at once, all of them ends of lines |
+//! | `/print` | has the host print the request's body |
 //! | `/unended` | begins a line and does not end it |
 
 use core::arch::wasm32::{memory_grow, unreachable};
@@ -22,6 +24,7 @@ use std::{future, hint::black_box, mem, time::Duration};
 
 use compute::compute;
 use wasip3::{
+    cli::stdout,
     clocks::monotonic_clock,
     http::types::{ErrorCode, Fields, Request, Response},
     wit_bindgen, wit_future, wit_stream,
@@ -75,6 +78,18 @@ impl wasip3::exports::http::handler::Guest for Hostile {
             "/handles" => (0..number).for_each(|_| mem::forget(Fields::new())),
             "/unended" => eprint!("not ended"),
             "/log" => (0..number).for_each(|at| println!("line {at}")),
+            "/lines" => {
+                let (mut lines, reader) = wit_stream::new();
+                let printed = stdout::write_via_stream(reader);
+                lines.write_all(vec![b'\n'; (number as usize) << 20]).await;
+                drop(lines);
+                let _ = printed.await;
+            }
+            "/print" => {
+                let (_done, done_reader) = wit_future::new(|| Ok(()));
+                let (body, _trailers) = Request::consume_body(request, done_reader);
+                let _ = stdout::write_via_stream(body).await;
+            }
             _ => {}
         }
         Ok(http_answer_async::text("ok\n".into()))

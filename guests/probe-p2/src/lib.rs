@@ -11,12 +11,14 @@
 //! | `/handles?N` | N resources at a time |
 //! | `/headers?N` | one header map with N fields |
 //! | `/log?N` | N lines of log |
+//! | `/lines?N` | to write N bytes to stdout in one call, all of them ends of lines |
 //! | `/sleep?MS` | so long a rest |
 //! | `/read` | all of the request's body; answers how many bytes, or 400 if it can't be read |
 
 use std::mem;
 
 use wasip2::{
+    cli::stdout::get_stdout,
     clocks::monotonic_clock::subscribe_duration,
     filesystem::{
         preopens::get_directories,
@@ -59,6 +61,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Probe {
             "/handles" => handles(number),
             "/headers" => headers(number),
             "/log" => log(number),
+            "/lines" => lines(number as usize),
             "/sleep" => sleep(number),
             "/read" => read(&request).unwrap_or_else(|error| {
                 status = 400;
@@ -185,6 +188,11 @@ fn headers(count: u64) -> String {
 fn log(lines: u64) -> String {
     (0..lines).for_each(|at| println!("line {at}"));
     lines.to_string()
+}
+
+fn lines(bytes: usize) -> String {
+    let written = get_stdout().write(&vec![b'\n'; bytes]);
+    format!("{written:?}")
 }
 
 fn sleep(milliseconds: u64) -> String {

@@ -206,6 +206,17 @@ async fn what_a_guest_makes_the_host_hold_is_bounded() {
     }
 }
 
+#[tokio::test]
+async fn one_write_takes_no_more_than_was_permitted() {
+    let (guest, lines) = guest("probe-p2", |_| {}).await;
+    let reason = TrapReason::Other;
+    let error = get(&guest, "/lines?65537").await.err();
+    assert_eq!(error, Some(CallError::Trap { reason }));
+    assert_eq!(lines.of(waft_ir::LogSource::Stdout).len(), 0);
+    assert_eq!(get(&guest, "/lines?65536").await.unwrap(), "Ok(())");
+    assert_eq!(lines.of(waft_ir::LogSource::Stdout).len(), 65_536);
+}
+
 /// What computes for long goes on in threads that stand behind those of all others.
 #[tokio::test]
 async fn a_guest_that_computes_for_long_stands_behind_all_others() {

@@ -1,10 +1,28 @@
 //! The same limits for guests of `wasi:http@0.3`, alone in their instance and sharing one.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
-use waft_runtime::{BodyError, CallError, Guest, GuestSpec, TrapReason};
+use waft_ir::LogSource;
+use waft_runtime::{BodyError, CallError, Guest, GuestSpec, LogSink, TrapReason};
 
-use crate::support::{get, guest, send, text, wait_until};
+use crate::support::{full, get, guest, info, request, send, text, wait_until};
+
+/// Counts the lines of stdout.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl LogSink for Count {
+    fn line(&self, source: LogSource, _: Option<&str>, _: &str) {
+        self.0
+            .fetch_add(usize::from(source == LogSource::Stdout), Relaxed);
+    }
+}
 
 /// The hostile guest: a fresh instance for each call, and one instance for all.
 async fn both(change: impl Fn(&mut GuestSpec)) -> [(&'static str, Guest); 2] {
@@ -88,6 +106,40 @@ async fn a_spinning_guest_is_stopped_and_timers_go_on() {
         assert!(fired >= 10, "{kind}: the timer fired {fired} times");
         assert_eq!(guest.stats().traps_of(reason), 1, "{kind}");
         assert_eq!(get(&guest, "/").await.unwrap(), "ok\n", "{kind}");
+    }
+}
+
+/// What a guest has the host do costs its own time, whether it gives way between or has the host go on
+/// by itself.
+#[tokio::test]
+async fn lines_of_output_cost_the_time_of_their_guest() {
+    const MIB: usize = 16;
+    let budget = Duration::from_millis(300);
+    let reason = TrapReason::CpuTime;
+    let body = vec![b'\n'; MIB << 20];
+    for (path, body) in [
+        (format!("/lines?{MIB}"), Vec::new()),
+        ("/print".into(), body),
+    ] {
+        for is_shared in [false, true] {
+            let count = Arc::new(Count::default());
+            let (guest, _) = guest("hostile-p3", |spec| {
+                spec.limits.cpu_time = budget;
+                spec.log = count.clone();
+                spec.pool.size = u32::from(is_shared);
+                spec.pool.max_concurrency = 8;
+            })
+            .await;
+            let error = guest
+                .handle(request(&path, full(body.clone())), info("r1"))
+                .await
+                .err();
+            let what = format!("{path}, shared: {is_shared}");
+            assert_eq!(error, Some(CallError::Trap { reason }), "{what}");
+            assert_eq!(guest.stats().traps_of(reason), 1, "{what}");
+            let printed = count.0.load(Relaxed);
+            assert!((1..MIB << 20).contains(&printed), "{what}: {printed}");
+        }
     }
 }
 

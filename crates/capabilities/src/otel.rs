@@ -7,7 +7,7 @@ mod message;
 mod queue;
 mod size;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use opentelemetry_proto::tonic::{common::v1::KeyValue, resource::v1::Resource};
 use prost::Message;
@@ -123,11 +123,10 @@ fn resource(guest: &GuestSpec, telemetry: &Telemetry) -> Resource {
 
 /// Adds attributes that are not there yet.
 fn add(resource: &mut Resource, more: impl Iterator<Item = KeyValue>) {
-    for pair in more {
-        if resource.attributes.iter().all(|own| own.key != pair.key) {
-            resource.attributes.push(pair);
-        }
-    }
+    let keys = resource.attributes.iter().map(|own| own.key.clone());
+    let mut known: HashSet<String> = keys.collect();
+    let new = more.filter(|pair| known.insert(pair.key.clone()));
+    resource.attributes.extend(new);
 }
 
 impl Teller {
@@ -237,7 +236,7 @@ impl metrics::Host for View<'_> {
         if size::of_metrics(&said) > size::LARGEST {
             teller.telemetry.count_dropped();
             return Ok(Err(format!(
-                "it has more than {} bytes of values",
+                "it has more than {} bytes of attributes",
                 size::LARGEST
             )));
         }

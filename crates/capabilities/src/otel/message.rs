@@ -27,6 +27,9 @@ use super::{
 /// What bytes begin with in an attribute's value, which is JSON.
 const BYTES: &str = "data:application/octet-stream;base64,";
 
+/// How deep values may stand within others. What is written is measured anew for each level above it.
+const LEVELS: usize = 8;
+
 /// A text as a value.
 pub(super) fn string(text: &str) -> AnyValue {
     AnyValue {
@@ -34,11 +37,23 @@ pub(super) fn string(text: &str) -> AnyValue {
     }
 }
 
-/// A value in JSON; what is none is a text.
+/// A value in JSON; what is none, or has too many values within values, is a text.
 fn value(text: String) -> AnyValue {
     match serde_json::from_str(&text) {
-        Ok(json) => of_json(json),
-        Err(_) => string(&text),
+        Ok(json) if is_level(&json, LEVELS) => of_json(json),
+        _ => string(&text),
+    }
+}
+
+/// Whether no value has more than so many others around it.
+fn is_level(json: &Json, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return !(json.is_array() || json.is_object());
+    };
+    match json {
+        Json::Array(values) => values.iter().all(|value| is_level(value, below)),
+        Json::Object(pairs) => pairs.values().all(|value| is_level(value, below)),
+        _ => true,
     }
 }
 
@@ -436,6 +451,17 @@ mod tests {
             ),
         ] {
             assert_eq!(value(text.into()).value, Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_that_stand_too_deep_are_a_text() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            for (levels, is_text) in [(LEVELS, false), (LEVELS + 1, true)] {
+                let text = format!("{}0{}", open.repeat(levels), close.repeat(levels));
+                let read = value(text.clone()).value;
+                assert_eq!(read == Some(Value::StringValue(text)), is_text, "{open}");
+            }
         }
     }
 

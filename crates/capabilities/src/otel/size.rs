@@ -3,11 +3,14 @@
 
 use super::{logs, metrics as wit, metrics::MetricData, tracing, types};
 
-/// Bytes of all values of one span, log record or export of metrics.
+/// Bytes of all attributes of one span, log record or export of metrics.
 pub(super) const LARGEST: usize = 1 << 20;
+/// Bytes that an attribute counts beside its own.
+const PAIR: usize = 16;
 
 fn of_pairs(pairs: &[types::KeyValue]) -> usize {
-    pairs.iter().map(|pair| pair.value.len()).sum()
+    let sizes = pairs.iter().map(|pair| pair.key.len() + pair.value.len());
+    sizes.sum::<usize>() + pairs.len() * PAIR
 }
 
 fn of_scope(scope: &types::InstrumentationScope) -> usize {
@@ -67,5 +70,20 @@ fn of_data(data: &MetricData) -> usize {
             let points = of.data_points.iter();
             points.map(|p| point(&p.attributes, &p.exemplars)).sum()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_count_whatever_they_say() {
+        let pair = |key: &str, value: &str| types::KeyValue {
+            key: key.into(),
+            value: value.into(),
+        };
+        assert_eq!(of_pairs(&[pair("a", "42")]), 3 + PAIR);
+        assert!(of_pairs(&vec![pair("", ""); 100_000]) > LARGEST);
     }
 }

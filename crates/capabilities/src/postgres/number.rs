@@ -71,6 +71,15 @@ pub(super) fn float32((mantissa, exponent, sign): Parts) -> f64 {
     }
 }
 
+/// Bytes that a decimal has as digits, at most.
+pub(super) fn length(mut raw: &[u8]) -> Result<usize, Unfit> {
+    let mut next = || take(&mut raw).map(i16::from_be_bytes);
+    let (_groups, weight, _sign, scale) = (next()?, next()?, next()?, next()?);
+    let groups = usize::try_from(weight).unwrap_or(0) + 1;
+    // With a sign and a point.
+    Ok(groups * GROUP + usize::from(scale.unsigned_abs()) + 2)
+}
+
 /// A decimal as digits.
 pub(super) fn digits(mut raw: &[u8]) -> Result<String, Unfit> {
     let mut next = || take(&mut raw).map(i16::from_be_bytes);
@@ -93,9 +102,14 @@ pub(super) fn digits(mut raw: &[u8]) -> Result<String, Unfit> {
             .copied()
             .unwrap_or(0)
     };
+    // Most groups of a large number are those that are not there.
+    let put = |text: &mut String, at| match group(at) {
+        0 => text.push_str("0000"),
+        group => text.push_str(&format!("{group:04}")),
+    };
     let mut text = String::new();
     for at in (0..=i32::from(weight.max(0))).rev() {
-        text += &format!("{:04}", group(at));
+        put(&mut text, at);
     }
     let whole = text.trim_start_matches('0');
     let mut text = if whole.is_empty() {
@@ -108,7 +122,7 @@ pub(super) fn digits(mut raw: &[u8]) -> Result<String, Unfit> {
         let mut fraction = String::new();
         let mut at = -1;
         while fraction.len() < scale {
-            fraction += &format!("{:04}", group(at));
+            put(&mut fraction, at);
             at -= 1;
         }
         text = format!("{text}.{}", &fraction[..scale]);
@@ -152,40 +166,29 @@ pub(super) fn put_digits(text: &str, out: &mut BytesMut) -> Result<(), Unfit> {
     if whole.len() + fraction.len() > 147_455 || exponent.unsigned_abs() > 131_072 {
         return Err(too_long());
     }
-    // The digits, and how many of them stand before the point.
-    let mut digits = format!("{whole}{fraction}");
-    let mut point = whole.len() as i64 + i64::from(exponent);
+    // The digits from the first to the last that is not 0, and where the point is from their start: an
+    // exponent is short, and what it stands for is long.
+    let digits = format!("{whole}{fraction}");
+    let started = digits.trim_start_matches('0');
+    let zeros = digits.len() - started.len();
+    let point = whole.len() as i64 - zeros as i64 + i64::from(exponent);
     let scale = (fraction.len() as i64 - i64::from(exponent)).max(0);
-    if point < 0 {
-        digits.insert_str(0, &"0".repeat(point.unsigned_abs() as usize));
-        point = 0;
-    }
-    let point = point as usize;
-    while digits.len() < point {
-        digits.push('0');
-    }
-    // Groups of four to both sides of the point.
-    let lead = (GROUP - point % GROUP) % GROUP;
-    digits.insert_str(0, &"0".repeat(lead));
+    let started = started.trim_end_matches('0');
+    // Groups of four to both sides of the point; the first has as many zeros before it as it needs.
+    let group = GROUP as i64;
+    let (weight, lead) = match started.is_empty() {
+        true => (0, 0),
+        false => ((point - 1).div_euclid(group), (-point).rem_euclid(group)),
+    };
+    let mut digits = "0".repeat(lead as usize) + started;
     while digits.len() % GROUP != 0 {
         digits.push('0');
     }
-    let mut weight = ((point + lead) / GROUP) as i64 - 1;
-    let groups = digits.as_bytes().chunks(GROUP);
-    let groups = groups.map(|group| {
+    let groups = digits.as_bytes().chunks(GROUP).map(|group| {
         let digit = |sum: i16, byte: &u8| sum * 10 + i16::from(byte - b'0');
         group.iter().fold(0, digit)
     });
-    let mut groups: Vec<i16> = groups.collect();
-    while groups.last() == Some(&0) {
-        groups.pop();
-    }
-    let zeros = groups.iter().take_while(|group| **group == 0).count();
-    groups.drain(..zeros);
-    weight -= zeros as i64;
-    if groups.is_empty() {
-        weight = 0;
-    }
+    let groups: Vec<i16> = groups.collect();
     let short = |value: i64| i16::try_from(value).map_err(|_| too_long());
     let sign = if negative && !groups.is_empty() {
         0x4000
@@ -263,12 +266,29 @@ mod tests {
             ("12.5e-3", "0.0125"),
             ("1.50", "1.50"),
             ("0.000", "0.000"),
+            ("0100.0", "100.0"),
+            ("99990000", "99990000"),
+            ("12340000.5", "12340000.5"),
+            ("0.00012", "0.00012"),
+            ("0.0000123", "0.0000123"),
+            ("1e-5", "0.00001"),
+            ("-123.4e4", "-1234000"),
+            ("0e100", "0"),
             ("NaN", "NaN"),
             ("-Infinity", "-Infinity"),
         ] {
             let mut out = BytesMut::new();
             put_digits(text, &mut out).unwrap();
             assert_eq!(digits(&out).unwrap(), same, "{text}");
+        }
+        // Many such values, each of few bytes, go into one call.
+        for (first, zeros) in [("1", 131_071), ("12", 16_000)] {
+            let mut out = BytesMut::new();
+            put_digits(&format!("{first}e{zeros}"), &mut out).unwrap();
+            assert_eq!(out.len(), 10, "{zeros}");
+            let whole = format!("{first}{}", "0".repeat(zeros));
+            assert!(digits(&out).unwrap() == whole, "{zeros}");
+            assert!(length(&out).unwrap() >= whole.len(), "{zeros}");
         }
         for text in [
             "",

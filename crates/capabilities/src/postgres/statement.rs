@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     pool::{Lent, Pool},
-    server::Server,
+    server::{LARGEST, Server},
     types::{Error, PgValue},
     value,
 };
@@ -177,12 +177,13 @@ impl Answer {
         columns.map(|column| column.name().to_owned()).collect()
     }
 
-    /// The next row, and its size on the wire.
+    /// The next row, and its size: on the wire, and that of its decimals' digits.
     pub(super) async fn next(&mut self) -> Result<Option<(Vec<PgValue>, usize)>, Error> {
         let Some(row) = self.lent.within(self.rows.try_next()).await? else {
             return Ok(None);
         };
-        Ok(Some((values(&row)?, row.raw_size_bytes())))
+        let (values, digits) = values(&row)?;
+        Ok(Some((values, row.raw_size_bytes() + digits)))
     }
 
     /// Says that no more rows are wanted: all were read, or something failed.
@@ -223,7 +224,9 @@ impl Answer {
     }
 }
 
-fn values(row: &Row) -> Result<Vec<PgValue>, Error> {
+/// The values of a row, and how many bytes its decimals have as digits.
+fn values(row: &Row) -> Result<(Vec<PgValue>, usize), Error> {
+    let mut digits = 0;
     let columns = row.columns().iter().enumerate();
     let all = columns.map(|(index, column)| {
         let unfit = |text: String| {
@@ -232,9 +235,15 @@ fn values(row: &Row) -> Result<Vec<PgValue>, Error> {
         let Raw(raw) = row
             .try_get(index)
             .map_err(|error| unfit(error.to_string()))?;
+        digits += value::digits(column.type_(), raw);
+        if digits > LARGEST as usize {
+            let text = format!("the decimals of the row have more than {LARGEST} digits");
+            return Err(unfit(text));
+        }
         value::decode(column.type_(), raw).map_err(|error| unfit(error.to_string()))
     });
-    all.collect()
+    let all = all.collect::<Result<_, _>>()?;
+    Ok((all, digits))
 }
 
 /// Whether a statement may leave something behind in its session: a transaction, a setting, a lock, a
@@ -248,7 +257,9 @@ fn changes_session(text: &str) -> bool {
             .map_or("", |(_, rest)| rest)
             .trim_start();
     }
-    let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+    let letters = rest.chars().take_while(char::is_ascii_alphabetic);
+    // Those that are looked for are shorter.
+    let word: String = letters.take(16).collect();
     !HARMLESS.contains(&word.to_ascii_lowercase().as_str())
 }
 

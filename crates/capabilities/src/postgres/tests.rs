@@ -421,6 +421,13 @@ async fn what_has_no_form_is_refused_and_the_session_goes_on() {
         matches!(large, Error::ValueConversionFailed(_)),
         "{large:?}"
     );
+    // Nor one that is small on the wire.
+    for (large, fits) in [("ARRAY[1000]", false), ("ARRAY[100]", true)] {
+        let statement = format!("SELECT array_fill('1e131000'::numeric, {large})");
+        let read = rows(&granted, &statement, &[]).await.map(drop);
+        let is_refused = matches!(read, Err(Error::ValueConversionFailed(_)));
+        assert_eq!((read.is_ok(), is_refused), (fits, !fits), "{large}");
+    }
     assert_eq!(one(&granted, "SELECT 1", &[]).await, Ok(V::Int4(1)));
 }
 

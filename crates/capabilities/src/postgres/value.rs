@@ -95,6 +95,18 @@ pub(super) fn decode(of: &Type, raw: Option<&[u8]>) -> Result<V, Unfit> {
     })
 }
 
+/// Bytes that the decimals of a value have as digits, at most: many times those that come.
+pub(super) fn digits(of: &Type, raw: Option<&[u8]>) -> usize {
+    match (of, of.kind(), raw) {
+        (&Type::NUMERIC, _, Some(raw)) => number::length(raw).unwrap_or(0),
+        (&Type::NUMERIC_ARRAY, _, Some(raw)) => {
+            list(raw, number::length).map_or(0, |all| all.iter().sum())
+        }
+        (_, Kind::Domain(base), _) => digits(base, raw),
+        _ => 0,
+    }
+}
+
 /// A value of a type that the database defines, or that the interface has no form for.
 fn decode_other(of: &Type, raw: &[u8]) -> Result<V, Unfit> {
     match (of.kind(), of.name()) {

@@ -36,7 +36,7 @@ use memory::Memory;
 use nats::NatsStore;
 use s3::S3;
 use staged::Staging;
-use store::{Container, Store, StoreError};
+use store::{Container, Store, StoreError, shown};
 
 pub use s3::S3Server;
 
@@ -198,8 +198,7 @@ impl Bound {
     /// What a guest means by an identifier.
     fn place<'a>(&'a self, identifier: &'a str) -> Result<Place<'a>, StoreError> {
         let Some((entry, container)) = self.granted.find(identifier, "blobstore") else {
-            let name = identifier.escape_debug().to_string();
-            return Err(StoreError::NotGranted(name));
+            return Err(StoreError::NotGranted(shown(identifier)));
         };
         Ok(Place {
             entry,
@@ -228,7 +227,7 @@ impl Place<'_> {
         self.look().await?.ok_or_else(|| {
             StoreError::Other(format!(
                 "there is no container `{}`",
-                self.identifier.escape_debug()
+                shown(self.identifier)
             ))
         })
     }
@@ -252,7 +251,7 @@ impl PartialEq for Kept {
 fn check_writable(identifier: &str, read_only: bool) -> Result<(), StoreError> {
     match read_only {
         false => Ok(()),
-        true => Err(StoreError::ReadOnly(identifier.escape_debug().to_string())),
+        true => Err(StoreError::ReadOnly(shown(identifier))),
     }
 }
 

@@ -33,7 +33,7 @@ use file::File;
 use memory::Memory;
 use nats::NatsStore;
 use redis::Redis;
-use store::{Bucket, Store, StoreError, spend};
+use store::{Bucket, Store, StoreError, check_count, spend};
 use watch::Hub;
 
 mod bindings {
@@ -344,7 +344,10 @@ impl batch::Host for View<'_> {
         bucket: Resource<HeldBucket>,
         keys: Vec<String>,
     ) -> Answer<Vec<Option<(String, Vec<u8>)>>> {
-        let get = |bucket: Arc<dyn Bucket>| async move { get_many(&*bucket, keys).await };
+        let get = |bucket: Arc<dyn Bucket>| async move {
+            check_count(&keys)?;
+            get_many(&*bucket, keys).await
+        };
         self.with(&bucket, BATCH, get).await
     }
 
@@ -353,12 +356,18 @@ impl batch::Host for View<'_> {
         bucket: Resource<HeldBucket>,
         pairs: Vec<(String, Vec<u8>)>,
     ) -> Answer<()> {
-        let set = |bucket: Arc<dyn Bucket>| async move { bucket.set(pairs).await };
+        let set = |bucket: Arc<dyn Bucket>| async move {
+            check_count(&pairs)?;
+            bucket.set(pairs).await
+        };
         self.with(&bucket, BATCH, set).await
     }
 
     async fn delete_many(&mut self, bucket: Resource<HeldBucket>, keys: Vec<String>) -> Answer<()> {
-        let delete = |bucket: Arc<dyn Bucket>| async move { bucket.delete(&keys).await };
+        let delete = |bucket: Arc<dyn Bucket>| async move {
+            check_count(&keys)?;
+            bucket.delete(&keys).await
+        };
         self.with(&bucket, BATCH, delete).await
     }
 }

@@ -7,6 +7,7 @@
 //! | `/keys?BUCKET` | answers the keys |
 //! | `/fill?BUCKET&COUNT` | sets so many values of a MiB each, named 0, 1 … |
 //! | `/stay?BUCKET&KEY` | answers, then sets the key to 1, 2 … for as long as it may |
+//! | `/many?BUCKET&COUNT&set`, `…&get`, `…&delete` | what they are called, with so many keys in one call |
 //! | `/batch?BUCKET` | sets, reads and deletes several keys in one call each |
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -71,6 +72,17 @@ fn act(path: &str, parts: &[&str]) -> Result<String, Error> {
         }
         "/add" => atomics::increment(&bucket, key, 1)?.to_string(),
         "/keys" => bucket.list_keys(None)?.keys.join(" "),
+        "/many" => {
+            let count = key.parse().unwrap_or(0);
+            let keys: Vec<String> = (0..count).map(|at: u32| at.to_string()).collect();
+            let pairs = keys.iter().map(|key| (key.clone(), vec![b'1']));
+            match part(2) {
+                "set" => batch::set_many(&bucket, &pairs.collect::<Vec<_>>())?,
+                "get" => drop(batch::get_many(&bucket, &keys)?),
+                _ => batch::delete_many(&bucket, &keys)?,
+            }
+            "done".into()
+        }
         "/batch" => {
             let keys = ["x".to_owned(), "y".into(), "z".into()];
             let pairs = [("x".to_owned(), vec![b'1']), ("y".into(), vec![b'2'])];

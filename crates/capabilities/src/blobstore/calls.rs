@@ -22,7 +22,7 @@ use super::{
     Bound, Entry, Place, View,
     body::Body,
     check_writable,
-    store::{Container, Info, PAGE, Reader, Span, StoreError, check_name, unreadable},
+    store::{Container, Info, PAGE, Reader, Span, StoreError, check_name, shown, unreadable},
     wit::{blobstore, container, types},
 };
 use crate::slots::BLOBSTORE;
@@ -144,7 +144,7 @@ impl Open {
 }
 
 fn no_object(name: &str) -> StoreError {
-    StoreError::Other(format!("there is no object `{}`", name.escape_debug()))
+    StoreError::Other(format!("there is no object `{}`", shown(name)))
 }
 
 impl blobstore::Host for View<'_> {
@@ -323,7 +323,7 @@ impl container::HostContainer for View<'_> {
     ) -> Answer<()> {
         let open = granted!(self, self.open(&container));
         let done = match open.check_writable() {
-            Ok(()) => open.container.delete(&names).await,
+            Ok(()) => delete_all(&*open.container, &names).await,
             refused => refused,
         };
         self.said(done)
@@ -364,6 +364,17 @@ impl container::HostContainer for View<'_> {
         self.0.table().delete(container)?;
         Ok(())
     }
+}
+
+/// Deletes objects, some at a time: there may be many, and a store in memory never waits.
+async fn delete_all(container: &dyn Container, names: &[String]) -> Result<(), StoreError> {
+    for (at, some) in names.chunks(PAGE).enumerate() {
+        if at > 0 {
+            tokio::task::yield_now().await;
+        }
+        container.delete(some).await?;
+    }
+    Ok(())
 }
 
 async fn read(bound: &Bound, open: &Open, name: &str, span: Span) -> Result<Incoming, StoreError> {
@@ -410,6 +421,7 @@ impl container::HostStreamObjectNames for View<'_> {
                     if ended || skipped == len {
                         return Ok(Ok((skipped, ended)));
                     }
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => return self.said(Err(error)),
             }
@@ -507,8 +519,8 @@ impl types::HostOutgoingValue for View<'_> {
             let text = format!(
                 "wasi:blobstore: `{}` in `{}` was written and not stored: call `finish` on its \
                  outgoing-value",
-                name.escape_debug(),
-                open.identifier.escape_debug()
+                shown(&name),
+                shown(&open.identifier)
             );
             self.0.log_line(LogSource::Host, &text);
         }

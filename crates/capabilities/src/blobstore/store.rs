@@ -63,6 +63,8 @@ pub(crate) trait Container: Send + Sync {
             if names.len() < PAGE {
                 return Ok(());
             }
+            // A store in memory never waits.
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -147,6 +149,13 @@ pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A name as a text may hold it, however long the guest says it.
+pub(crate) fn shown(name: &str) -> String {
+    name[..name.floor_char_boundary(NAME)]
+        .escape_debug()
+        .to_string()
+}
+
 /// What a guest is told that reads an object at once.
 pub(crate) fn unreadable(error: io::Error) -> StoreError {
     tracing::warn!("objects: {error}");
@@ -162,6 +171,12 @@ pub(crate) fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_is_shown_in_part() {
+        assert_eq!(shown("a\nb"), "a\\nb");
+        assert_eq!(shown(&"é".repeat(NAME)), "é".repeat(NAME / 2));
+    }
 
     #[test]
     fn spans_end_with_the_object() {

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 
 /// Bytes of a key, or of a bucket's name.
 pub(crate) const NAME: usize = 1024;
+/// Keys in one call.
+pub(crate) const KEYS: usize = 10_000;
 
 /// Keeps buckets, namespace by namespace.
 #[async_trait]
@@ -54,6 +56,8 @@ pub(crate) enum StoreError {
     Full(usize),
     #[error("the values together have more than {0} bytes")]
     LargeAnswer(usize),
+    #[error("one call names more than {KEYS} keys")]
+    ManyKeys,
     #[error("a key or name has more than {NAME} bytes")]
     LongName,
     #[error(
@@ -77,6 +81,14 @@ pub(crate) enum StoreError {
 pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     if name.len() > NAME {
         return Err(StoreError::LongName);
+    }
+    Ok(())
+}
+
+/// Refuses more keys than one call may name.
+pub(crate) fn check_count<T>(keys: &[T]) -> Result<(), StoreError> {
+    if keys.len() > KEYS {
+        return Err(StoreError::ManyKeys);
     }
     Ok(())
 }

@@ -92,8 +92,8 @@ fn invalid(subject: &str) -> BrokerError {
 
 /// What a message may hold of a guest's text.
 fn printable(subject: &str) -> String {
-    let printable = subject.chars().filter(|c| !c.is_control());
-    printable.take(LONGEST).collect()
+    let start = subject.chars().take(LONGEST);
+    start.filter(|c| !c.is_control()).collect()
 }
 
 #[cfg(test)]

@@ -300,6 +300,22 @@ async fn buckets_keep_values_counters_and_batches() {
     assert_eq!(get(&named, "/add?other&c").await.1, "Error::NoSuchStore");
 }
 
+#[tokio::test]
+async fn one_call_of_a_batch_names_as_many_keys_as_it_may() {
+    let engine = engine();
+    let entries = grants(&[("", "wasi:keyvalue", &["store", "atomics", "batch"], &[])]);
+    let guest = guest(&engine, "keyvalue-p2", entries).await;
+    for what in ["set", "get", "delete"] {
+        let told = async |count: u32| get(&guest, &format!("/many?b&{count}&{what}")).await.1;
+        assert_eq!(told(10_000).await, "done");
+        let refused = told(10_001).await;
+        assert!(
+            refused.contains("more than 10000 keys"),
+            "{what}: {refused}"
+        );
+    }
+}
+
 /// Name and config.
 type Named<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)]);
 

@@ -55,12 +55,14 @@ fn names(address: SocketAddr) -> Vec<String> {
     names
 }
 
-/// A machine's name, and what stands before its domain.
+/// A machine's name, and what stands before its domain; certificates have names of ASCII only.
 fn machine_names(hostname: &str) -> BTreeSet<String> {
     let whole = hostname.trim().to_lowercase();
     let first = whole.split('.').next().unwrap_or_default().to_owned();
     let all = [whole, first];
-    all.into_iter().filter(|name| !name.is_empty()).collect()
+    all.into_iter()
+        .filter(|name| !name.is_empty() && name.is_ascii())
+        .collect()
 }
 
 /// The addresses from which the machine reaches others. Nothing is sent: the system only chooses
@@ -113,5 +115,6 @@ mod tests {
         assert_eq!(names("Web1.Example.com\n"), ["web1", "web1.example.com"]);
         assert_eq!(names("vm\n"), ["vm"]);
         assert!(names("\n").is_empty());
+        assert!(names("bücher\n").is_empty());
     }
 }

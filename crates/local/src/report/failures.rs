@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::{ResourceExt as _, api::DynamicObject};
 use serde::Deserialize as _;
-use waft_api::{Condition, Reason, conditions};
+use waft_api::{Condition, Reason, conditions, names::ANNOTATION_CONTENT_DIGEST};
 
 use crate::event::UpEvent;
 
@@ -31,7 +31,37 @@ type Said = (String, String);
 /// What was told of each object, by kind, namespace and name.
 #[derive(Default)]
 pub(super) struct Failures {
-    told: BTreeMap<(String, String, String), BTreeSet<Said>>,
+    told: BTreeMap<(String, String, String), Told>,
+}
+
+/// What was told of an object.
+#[derive(Default)]
+struct Told {
+    /// The object as its user has changed it last: its generation, and the mark of its local files.
+    of: (Option<i64>, Option<String>),
+    /// It was changed since it was said to crash: if it does so with other words, that is news.
+    is_changed: bool,
+    said: BTreeSet<Said>,
+}
+
+impl Told {
+    /// Takes note of a failure. Returns whether it is to be told.
+    fn is_news(&mut self, said: &Said) -> bool {
+        let (reason, message) = said;
+        let is_crash = reason == Reason::CrashLoopBackOff.as_str();
+        let goes_on = |before: &Said| match is_crash && self.is_changed {
+            true => before == said,
+            false => Reason::goes_on(reason, message, (&before.0, &before.1)),
+        };
+        let is_news = !self.said.iter().any(goes_on);
+        if is_crash {
+            // The last words of what crashes are kept.
+            self.said.retain(|before| before.0 != *reason);
+            self.is_changed &= !is_news;
+        }
+        self.said.insert(said.clone());
+        is_news
+    }
 }
 
 impl Failures {
@@ -56,22 +86,24 @@ impl Failures {
             return Vec::new();
         }
         let told = self.told.entry(key).or_default();
+        let mark = object.annotations().get(ANNOTATION_CONTENT_DIGEST);
+        let now = (object.metadata.generation, mark.cloned());
+        told.is_changed |= told.of != now;
+        told.of = now;
         if ready {
             // If it fails again later, that is news.
-            told.retain(|said| wrong.contains(said));
+            told.said.retain(|said| wrong.contains(said));
         }
         let mut events = Vec::new();
-        for (reason, message) in wrong {
-            let goes_on = |said: &Said| Reason::goes_on(&reason, &message, (&said.0, &said.1));
-            if told.iter().any(goes_on) {
-                continue;
+        for said in wrong {
+            if told.is_news(&said) {
+                let (reason, message) = said;
+                events.push(UpEvent::Failed {
+                    object: shown(kind, object),
+                    reason,
+                    message,
+                });
             }
-            told.insert((reason.clone(), message.clone()));
-            events.push(UpEvent::Failed {
-                object: shown(kind, object),
-                reason,
-                message,
-            });
         }
         events
     }
@@ -158,6 +190,31 @@ mod tests {
         assert!(failures.changed("Workload", &restart(2)).is_empty());
         assert!(failures.changed("Workload", &ready).is_empty());
         assert_eq!(failures.changed("Workload", &restart(3)).len(), 1);
+    }
+
+    #[test]
+    fn a_service_that_fails_after_it_was_changed_is_told_again() {
+        let crash = |generation: i64, error: &str| {
+            let text = format!("restart 1 of 9: {error}");
+            let mut crash = object(json!([
+                {"type": "Sync", "status": "False", "reason": "CrashLoopBackOff", "message": text},
+            ]));
+            crash.metadata.generation = Some(generation);
+            crash
+        };
+        let mut failures = Failures::default();
+        assert_eq!(failures.changed("Workload", &crash(1, "one")).len(), 1);
+        assert!(failures.changed("Workload", &crash(1, "two")).is_empty());
+        // Changed, but its status is still the old one's.
+        assert!(failures.changed("Workload", &crash(2, "two")).is_empty());
+        assert_eq!(failures.changed("Workload", &crash(2, "one")).len(), 1);
+        assert!(failures.changed("Workload", &crash(2, "two")).is_empty());
+        // The same object, another component.
+        let mut rebuilt = crash(2, "three");
+        let mark = (ANNOTATION_CONTENT_DIGEST.to_owned(), "new".to_owned());
+        rebuilt.annotations_mut().extend([mark]);
+        assert_eq!(failures.changed("Workload", &rebuilt).len(), 1);
+        assert!(failures.changed("Workload", &rebuilt).is_empty());
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Watching {
     given: Vec<Object>,
     files: BTreeSet<PathBuf>,
     watcher: notify::RecommendedWatcher,
-    /// The folders that are watched.
+    /// The folders that are watched, as far as they can be.
     folders: BTreeSet<PathBuf>,
     changes: mpsc::UnboundedReceiver<PathBuf>,
 }
@@ -162,12 +162,15 @@ impl Watching {
 
     /// Watches the folders of all files. Files are replaced by renaming, and come and go, so that
     /// watching them themselves would lose them. So do folders: for one that is missing, the nearest
-    /// that is there is watched.
+    /// that is there is watched. And those above it, since where one of them is moved, or is a link that
+    /// leads elsewhere now, nothing happens to the folder that was watched.
     fn watch(&mut self) -> Result<(), UpError> {
         loop {
             let nearest =
                 |file: &PathBuf| file.ancestors().find(|f| f.is_dir()).map(Path::to_owned);
-            let wanted: BTreeSet<_> = self.files.iter().filter_map(nearest).collect();
+            let nearest: BTreeSet<_> = self.files.iter().filter_map(nearest).collect();
+            let above = nearest.iter().flat_map(|folder| folder.ancestors());
+            let wanted: BTreeSet<_> = above.map(Path::to_owned).collect();
             // Once more after each change: a folder may have been made before its parent was watched.
             if wanted == self.folders {
                 return Ok(());
@@ -182,10 +185,13 @@ impl Watching {
                     continue;
                 }
                 match self.watcher.watch(&folder, RecursiveMode::NonRecursive) {
-                    Ok(()) => drop(self.folders.insert(folder)),
                     // Removed just now.
                     Err(_) if !folder.is_dir() => {}
-                    Err(error) => return Err(cannot_watch(&folder, error)),
+                    Err(error) if nearest.contains(&folder) => {
+                        return Err(cannot_watch(&folder, error));
+                    }
+                    // One above that nobody may list is not watched.
+                    _ => drop(self.folders.insert(folder)),
                 }
             }
         }

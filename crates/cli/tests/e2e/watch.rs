@@ -89,6 +89,24 @@ fn components_are_found_wherever_and_whenever_they_are_built() {
         wait_for_image(&waft, host, "third");
     }
     wait_for_image(&waft, "more.localhost", "third");
+
+    // A folder above takes the place of another, and is built into afterwards.
+    let fresh = folder.path().join("fresh");
+    fs::create_dir_all(fresh.join("release")).unwrap();
+    fs::write(
+        fresh.join("release/hello.wasm"),
+        waft_guests::with_image_name("fourth"),
+    )
+    .unwrap();
+    fs::rename(&target, folder.path().join("old")).unwrap();
+    fs::rename(&fresh, &target).unwrap();
+    for host in hosts {
+        wait_for_image(&waft, host, "fourth");
+    }
+    build("fifth");
+    for host in hosts {
+        wait_for_image(&waft, host, "fifth");
+    }
 }
 
 #[test]

@@ -207,8 +207,7 @@ impl Bucket for Kept {
 
     async fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
         let store = self.store().await?;
-        let deletes = keys.iter().map(|key| delete(store, key));
-        let deletes = futures::stream::iter(deletes.collect::<Vec<_>>());
+        let deletes = futures::stream::iter(0..keys.len()).map(|at| delete(store, &keys[at]));
         deletes.buffer_unordered(AT_A_TIME).try_collect().await
     }
 

@@ -181,7 +181,7 @@ pub(super) fn put_digits(text: &str, out: &mut BytesMut) -> Result<(), Unfit> {
         false => ((point - 1).div_euclid(group), (-point).rem_euclid(group)),
     };
     let mut digits = "0".repeat(lead as usize) + started;
-    while digits.len() % GROUP != 0 {
+    while !digits.len().is_multiple_of(GROUP) {
         digits.push('0');
     }
     let groups = digits.as_bytes().chunks(GROUP).map(|group| {

@@ -69,7 +69,16 @@ impl logging::Host for View<'_> {
         // It would begin a line of its own.
         let context = context.replace('\n', " ");
         let (message, rest) = message.split_at(message.floor_char_boundary(MESSAGE));
+        // Each line repeats the context. One is said in any case.
+        let mut room = MESSAGE + context.len();
         for line in lines(message) {
+            match room.checked_sub(line.len() + context.len()) {
+                Some(left) => room = left,
+                None => {
+                    self.0.drop_log_rest("\n");
+                    continue;
+                }
+            }
             self.0
                 .log_line(LogSource::Logging, &text(level, &context, line));
         }

@@ -186,10 +186,14 @@ impl Messaging {
             });
         }
         if all.is_empty() {
-            let text = "it exports a handler of messages and subscribes to nothing: grant \
-                        {namespace: wasmcloud, package: messaging, interfaces: [handler]} in \
-                        spec.hostInterfaces, with subjects in `config.subscriptions`";
-            return Err(refuse(text.to_owned()));
+            let names: Vec<_> = handlers().map(ToString::to_string).collect();
+            let text = format!(
+                "it exports {} and subscribes to nothing: grant {{namespace: wasmcloud, package: \
+                 messaging, interfaces: [handler]}} in spec.hostInterfaces, of that version if of one, \
+                 with subjects in `config.subscriptions`",
+                names.join(", ")
+            );
+            return Err(refuse(text));
         }
         Ok(all)
     }

@@ -112,9 +112,8 @@ impl Outcome {
     pub(crate) fn lacks_service(&self) -> Option<Verdict> {
         let name = self.missing_service.as_ref()?;
         let message = format!(
-            "Service `{name}` does not exist; requests that name it are answered all the same, but \
-             nothing else leads to it: create it in the namespace of the workload, or leave out \
-             `kubernetes.service`"
+            "Service `{name}` does not exist in the namespace of the workload; requests that name it are \
+             answered all the same. Create it, or leave out `kubernetes.service`"
         );
         Some(Verdict::yes(Reason::ServiceNotFound, message))
     }

@@ -97,7 +97,7 @@ pub(crate) fn of_spec(
     }
     let mut hosts: Vec<String> = Vec::new();
     let mut is_whole = true;
-    for entry in http(spec) {
+    for entry in naming(spec) {
         // A ConfigMap that is missing keeps the workload from starting, and is told there.
         let config = shown(entry, config_maps);
         is_whole &= config.is_ok();
@@ -142,6 +142,16 @@ pub(crate) fn http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInterface> 
 fn inbound_http(spec: &WorkloadSpec) -> impl Iterator<Item = &HostInterface> {
     let is_handler = |name: &String| name == "incoming-handler" || name == "handler";
     http(spec).filter(move |entry| entry.interfaces.iter().any(is_handler))
+}
+
+/// The entries that name the hosts by which an object is reached: those for requests that come in, and
+/// where none says so, all.
+fn naming(spec: &WorkloadSpec) -> Vec<&HostInterface> {
+    let inbound: Vec<_> = inbound_http(spec).collect();
+    match inbound[..] {
+        [] => http(spec).collect(),
+        _ => inbound,
+    }
 }
 
 /// What an entry and its ConfigMaps say. What Secrets say is left out: a host name stands in status.
@@ -201,7 +211,7 @@ pub(crate) fn warnings(
         let wishes = trigger_wishes(trigger).into_iter();
         routed.extend(wishes.filter_map(|wish| HostPattern::parse(&wish.host)));
     } else {
-        for config in http(spec).map(config) {
+        for config in naming(spec).into_iter().map(config) {
             let names = HOST_KEYS.iter().flat_map(|key| listed(&config, key));
             routed.extend(names.filter_map(HostPattern::parse));
         }

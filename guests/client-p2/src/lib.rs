@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/tcp/ADDRESS?TEXT` | sends a line, answers the line that comes back |
 //! | `/large/ADDRESS?N` | sends N bytes of lines and reads as many at a time |
+//! | `/pieces/ADDRESS?N` | sends N bytes, each by itself; answers how many it was |
 //! | `/upload/ADDRESS` | sends, without ever waiting, all that is taken; answers how many bytes it was |
 //! | `/udp/ADDRESS?TEXT` | sends a datagram, answers the one that comes back |
 //! | `/listen/ADDRESS`, `/bind/ADDRESS` | listens (TCP), binds (UDP) |
@@ -28,6 +29,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Client {
         let answer = match what {
             "tcp" => tcp(address, &query),
             "large" => large(address, query.parse().unwrap_or(0)),
+            "pieces" => pieces(address, query.parse().unwrap_or(0)),
             "upload" => upload(address),
             "udp" => udp(address, &query),
             "listen" => TcpListener::bind(address).map(|_| "listening".into()),
@@ -59,6 +61,14 @@ fn large(address: &str, bytes: usize) -> io::Result<String> {
         came += stream.read_until(b'\n', &mut back)?;
     }
     Ok(came.to_string())
+}
+
+fn pieces(address: &str, bytes: usize) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    for _ in 0..bytes {
+        stream.write_all(b"x")?;
+    }
+    Ok(bytes.to_string())
 }
 
 fn upload(address: &str) -> io::Result<String> {

@@ -152,7 +152,12 @@ impl Store for S3 {
             return Ok(());
         };
         let kept = self.kept(namespace, bucket, known.created);
-        kept.clear().await?;
+        match kept.clear().await {
+            Ok(()) => {}
+            // Somebody else was faster.
+            Err(StoreError::Gone) => return Ok(()),
+            Err(error) => return Err(error),
+        }
         uncancelled(async move { kept.remove().await }).await
     }
 }

@@ -20,7 +20,6 @@ use tokio::{
     sync::oneshot::{self, error::TryRecvError},
     time::Sleep,
 };
-use tokio_util::sync::CancellationToken;
 use wasmtime::component::Accessor;
 
 use super::{Busy, Outcome};
@@ -47,8 +46,6 @@ pub(super) struct Inside {
     /// Calls that it took in.
     taken: u32,
     outcomes: Outcomes,
-    /// Ends it with its guest's workload.
-    over: CancellationToken,
 }
 
 /// Tells the callers how their calls ended. Those that are not told learn that the instance is
@@ -121,7 +118,6 @@ impl Inside {
             cpu_time: u64::try_from(guest.limits().cpu_time.as_nanos()).unwrap_or(u64::MAX),
             taken: 0,
             outcomes: Outcomes::default(),
-            over: guest.over().clone(),
         }
     }
 
@@ -140,9 +136,11 @@ impl Inside {
                 return;
             }
         };
-        // What goes on after the last call must not keep the guest.
+        // What goes on after the last call must not keep the guest. Of its token this instance looks at one
+        // of its own, as others look at theirs at the same time.
+        let over = guest.over().child_token();
         drop(guest);
-        let (busy, over) = (self.busy.clone(), self.over.clone());
+        let busy = self.busy.clone();
         loop {
             let (store, handlers) = (&mut instance.cell.store, &instance.handlers);
             let served =

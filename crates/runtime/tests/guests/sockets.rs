@@ -205,6 +205,28 @@ async fn who_receives_before_it_has_sent_hears_the_outside() {
 }
 
 #[tokio::test]
+async fn many_small_writes_to_the_outside_are_all_permitted() {
+    let Some(ip) = waft_servers::outward_address() else {
+        return;
+    };
+    let server = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let received = tokio::spawn(async move {
+        let (mut stream, _) = server.accept().await.unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        all.len()
+    });
+    let p2 = sender("client-p2", address).await;
+    // More than a task may ask of sockets before others have their turn.
+    assert_eq!(
+        answer(&p2, &format!("/pieces/{address}?1000")).await,
+        "1000"
+    );
+    assert_eq!(received.await.unwrap(), 1000);
+}
+
+#[tokio::test]
 async fn all_who_receive_at_one_socket_hear_the_outside() {
     let Some(ip) = waft_servers::outward_address() else {
         return;

@@ -110,7 +110,25 @@ impl Objects {
             digest: None,
             deleted: false,
         };
-        let subject = self.bytes_of(&info);
+        if let Err(error) = self.write_parts(&mut info, value).await {
+            // Nobody would know of those that were kept.
+            let parts = self.stream.purge().filter(self.bytes_of(&info));
+            if let Err(error) = parts.await {
+                tracing::warn!("NATS: the parts of an object that failed stay: {error}");
+            }
+            return Err(error);
+        }
+        info.modified = Some(datetime::now());
+        Ok(self.say(name, |_| Some(info.clone())).await?)
+    }
+
+    /// Writes the bytes of an object, and how many there are into what is said of it.
+    async fn write_parts(
+        &self,
+        info: &mut ObjectInfo,
+        value: &mut Reader,
+    ) -> Result<(), StoreError> {
+        let subject = self.bytes_of(info);
         let mut written = Sha256::new();
         loop {
             let mut part = Vec::with_capacity(PART);
@@ -126,8 +144,7 @@ impl Objects {
             kept.map_err(NatsError::failed)?;
         }
         info.digest = Some(digest(written));
-        info.modified = Some(datetime::now());
-        Ok(self.say(name, |_| Some(info.clone())).await?)
+        Ok(())
     }
 
     /// Deletes an object, if it is there.

@@ -177,8 +177,12 @@ impl OutputStream for Output {
     }
 
     fn write(&mut self, mut bytes: Bytes) -> StreamResult<()> {
-        // What can't be sent at once is kept: no more than was permitted, and none beside a rest.
-        if bytes.len() > self.check_write()? {
+        if let Some(code) = self.failed {
+            return Err(failure(code));
+        }
+        // What can't be sent at once is kept: no more than is ever permitted, and none beside a rest. The
+        // socket isn't asked again: it may have room for the one look and none for the next.
+        if !bytes.is_empty() && (self.rest.is_some() || bytes.len() > PIECE) {
             return Err(StreamError::trap("more was written than was permitted"));
         }
         while !bytes.is_empty() {

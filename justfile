@@ -72,21 +72,26 @@ fuzz:
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-runtime --test guests fuzz -- --nocapture
     WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-host --test host fuzz -- --nocapture
 
+benches := env_var_or_default("CARGO_TARGET_DIR", "target") / "dist/waft-benches"
+
+# The benchmarks and the program that they start, at once: apart they would compile other crates twice
+build-benches:
+    cargo build --profile dist --locked -p waft-benches -p waft-cli
+
 # Requests, cold starts, density, neighbours, and what calls of interfaces cost; docs/performance.md says what they measure
-bench *ARGS:
-    cargo run --profile dist -p waft-benches -- http {{ARGS}}
-    cargo run --profile dist -p waft-benches -- cold-start
-    cargo run --profile dist -p waft-benches -- density {{ARGS}}
-    cargo build --profile dist
-    cargo run --profile dist -p waft-benches -- density-up {{ARGS}}
-    cargo run --profile dist -p waft-benches -- neighbours {{ARGS}}
-    cargo run --profile dist -p waft-benches -- linked {{ARGS}}
-    cargo run --profile dist -p waft-benches -- keyvalue {{ARGS}}
-    cargo run --profile dist -p waft-benches -- messaging {{ARGS}}
+bench *ARGS: build-benches
+    {{benches}} http {{ARGS}}
+    {{benches}} cold-start
+    {{benches}} density {{ARGS}}
+    {{benches}} density-up {{ARGS}}
+    {{benches}} neighbours {{ARGS}}
+    {{benches}} linked {{ARGS}}
+    {{benches}} keyvalue {{ARGS}}
+    {{benches}} messaging {{ARGS}}
 
 # Ten minutes of mixed load with starts and stops: what the process holds meanwhile and afterwards
-soak *ARGS:
-    cargo run --profile dist -p waft-benches -- soak {{ARGS}}
+soak *ARGS: build-benches
+    {{benches}} soak {{ARGS}}
 
 # The API server against kube-apiserver and etcd, in one run
 bench-apiserver *ARGS:
@@ -94,5 +99,5 @@ bench-apiserver *ARGS:
     cargo run --release -p waft-bench-apiserver -- {{ARGS}}
 
 # From exec to the first 200, compiled code cached
-bench-first-response:
-    cargo run --profile dist -p waft-benches -- first-response
+bench-first-response: build-benches
+    {{benches}} first-response

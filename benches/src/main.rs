@@ -45,61 +45,52 @@ const BENCHMARKS: [Benchmark; 10] = [
         run: http::run,
         act: http::act,
     },
-    Benchmark {
-        name: "cold-start",
-        source: include_str!("cold_start.rs"),
-        run: |runtime| runtime.block_on(cold_start::run()),
-        act: has_no_role,
-    },
+    alone("cold-start", include_str!("cold_start.rs"), |runtime| {
+        runtime.block_on(cold_start::run())
+    }),
     Benchmark {
         name: "density",
         source: include_str!("density.rs"),
         run: density::run,
         act: density::act,
     },
-    Benchmark {
-        name: "density-up",
-        source: include_str!("density_up.rs"),
-        run: density_up::run,
-        act: has_no_role,
-    },
+    alone("density-up", include_str!("density_up.rs"), density_up::run),
     Benchmark {
         name: "neighbours",
         source: include_str!("neighbours.rs"),
         run: neighbours::run,
         act: neighbours::act,
     },
-    Benchmark {
-        name: "linked",
-        source: include_str!("linked.rs"),
-        run: |runtime| runtime.block_on(linked::run()),
-        act: has_no_role,
-    },
-    Benchmark {
-        name: "keyvalue",
-        source: include_str!("keyvalue.rs"),
-        run: |runtime| runtime.block_on(keyvalue::run()),
-        act: has_no_role,
-    },
-    Benchmark {
-        name: "messaging",
-        source: include_str!("messaging.rs"),
-        run: |runtime| runtime.block_on(messaging::run()),
-        act: has_no_role,
-    },
-    Benchmark {
-        name: "soak",
-        source: include_str!("soak.rs"),
-        run: |runtime| runtime.block_on(soak::run()),
-        act: has_no_role,
-    },
-    Benchmark {
-        name: "first-response",
-        source: include_str!("first_response.rs"),
-        run: |_| first_response::run(),
-        act: has_no_role,
-    },
+    alone("linked", include_str!("linked.rs"), |runtime| {
+        runtime.block_on(linked::run())
+    }),
+    alone("keyvalue", include_str!("keyvalue.rs"), |runtime| {
+        runtime.block_on(keyvalue::run())
+    }),
+    alone("messaging", include_str!("messaging.rs"), |runtime| {
+        runtime.block_on(messaging::run())
+    }),
+    alone("soak", include_str!("soak.rs"), |runtime| {
+        runtime.block_on(soak::run())
+    }),
+    alone("first-response", include_str!("first_response.rs"), |_| {
+        first_response::run()
+    }),
 ];
+
+/// One that is a single process.
+const fn alone(
+    name: &'static str,
+    source: &'static str,
+    run: fn(&Runtime) -> Result<()>,
+) -> Benchmark {
+    Benchmark {
+        name,
+        source,
+        run,
+        act: has_no_role,
+    }
+}
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -29,7 +29,7 @@ use super::{
         p2::{Fallible, answer},
     },
     quota::Charged,
-    writing::{Bound, Charge, Charging, Denied, file_of, growth},
+    writing::{Bound, Charging, Denied, charge_piece, file_of},
 };
 use crate::Ctx;
 
@@ -101,12 +101,7 @@ fn bounded(
 impl Bounded {
     /// Begins to make room for so many more bytes.
     fn charge(&self, bytes: usize) -> Charging {
-        let bytes = bytes as u64;
-        let grows = match (&self.bound, self.position) {
-            (Some(_), Some(position)) => growth(&self.file, position.saturating_add(bytes)),
-            _ => bytes,
-        };
-        Box::pin(Charge::new(self.bound.clone(), grows).make())
+        charge_piece(self.bound.as_ref(), &self.file, self.position, bytes)
     }
 
     /// Takes the room that was made for a piece.

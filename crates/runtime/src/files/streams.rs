@@ -33,7 +33,7 @@ use super::{
     folder::by_handle,
     listing::Listing,
     quota::Charged,
-    writing::{Bound, Charge, Charging, growth},
+    writing::{Bound, Charging, charge_piece},
 };
 use crate::Ctx;
 
@@ -188,12 +188,7 @@ impl Writer {
 
     /// Begins to make room for so many more bytes.
     fn charge(&self, bytes: usize) -> Charging {
-        let bytes = bytes as u64;
-        let grows = match (&self.bound, self.position) {
-            (Some(_), Some(position)) => growth(&self.file, position.saturating_add(bytes)),
-            _ => bytes,
-        };
-        Box::pin(Charge::new(self.bound.clone(), grows).make())
+        charge_piece(self.bound.as_ref(), &self.file, self.position, bytes)
     }
 
     /// Begins to write a piece that there is room for.

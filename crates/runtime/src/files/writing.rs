@@ -275,8 +275,23 @@ fn is_reached(ctx: &mut Ctx, fd: &Resource<Descriptor>, path: &str) -> Result<bo
     Ok(real.is_ok_and(|real| real.as_os_str().len() + 1 + path.len() < libc::PATH_MAX as usize))
 }
 
+/// Begins to make room for a piece of a file, at a position or (`None`) at the end.
+pub(super) fn charge_piece(
+    bound: Option<&Bound>,
+    file: &File,
+    position: Option<u64>,
+    bytes: usize,
+) -> Charging {
+    let bytes = bytes as u64;
+    let grows = match (bound, position) {
+        (Some(_), Some(position)) => growth(file, position.saturating_add(bytes)),
+        _ => bytes,
+    };
+    Box::pin(Charge::new(bound.cloned(), grows).make())
+}
+
 /// How much a file grows to have this size.
-pub(super) fn growth(file: &File, size: u64) -> u64 {
+fn growth(file: &File, size: u64) -> u64 {
     let now = file.metadata().map_or(0, |metadata| metadata.len());
     size.saturating_sub(now)
 }

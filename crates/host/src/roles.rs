@@ -142,7 +142,7 @@ impl Roles {
                          one must export `wasi:http/incoming-handler@0.2`, `wasi:http/handler@0.3` \
                          or `wasmcloud:messaging/handler`{}",
                         names(&all),
-                        to_be_a_service(&compiled[0])
+                        to_be_a_service(compiled)
                     ),
                 )
             }
@@ -172,7 +172,7 @@ impl Roles {
                     "component `{}` is never called: it exports no handler of HTTP or of messages, and \
                      no component imports what it exports{}",
                     members[at].name,
-                    to_be_a_service(&compiled[at])
+                    to_be_a_service(&compiled[at..=at])
                 );
                 ("ComponentUnused", text)
             });
@@ -218,10 +218,10 @@ fn takes_by(grant: &CapabilityGrant, export: &InterfaceName) -> bool {
     export.interface.as_deref() == Some("handler") && grants_it(grant, export)
 }
 
-/// What to do with a component that runs by itself.
-fn to_be_a_service(compiled: &Compiled) -> &'static str {
-    match compiled.run() {
-        Some(_) => "; it exports `wasi:cli/run`: make it the workload's `service`",
-        None => "",
+/// What to do with components one of which runs by itself.
+fn to_be_a_service(compiled: &[Compiled]) -> &'static str {
+    match compiled.iter().any(|one| one.run().is_some()) {
+        true => "; one that exports `wasi:cli/run` is to be the workload's `service`",
+        false => "",
     }
 }

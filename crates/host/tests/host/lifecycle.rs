@@ -323,7 +323,10 @@ fn a_component_that_nothing_calls_is_told() {
         text.starts_with("component `job` is never called"),
         "{text}"
     );
-    assert!(text.ends_with("make it the workload's `service`"), "{text}");
+    assert!(
+        text.ends_with("is to be the workload's `service`"),
+        "{text}"
+    );
     // Alone it is refused, and told the same.
     let alone = rig.start(workload("alone", &[("job", "service-p2")]));
     let Phase::Failed(failure) = rig.settled(&alone).phase else {

@@ -3,8 +3,8 @@
 //!
 //! The bytes are asked for message by message, when somebody wants them: those of an object that is
 //! read slowly, or not at all, stay in the server. Who says what an object is says it in place of
-//! what was said last, and deletes the bytes of that: so no bytes stay that nobody knows of, however
-//! many write at a time, in whichever host.
+//! what was said last, and deletes the bytes of that: so those who write at a time, in whichever host,
+//! leave no bytes that nobody knows of. A connection that breaks in between may.
 
 use std::{collections::HashMap, io, sync::Arc};
 

@@ -227,16 +227,20 @@ mod tests {
 
         // All that there may be, of which nothing came.
         drop(quota.charge(10_000).await);
+        let others_turn = quota.turn_to_look().await;
         stream.write(piece(6000)).unwrap();
         assert_eq!(stream.check_write().unwrap(), 0);
         assert_eq!(written.contents().len(), 0);
+        drop(others_turn);
         stream.ready().await;
         assert_eq!(written.contents().len(), 6000);
         assert!(stream.check_write().unwrap() > 0);
 
         // What came leaves room for less.
         fs::write(folder.path().join("a"), piece(6000 - (1 << 10))).unwrap();
+        let others_turn = quota.turn_to_look().await;
         stream.write(piece(6000)).unwrap();
+        drop(others_turn);
         stream.ready().await;
         let full = stream.check_write();
         assert!(matches!(full, Err(StreamError::LastOperationFailed(_))));

@@ -15,7 +15,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::{sync::OwnedMutexGuard, task::spawn_blocking};
 
 /// Bytes that each file and folder counts, beside its content: empty ones take room too.
 pub(super) const ENTRY: u64 = 1 << 10;
@@ -93,7 +93,7 @@ impl Quota {
     pub(super) async fn charge(self: &Arc<Self>, bytes: u64) -> Option<Charged> {
         let mut has_room = self.charge_unseen(bytes);
         while has_room.is_none() {
-            let turn = self.looking.clone().lock_owned().await;
+            let turn = self.turn_to_look().await;
             // Who had the turn before may have found room.
             has_room = self.charge_unseen(bytes);
             if has_room.is_none() {
@@ -108,6 +108,11 @@ impl Quota {
         }
         let quota = self.clone();
         (has_room == Some(true)).then_some(Charged { quota, bytes })
+    }
+
+    /// Waits until nobody else looks what there is, and nobody else does while this is held.
+    pub(super) async fn turn_to_look(&self) -> OwnedMutexGuard<()> {
+        self.looking.clone().lock_owned().await
     }
 
     /// Makes room for so many more bytes, if that can be said without a look.

@@ -65,12 +65,10 @@ examples:
     cargo test --locked -p waft-guests
     cp target/guests/wasm32-wasip2/release/named_p2.component.wasm examples/named/named.wasm
 
-# Random and damaged input for ten minutes each
+# Random and damaged input for ten minutes each, with the build of the tests: arithmetic is checked in it
 fuzz:
-    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-apimachinery --test fuzz --test ownership -- --nocapture
-    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-apiserver --test hostile -- --nocapture
-    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-runtime --test guests fuzz -- --nocapture
-    WAFT_FUZZ_SECONDS=600 cargo test --release -p waft-host --test host fuzz -- --nocapture
+    WAFT_FUZZ_SECONDS=600 cargo test --workspace --locked --test fuzz --test hostile --test ownership -- --nocapture
+    WAFT_FUZZ_SECONDS=600 cargo test --workspace --locked --test guests --test host -- --nocapture fuzz
 
 benches := env_var_or_default("CARGO_TARGET_DIR", "target") / "dist/waft-benches"
 

@@ -2,8 +2,8 @@
 //!
 //! A suite of tests tries the same input each time, a fixed number of rounds. `WAFT_FUZZ_TIMES`
 //! multiplies the number: the same input on every machine, however fast it is. With
-//! `WAFT_FUZZ_SECONDS` a test goes on for so long with a seed of its own; a failure prints it, and
-//! `WAFT_FUZZ_SEED` repeats it.
+//! `WAFT_FUZZ_SECONDS` a test goes on for so long; without `WAFT_FUZZ_SEED` it has a seed of its own then,
+//! which a failure prints, so that it can be repeated.
 #![forbid(unsafe_code)]
 
 mod json;

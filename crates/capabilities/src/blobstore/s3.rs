@@ -54,6 +54,8 @@ const PART: u64 = 8 << 20;
 const SENDING: usize = 8;
 /// Objects that are deleted at a time.
 const AT_A_TIME: usize = 16;
+/// Objects that one request deletes: the server has to answer it in time.
+const TOGETHER: usize = 50;
 /// The sum of what is sent.
 const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 
@@ -347,25 +349,25 @@ impl Kept {
     /// Deletes keys that the server has listed and that can't be part of a URL: other programs made
     /// them.
     async fn delete_others(&self, keys: Vec<String>) -> Result<(), StoreError> {
-        if keys.is_empty() {
-            return Ok(());
-        }
         let keys: Vec<_> = keys.into_iter().map(ObjectIdentifier::new).collect();
-        let credentials = Some(self.client.credentials());
-        let mut action = DeleteObjects::new(&self.bucket, credentials, keys.iter());
-        action.set_quiet(true);
-        let (body, sum) = action.clone().body_with_md5();
-        let sum = HeaderValue::try_from(sum).map_err(io::Error::other)?;
-        let sum = HeaderMap::from_iter([(CONTENT_MD5, sum)]);
-        let done = self
-            .client
-            .send(Method::POST, &self.bucket, &action, Some(sum), body);
-        let done = client::text(done.await?).await?;
-        // Of those that were deleted it says nothing.
-        client::code(&done).map_or(Ok(()), |code| {
-            let text = format!("S3 refuses to delete objects of other programs: {code}");
-            Err(StoreError::Other(text))
-        })
+        for keys in keys.chunks(TOGETHER) {
+            let credentials = Some(self.client.credentials());
+            let mut action = DeleteObjects::new(&self.bucket, credentials, keys.iter());
+            action.set_quiet(true);
+            let (body, sum) = action.clone().body_with_md5();
+            let sum = HeaderValue::try_from(sum).map_err(io::Error::other)?;
+            let sum = HeaderMap::from_iter([(CONTENT_MD5, sum)]);
+            let done = self
+                .client
+                .send(Method::POST, &self.bucket, &action, Some(sum), body);
+            let done = client::text(done.await?).await?;
+            // Of those that were deleted it says nothing.
+            if let Some(code) = client::code(&done) {
+                let text = format!("S3 refuses to delete objects of other programs: {code}");
+                return Err(StoreError::Other(text));
+            }
+        }
+        Ok(())
     }
 }
 

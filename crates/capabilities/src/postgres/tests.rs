@@ -515,7 +515,9 @@ async fn many_rows_flow_and_those_nobody_wants_are_cancelled() {
     );
     let active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%waft-slow%' \
                   AND state = 'active' AND pid <> pg_backend_pid()";
-    let slow = "SELECT i, pg_sleep(0.01) FROM generate_series(1, 1000000) i -- waft-slow";
+    // The server sends what fills its buffer: a few rows do.
+    let slow = "SELECT i, repeat('x', 4000), pg_sleep(0.01) FROM generate_series(1, 1000000) i \
+                -- waft-slow";
     let (mut rows, end) = granted.query(slow.into(), &[]).await.unwrap().send();
     assert!(rows.recv().await.is_some());
     assert_eq!(one(&granted, active, &[]).await, Ok(V::Int8(1)));

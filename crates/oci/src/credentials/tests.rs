@@ -1,4 +1,9 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -109,8 +114,20 @@ fn a_secret_never_names_a_program() {
 fn helper(dir: &Path, body: &str) -> std::path::PathBuf {
     let name = "waft-test";
     let program = dir.join(format!("docker-credential-{name}"));
-    fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    // By another process: a program that another test starts meanwhile would hold for a moment a file
+    // that is written here, and what somebody may still write can't be run.
+    let mut install = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(&program)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = install.stdin.take().unwrap();
+    input
+        .write_all(format!("#!/bin/sh\n{body}\n").as_bytes())
+        .unwrap();
+    drop(input);
+    assert!(install.wait().unwrap().success());
     program
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Longer than a client takes to find its server again.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a call gives once its server is there again; the first ones may still meet the lost connection.
 ///

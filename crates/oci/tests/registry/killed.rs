@@ -55,7 +55,7 @@ async fn nothing_partial_is_left_visible() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    let waited = tokio::time::timeout(Duration::from_secs(120), wait).await;
     child.kill().unwrap();
     child.wait().unwrap();
     waited.unwrap();

@@ -92,7 +92,7 @@ fn set(key: &str, value: &str) -> Vec<(String, Vec<u8>)> {
 
 /// The next change that is told.
 async fn next(watch: &mut dyn Source) -> (String, Option<String>) {
-    let next = tokio::time::timeout(Duration::from_secs(30), watch.next());
+    let next = tokio::time::timeout(Duration::from_secs(120), watch.next());
     match next.await.expect("it is told").expect("it goes on") {
         Delivery::Change(change) => {
             let value = change.value.map(|value| String::from_utf8(value).unwrap());

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use waft_local::{Source, UpError, UpEvent, UpOptions, up};
 
 /// How long anything may take: a machine under load compiles slowly.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A platform that runs.
 pub(crate) struct Platform {
@@ -44,10 +44,13 @@ impl Home {
         self.0.path()
     }
 
-    /// Writes a file and returns its path.
+    /// Writes a file, whole, as an editor does, and returns its path: who watches it never sees
+    /// half of it.
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        let new = self.path().join(format!("{name}.new"));
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(new, &path).unwrap();
         path
     }
 

@@ -5,7 +5,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
+    time::SystemTime,
 };
+
+use k8s_openapi::ByteString;
 
 use crate::support::{
     eventually,
@@ -13,10 +17,16 @@ use crate::support::{
     waft::{Up, Waft},
 };
 
-/// The value, and the forms in which it may be written down.
-const CANARY: &str = "canary-5d1e7c90-of-the-secret";
-/// In base64, as the API has it; the text is chosen so that it needs no padding.
-const ENCODED: &str = "Y2FuYXJ5LTVkMWU3YzkwLW9mLXRoZS1zZWNyZXQ";
+/// The value, which no other run has: it is looked for in folders that all runs share.
+static CANARY: LazyLock<String> = LazyLock::new(|| {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    format!("canary-{:09}-of-the-secret", now.subsec_nanos())
+});
+/// In base64, as the API has it; the text is so long that it needs no padding.
+static ENCODED: LazyLock<String> = LazyLock::new(|| {
+    let encoded = serde_json::to_value(ByteString(CANARY.as_bytes().into())).unwrap();
+    encoded.as_str().unwrap().to_owned()
+});
 
 /// A WorkloadDeployment of one component with more fields, as flow-style YAML.
 fn deployment(name: &str, image: &Path, entries: &str, volumes: &str, component: &str) -> String {
@@ -104,7 +114,7 @@ fn manifests(broken: &Path) -> String {
 }
 
 fn has_canary(text: &str) -> bool {
-    text.contains(CANARY) || text.contains(ENCODED)
+    text.contains(&*CANARY) || text.contains(&*ENCODED)
 }
 
 /// The lines with the canary in a text, for the message of a failure.
@@ -124,7 +134,7 @@ fn is_clean(place: &str, text: &str) {
 /// Files below a folder that hold the canary.
 fn files_with_it(folder: &Path) -> Vec<PathBuf> {
     let found = Command::new("grep")
-        .args(["-rlaF", "-e", CANARY, "-e", ENCODED])
+        .args(["-rlaF", "-e", &*CANARY, "-e", &*ENCODED])
         .arg(folder)
         .output()
         .unwrap();
@@ -153,12 +163,12 @@ fn objects(kubectl: &Kubectl) -> String {
 fn wait_until_all_have_ended_up_somewhere(waft: &Waft, kubectl: &Kubectl) {
     assert!(
         waft.get_ok("environment.localhost", "/env")
-            .contains(CANARY)
+            .contains(&*CANARY)
     );
-    assert_eq!(waft.get_ok("volume.localhost", "/read?/s/token"), CANARY);
+    assert_eq!(waft.get_ok("volume.localhost", "/read?/s/token"), *CANARY);
     assert_eq!(
         waft.get_ok("config.localhost", "/?token"),
-        format!("{CANARY}\n")
+        format!("{}\n", *CANARY)
     );
     assert_eq!(waft.get_ok("secrets.localhost", "/check?token&open"), "no");
     eventually("it traps", || {
@@ -201,7 +211,8 @@ fn the_value_of_a_secret_is_nowhere_but_in_the_store() {
         return;
     };
     kubectl.apply_ok(&format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: canary}}\nstringData: {{token: {CANARY}}}"
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: canary}}\nstringData: {{token: {}}}",
+        *CANARY
     ));
     // Applied by the program itself.
     let applied = waft.cli(&["apply", "-vv", "-f", file.to_str().unwrap()]);
@@ -210,7 +221,7 @@ fn the_value_of_a_secret_is_nowhere_but_in_the_store() {
 
     // The search finds it where it is.
     let secret = kubectl.ok(&["get", "secret", "canary", "-o", "yaml"]);
-    assert!(secret.contains(ENCODED), "{secret}");
+    assert!(secret.contains(&*ENCODED), "{secret}");
     let stores = files_with_it(&data);
     let is_store = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();

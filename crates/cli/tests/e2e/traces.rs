@@ -144,6 +144,7 @@ fn platform(environment: &[String]) -> Waft {
     for name in ["hello", "fetch-p2", "fetch-p3"] {
         waft.get_ok(&format!("{name}.localhost"), "/");
     }
+    waft.get_ok("trap.localhost", "/ok");
     waft
 }
 

@@ -109,28 +109,42 @@ fn services_run_end_and_are_started_again() {
         (&container["name"], &container["restartCount"]),
         (&"leaf".into(), &2.into())
     );
-    let begun = waft.output().matches("service begins: exit hello").count();
+    // What it printed last may still be on its way here.
+    let begun = eventually("it began three times", || {
+        let output = waft.output();
+        let begun = output.matches("service begins: exit hello").count();
+        if begun < 3 { Err(output) } else { Ok(begun) }
+    });
     assert_eq!(begun, 3, "{}", waft.output());
 
-    let workload = eventually("the workload's status", || {
+    // The Pod may say so before its Workload does.
+    eventually("the workload's status", || {
         let workloads = list(&waft, "workloads.runtime.wasmcloud.dev");
         let once = workloads.into_iter().find(|workload| {
             let name = workload["metadata"]["name"].as_str();
             name.is_some_and(|name| name.starts_with("once-"))
         });
-        once.ok_or_else(|| "no workload".to_owned())
+        let conditions = once.ok_or("no workload")?["status"]["conditions"].to_string();
+        let parts = [
+            "RestartsExhausted",
+            "service `service`",
+            "`maxRestarts` is 0",
+        ];
+        let has_all = parts.iter().all(|part| conditions.contains(part));
+        has_all.then_some(()).ok_or(conditions)
     });
-    let conditions = workload["status"]["conditions"].to_string();
-    for part in [
-        "RestartsExhausted",
-        "service `service`",
-        "`maxRestarts` is 0",
-    ] {
-        assert!(conditions.contains(part), "{part} in {conditions}");
-    }
-    let status = waft.cli(&["status"]);
-    assert!(status.stdout.contains("RestartsExhausted"), "{status:?}");
-    assert!(!status.stdout.contains("this is for the log"), "{status:?}");
+    let status = status_with(&waft, "RestartsExhausted");
+    assert!(!status.contains("this is for the log"), "{status}");
+}
+
+/// What `waft status` prints, once this is in it.
+fn status_with(waft: &Waft, part: &str) -> String {
+    eventually(&format!("`waft status` says {part}"), || {
+        let status = waft.cli(&["status"]);
+        let is_there = status.stdout.contains(part);
+        let said = format!("{status:?}");
+        is_there.then_some(status.stdout).ok_or(said)
+    })
 }
 
 #[test]
@@ -147,11 +161,13 @@ fn a_new_version_whose_service_crashes_does_not_take_over() {
     waft.get_ok("hello.default.localhost", "/");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("next.yaml");
-    std::fs::write(&file, version(&format!("maxRestarts: 2, {}", mode("fail")))).unwrap();
-    let file = file.to_str().unwrap();
-    let ended = waft.cli(&["apply", "--force-conflicts", "-f", file]);
-    assert!(ended.status.success(), "{ended:?}");
-    for reason in ["CrashLoopBackOff", "RestartsExhausted"] {
+    // One goes on crashing for as long as anybody looks, the other soon gives up.
+    for (restarts, reason) in [(1000, "CrashLoopBackOff"), (2, "RestartsExhausted")] {
+        let fields = format!("maxRestarts: {restarts}, {}", mode("fail"));
+        std::fs::write(&file, version(&fields)).unwrap();
+        let file = file.to_str().unwrap();
+        let ended = waft.cli(&["apply", "--force-conflicts", "-f", file]);
+        assert!(ended.status.success(), "{ended:?}");
         eventually(reason, || {
             waft.get_ok("hello.default.localhost", "/");
             let pods = list(&waft, "pods");
@@ -161,11 +177,13 @@ fn a_new_version_whose_service_crashes_does_not_take_over() {
         });
     }
     waft.get_ok("hello.default.localhost", "/");
-    let status = waft.cli(&["status"]);
-    assert!(status.stdout.contains("RestartsExhausted"), "{status:?}");
-    let told = list(&waft, "events");
-    let is_told = |event: &Value| event["reason"] == "CrashLoopBackOff";
-    assert!(told.iter().any(is_told), "{told:?}");
+    status_with(&waft, "RestartsExhausted");
+    eventually("the crashes are told", || {
+        let told = list(&waft, "events");
+        let is_told = |event: &Value| event["reason"] == "CrashLoopBackOff";
+        let any = told.iter().any(is_told);
+        any.then_some(()).ok_or(format!("{told:?}"))
+    });
 }
 
 #[test]

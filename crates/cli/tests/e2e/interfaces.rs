@@ -519,8 +519,11 @@ fn a_backend_that_is_not_there_is_said_and_an_unknown_one_is_refused() {
         return;
     };
     let degraded = "jsonpath={.items[*].status.conditions[?(@.type==\"Degraded\")].reason}";
-    let said = kubectl.ok(&["get", "workloads", "-o", degraded]);
-    assert_eq!(said, "EmbeddedBackend");
+    // It serves before its status says so.
+    eventually("it is degraded", || {
+        let said = kubectl.ok(&["get", "workloads", "-o", degraded]);
+        (said == "EmbeddedBackend").then_some(()).ok_or(said)
+    });
     for (name, word) in [("with-key", "`colour`"), ("with-table", "`redis`")] {
         let object = format!("workloaddeployment/{name}");
         let (said, message) = kubectl.wait_condition(&object, "Ready", "False");

@@ -27,12 +27,23 @@ struct Echoed {
     most_resident: u64,
 }
 
+/// Sets a flag when it is dropped.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A platform that serves this echoing guest at `NAME.localhost`.
 pub(crate) fn server(name: &str) -> Waft {
     let folder = tempfile::tempdir().unwrap();
     let image = format!("file:{}", waft_guests::path(name).display());
     let file = folder.path().join("echo.yaml");
-    std::fs::write(&file, manifest::deployment(name, &image)).unwrap();
+    // However slow the machine is, a whole body may go through.
+    let limits = "limits: {cpuTime: 10m, requestTimeout: 10m}";
+    std::fs::write(&file, manifest::deployment_with(name, &image, limits)).unwrap();
     Up::default()
         .arg(&file)
         .arg("--file-root")
@@ -80,6 +91,8 @@ fn echo(waft: &Waft, host: &str, length: u64) -> Echoed {
     let done = AtomicBool::new(false);
     let most_resident = AtomicU64::new(0);
     thread::scope(|scope| {
+        // However it ends: the scope waits for the thread that measures.
+        let _done = Done(&done);
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 most_resident.fetch_max(waft.resident(), Ordering::Relaxed);
@@ -98,7 +111,6 @@ fn echo(waft: &Waft, host: &str, length: u64) -> Echoed {
             assert!(piece == expected, "the answer differs after {received}");
             received += piece.len() as u64;
         });
-        done.store(true, Ordering::Relaxed);
         assert_eq!(trailers.unwrap(), [("x-sum".to_owned(), "last".to_owned())]);
         sending.join().unwrap();
         Echoed {

@@ -18,7 +18,8 @@ fn platform(resources: &str, flags: &[&str]) -> Waft {
     let folder = tempfile::tempdir().unwrap();
     let images = waft_guests::path("fetch-p2");
     let image = |name: &str| format!("file:{}", waft_guests::path(name).display());
-    let component = format!("localResources: {resources}");
+    // A resolver that nobody answers takes its time to say so.
+    let component = format!("localResources: {resources}, limits: {{requestTimeout: 5m}}");
     let manifests = [
         manifest::deployment_with("fetch-p2", &image("fetch-p2"), &component),
         manifest::deployment_with("fetch-p3", &image("fetch-p3"), &component),

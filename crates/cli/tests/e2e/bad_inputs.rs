@@ -207,7 +207,7 @@ impl Scene {
         };
         assert_eq!(waft.get(NEIGHBOUR, "/").status, 200, "{}", case.name);
         kubectl.run_with(
-            &["delete", "--ignore-not-found", "--timeout=60s", "-f", "-"],
+            &["delete", "--ignore-not-found", "--timeout=300s", "-f", "-"],
             &case.manifest,
         );
         told
@@ -322,7 +322,10 @@ spec: {{image: \"{registry}/artifact/{number}:1\"}}
             });
         }
     }
-    assert!(!accepted.lock().unwrap().is_empty());
+    eventually("it is asked", || {
+        let is_asked = !accepted.lock().unwrap().is_empty();
+        is_asked.then_some(()).ok_or("nobody connects".to_owned())
+    });
 
     let hello = waft_guests::bytes("hello-p2");
     fs::write(folder.path().join("hello.wasm"), hello).unwrap();

@@ -21,7 +21,7 @@ use kube::{
 };
 
 use crate::support::{
-    eventually, http,
+    PATIENCE, eventually, http,
     waft::{Up, Waft},
 };
 
@@ -134,7 +134,7 @@ async fn resume(waft: &Waft, from: u64, last: (&str, u64)) {
     let mut events = events.boxed();
     let mut before = from;
     loop {
-        let event = tokio::time::timeout(Duration::from_secs(30), events.try_next())
+        let event = tokio::time::timeout(PATIENCE, events.try_next())
             .await
             .expect("an event comes");
         match event.expect("a stream of events") {

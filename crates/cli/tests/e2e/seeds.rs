@@ -152,7 +152,7 @@ fn every_seed_runs_unchanged() {
                 kubectl.wait_condition(seed.object, "Ready", "False");
             }
         }
-        kubectl.ok(&["delete", "--timeout=60s", "-f", path]);
+        kubectl.ok(&["delete", "--timeout=300s", "-f", path]);
         eventually("nothing of it is left", || {
             let left = kubectl.ok(&["get", "workloads,workloadreplicasets,pods", "-o", "name"]);
             match left.is_empty() {

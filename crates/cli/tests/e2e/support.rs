@@ -15,7 +15,7 @@ use std::{
 pub(crate) use waft_servers::free_address;
 
 /// Long enough for a loaded machine of two cores that compiles a large component.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Tries until it succeeds. Panics with the last failure when patience is over.
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Result<T, String>) -> T {

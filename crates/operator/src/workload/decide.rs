@@ -125,6 +125,8 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
                 next = retry(failed, &mut memory, situation.now);
                 if next == Next::Await && failed.reason.is_transient() {
                     action = Action::Start(state.host.clone(), workload.clone());
+                    // If it fails the same way before anyone saw that it was started, that is no news.
+                    next = Next::After(FIRST_RETRY);
                 }
                 failure::verdict(failed)
             }

@@ -184,6 +184,28 @@ fn passing_failures_are_tried_again_later_and_later() {
 }
 
 #[test]
+fn a_try_that_fails_before_anyone_sees_it_is_not_the_last() {
+    let mut case = Case::new();
+    case.memory = case.decide().memory;
+    let failed = Failure::new(FailureReason::HostAtCapacity, "full");
+    case.state = Some(state(Phase::Failed(failed)));
+    for _ in 0..3 {
+        let started = loop {
+            let decision = case.decide();
+            let Next::After(pause) = decision.next else {
+                panic!("{:?}", decision.next)
+            };
+            case.now += pause;
+            case.memory = decision.memory;
+            if decision.action != Action::None {
+                break decision.action;
+            }
+        };
+        assert!(matches!(started, Action::Start(..)));
+    }
+}
+
+#[test]
 fn other_failures_wait_for_a_change() {
     let mut case = Case::new();
     case.memory = case.decide().memory;

@@ -51,7 +51,7 @@ async fn rolls_once(
 ) {
     let before = world.only_set().await.name_any();
     world.stop_operator().await;
-    let lag = world.start_lagging(resource);
+    let lag = world.start_lagging(resource).await;
     change(world).await;
     let other_template = deployment.replace("{app: hello}", "{app: changed}");
     world.apply::<WorkloadDeployment>(&other_template).await;
@@ -228,8 +228,7 @@ async fn a_workload_that_was_made_again_while_nobody_watched_leaves_nothing_runn
     world.apply::<Workload>(ALONE).await;
     let before = world.ready::<Workload>("alone").await.uid().unwrap();
     world.stop_operator().await;
-    let lag = world.start_lagging("workloads");
-    lag.begun().await;
+    let lag = world.start_lagging("workloads").await;
     // Someone takes the finalizer away, so that nobody waits for the host.
     world.delete::<Workload>("alone").await;
     let none = serde_json::json!({"metadata": {"finalizers": null}});

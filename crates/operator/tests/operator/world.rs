@@ -100,7 +100,7 @@ impl World {
     /// One host, one operator whose watch of a resource lags.
     pub(crate) async fn lagging(resource: &str) -> (Self, Lag) {
         let mut world = Self::without_operator([host("a")]).await;
-        let lag = world.start_lagging(resource);
+        let lag = world.start_lagging(resource).await;
         (world, lag)
     }
 
@@ -133,10 +133,11 @@ impl World {
         self.start_operator_with(self.client.clone());
     }
 
-    /// Starts one whose watch of a resource lags.
-    pub(crate) fn start_lagging(&mut self, resource: &str) -> Lag {
+    /// Starts one whose watch of a resource lags. What happens after this comes too late for its list.
+    pub(crate) async fn start_lagging(&mut self, resource: &str) -> Lag {
         let (lag, client) = Lag::of(resource, &self.server);
         self.start_operator_with(client);
+        lag.begun().await;
         lag
     }
 

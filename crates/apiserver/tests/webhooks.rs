@@ -356,11 +356,16 @@ async fn failures_are_dealt_with_as_the_webhook_wishes() {
     create("ignored", "ignored")
         .await
         .expect("created all the same");
-    hooks.seen.lock().clear();
+    // What was sent to the slow ones may be seen at any time.
+    let asked = || {
+        let mut paths = hooks.paths();
+        paths.retain(|path| path.starts_with("/effects"));
+        paths
+    };
     create("effects", "x").await.expect("not asked");
-    assert!(hooks.paths().is_empty());
+    assert!(asked().is_empty());
     create("effects", "y").await.expect("asked");
-    assert_eq!(hooks.paths(), ["/effects?timeout=10s"]);
+    assert_eq!(asked(), ["/effects?timeout=10s"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

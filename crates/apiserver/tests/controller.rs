@@ -200,7 +200,7 @@ async fn lead_and_reconcile(kubeconfig: &Path) {
         .await
         .expect("applied");
     let established = await_condition(definitions, name, conditions::is_crd_established());
-    let established = tokio::time::timeout(Duration::from_secs(20), established).await;
+    let established = tokio::time::timeout(Duration::from_secs(60), established).await;
     established.expect("in time").expect("established");
 
     // Of two at once one leads; the other does when that one has gone.

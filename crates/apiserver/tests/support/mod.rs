@@ -123,7 +123,7 @@ where
     F: FnMut() -> R,
     R: Future<Output = bool>,
 {
-    within(Duration::from_secs(10), what, condition).await;
+    within(Duration::from_secs(60), what, condition).await;
 }
 
 /// The same with a limit of its own.

@@ -25,7 +25,7 @@ use waft_apiserver::{ApiServer, Config};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
 
 /// How long a step waits for the code it is about.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn read(name: &str) -> Value {
     let text = std::fs::read_to_string(Path::new(FOLDER).join(name)).expect("a file of the corpus");
@@ -146,7 +146,7 @@ fn normal(value: &Value, key: &str) -> Value {
         ]
     });
     static AGE: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"^(\d+[smhd]|<unknown>)$").expect("a pattern"));
+        LazyLock::new(|| Regex::new(r"^((\d+[smhdy]){1,2}|<unknown>)$").expect("a pattern"));
     match value {
         Value::String(text) if key == "resourceVersion" && !text.is_empty() && text != "0" => {
             "<version>".into()

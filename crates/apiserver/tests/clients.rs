@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use support::cluster::{Cluster, program, text};
 
 /// Waits until a command prints what is wanted.
 fn until(k: &Cluster, line: &str, wanted: &str) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let output = k.run(line, "");
         let out = text(&output.stdout);
@@ -111,7 +112,7 @@ fn kubectl_explains_edits_rolls_out_and_scales() {
     assert!(k.ok("get ingress in").contains("a.b"));
     k.ok("create poddisruptionbudget p --selector=app=web --min-available=1");
     assert!(k.ok("get all -A").contains("deployment.apps/web"));
-    k.ok("wait --for=jsonpath={.spec.replicas}=3 deployment/web --timeout=10s");
+    k.ok("wait --for=jsonpath={.spec.replicas}=3 deployment/web --timeout=60s");
 }
 
 #[test]
@@ -213,11 +214,9 @@ fn kubectl_prunes_customises_and_watches() {
         k.ok("apply -k base")
             .contains("deployment.apps/my-web unchanged")
     );
-    k.ok("delete -k base --timeout=20s");
+    k.ok("delete -k base --timeout=60s");
     let mut watching = k.start_program("kubectl", "get configmap -l set=a -w -o name", "");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(
-        watching.stdout.take().expect("a pipe"),
-    ));
+    let mut lines = BufReader::new(watching.stdout.take().expect("a pipe")).lines();
     let mut next = || lines.next().expect("a line").expect("text");
     assert_eq!(next(), "configmap/one");
     k.ok_with("apply -f -", &map("three"));
@@ -270,10 +269,10 @@ fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     assert!(helm("status one").contains("STATUS: deployed"));
     // Nobody runs Deployments here, and --wait would wait for their pods.
     helm("upgrade one chart --set deploy=false");
-    helm("upgrade one chart --set greeting=waited,deploy=false --wait --timeout 30s");
+    helm("upgrade one chart --set greeting=waited,deploy=false --wait --timeout 120s");
     assert_eq!(k.ok(greeting), "waited");
     helm("upgrade --install two chart --dry-run=server");
-    helm("uninstall one --wait --timeout 30s");
+    helm("uninstall one --wait --timeout 120s");
     assert!(k.fails("get configmap one-map", "").contains("NotFound"));
     assert_eq!(helm("list -q"), "");
 }
@@ -292,15 +291,23 @@ fn kubectl_follows_rollouts_and_takes_them_back() {
             "patch deployment web --subresource=status --type=merge -p '{{\"status\":{text}}}'"
         ));
     };
-    let line = "rollout status deployment/web --timeout=500ms";
+    let line = "rollout status deployment/web --timeout=60s";
     status(r#"{"observedGeneration":1,"replicas":1,"updatedReplicas":0}"#);
-    let waiting = text(&k.run(line, "").stdout);
+    let mut following = k.start_program("kubectl", line, "");
+    let mut said = BufReader::new(following.stdout.take().expect("a pipe"));
+    let mut waiting = String::new();
+    said.read_line(&mut waiting).expect("a line");
     assert!(
         waiting.contains("0 out of 1 new replicas have been updated"),
         "{waiting}"
     );
     status(r#"{"updatedReplicas":1,"readyReplicas":1,"availableReplicas":1}"#);
-    assert_eq!(k.ok(line), "deployment \"web\" successfully rolled out\n");
+    let done = "deployment \"web\" successfully rolled out\n";
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert!(rest.ends_with(done), "{rest}");
+    assert!(following.wait().expect("it ends").success());
+    assert_eq!(k.ok(line), done);
     let uid = k.ok("get deployment web -o jsonpath={.metadata.uid}");
     let set = |revision: u32| {
         format!(

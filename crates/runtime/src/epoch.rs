@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     fn wait_until(condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !condition() {
             assert!(Instant::now() < deadline, "waited in vain");
             thread::sleep(Duration::from_millis(1));
@@ -366,8 +366,11 @@ mod tests {
     fn a_meter_stops_a_call_past_its_budget() {
         let meter = Meter::default();
         meter.begin_call(Duration::from_secs(3600));
-        meter.begin_poll();
-        assert!(matches!(meter.on_tick(), Ok(UpdateDeadline::Continue(1))));
+        // On a busy machine a poll may last for half a tick before it is asked, but not each.
+        wait_until(|| {
+            meter.begin_poll();
+            matches!(meter.on_tick(), Ok(UpdateDeadline::Continue(1)))
+        });
         wait_until(|| meter.in_this_poll() > TICK.as_nanos() as u64);
         assert!(matches!(
             meter.on_tick(),

@@ -15,6 +15,9 @@ use waft_runtime::{Command, GuestSpec, LogSink, RunError};
 
 use crate::support::{ENGINE, get, guest, load, spec, wait_until};
 
+/// How often a test is repeated that a busy machine may spoil.
+const TRIES: u32 = 100;
+
 /// The lines of a guest, with the names of the threads that it said them in.
 #[derive(Default)]
 struct Threads(Mutex<Vec<(String, String)>>);
@@ -35,15 +38,22 @@ impl LogSink for Threads {
 }
 
 impl Threads {
-    /// Whether each of its lines with this text was said in a slow thread, or none was.
-    fn are_slow(&self, text: &str) -> bool {
+    /// How many of its last lines were said where they should be: those of who computes in a slow
+    /// thread, and those of who has waited in none.
+    fn in_their_place(&self) -> usize {
         let lines = self.0.lock();
-        let names = lines.iter().filter(|(line, _)| line == text);
-        let slow: Vec<_> = names.map(|(_, name)| is_slow(name)).collect();
-        let all = slow.iter().all(|slow| *slow);
-        assert!(all || !slow.contains(&true), "{text}: {lines:?}");
-        assert!(!slow.is_empty(), "{text}: {lines:?}");
-        all
+        let last = lines.iter().rev();
+        let fits = last.take_while(|(text, name)| is_slow(name) == (text == "computes"));
+        fits.count()
+    }
+
+    /// How many lines were said in other than slow threads, of a guest that only computes.
+    fn near(&self) -> usize {
+        let lines = self.0.lock();
+        let (near, behind) = lines.split_at(lines.partition_point(|(_, name)| !is_slow(name)));
+        // It stays there.
+        assert!(behind.iter().all(|(_, name)| is_slow(name)), "{lines:?}");
+        near.len()
     }
 
     fn count(&self, text: &str) -> usize {
@@ -80,6 +90,21 @@ impl Service {
         }
     }
 
+    /// One that computes and has said so many times that it does. It has left the threads of its
+    /// neighbours by its second line: the first 10 ms begin near.
+    async fn behind(times: usize, change: impl Fn(&mut GuestSpec)) -> Self {
+        // On a busy machine it may be told late that its time is over, but not each time.
+        for _ in 0..TRIES {
+            let service = Self::start("tell", &change).await;
+            service.says("computes", times).await;
+            if service.threads.near() <= 2 {
+                return service;
+            }
+            service.stop().await;
+        }
+        panic!("it goes on for long before it leaves");
+    }
+
     async fn says(&self, text: &str, times: usize) {
         let said = || self.threads.count(text) >= times;
         wait_until(text, said).await;
@@ -101,14 +126,12 @@ async fn services_that_compute_leave_the_threads_of_their_neighbours() {
     let processors = available_parallelism().unwrap().get();
     let mut services = Vec::new();
     for _ in 0..processors {
-        services.push(Service::start("tell", |_| {}).await);
+        services.push(Service::behind(10, |_| {}).await);
     }
     for service in &services {
-        // The first 10 ms begin near.
-        service.says("computes", 10).await;
-        let lines = service.threads.0.lock();
-        let after = lines.iter().skip(2).filter(|(_, name)| !is_slow(name));
-        assert_eq!(after.count(), 0, "{lines:?}");
+        let said = service.threads.count("computes");
+        service.says("computes", said + 10).await;
+        assert!(service.threads.near() <= 2);
     }
     let (neighbour, _) = guest("hello-p2", |_| {}).await;
     assert_eq!(get(&neighbour, "/").await.unwrap(), "Hello from Waft!\n");
@@ -120,23 +143,22 @@ async fn services_that_compute_leave_the_threads_of_their_neighbours() {
 #[tokio::test]
 async fn a_service_comes_back_when_it_waits() {
     let service = Service::start("turns", |_| {}).await;
-    service.says("waited", 5).await;
-    let (_, threads) = service.stop().await;
-    assert!(threads.are_slow("computes"));
-    assert!(!threads.are_slow("waited"));
+    // On a busy machine a line may be said elsewhere, but not each time.
+    let comes_back = || service.threads.in_their_place() >= 8;
+    wait_until("it goes and comes back", comes_back).await;
+    service.stop().await;
 }
 
 #[tokio::test]
 async fn a_service_that_waits_for_its_share_stays_behind() {
     let change = |spec: &mut GuestSpec| spec.limits.cpu_millis = Some(200);
-    let service = Service::start("tell", change).await;
-    // 20 ms in 100: six lines are more than two periods.
-    service.says("computes", 8).await;
-    let (command, threads) = service.stop().await;
-    assert!(command.stats().throttled >= 2);
-    let lines = threads.0.lock();
-    let near = lines.iter().skip(2).filter(|(_, name)| !is_slow(name));
-    assert_eq!(near.count(), 0, "{lines:?}");
+    let service = Service::behind(8, change).await;
+    let waits = || service.command.stats().throttled;
+    wait_until("it waits twice", || waits() >= 2).await;
+    let said = service.threads.count("computes");
+    service.says("computes", said + 2).await;
+    let (_, threads) = service.stop().await;
+    assert!(threads.near() <= 2);
 }
 
 #[tokio::test]
@@ -147,8 +169,13 @@ async fn a_service_is_stopped_while_it_computes_and_its_time_is_counted() {
     service.says("computes", 10).await;
     let with = Arc::strong_count(&service.threads);
     assert!(with > without, "{with} {without}");
-    let time = Duration::from_nanos(service.command.stats().cpu_nanos);
-    assert!(time >= Duration::from_millis(50), "{time:?}");
+    let used = || Duration::from_nanos(service.command.stats().cpu_nanos);
+    // Of the time that its lines took it had a part, where others compute as well.
+    wait_until("its time is counted", || {
+        used() >= Duration::from_millis(50)
+    })
+    .await;
+    let time = used();
     let (command, threads) = service.stop().await;
     // Nothing of the store is left, although it was in another thread.
     assert_eq!(Arc::strong_count(&threads), without);
@@ -167,15 +194,23 @@ async fn calls_come_back_when_they_wait() {
             spec.pool.max_concurrency = at_a_time;
         })
         .await;
-        for _ in 0..2 {
-            get(&guest, "/turns").await.unwrap();
+        // On a busy machine a line may be said elsewhere, but not in each two calls.
+        for tried in 1.. {
+            threads.0.lock().clear();
+            let before = guest.stats().cpu_nanos;
+            for _ in 0..2 {
+                get(&guest, "/turns").await.unwrap();
+            }
+            wait_until("both have ended", || guest.stats().in_flight == 0).await;
+            assert_eq!(threads.count("computes"), 4, "{name}");
+            assert_eq!(threads.count("waited"), 4, "{name}");
+            let used = Duration::from_nanos(guest.stats().cpu_nanos - before);
+            let is_counted = used >= Duration::from_millis(100);
+            if is_counted && threads.in_their_place() == 8 {
+                break;
+            }
+            assert!(tried < TRIES, "{name}: {used:?}, {:?}", threads.0.lock());
         }
-        wait_until("both have ended", || guest.stats().in_flight == 0).await;
-        assert_eq!(threads.count("waited"), 4, "{name}");
-        assert!(threads.are_slow("computes"), "{name}");
-        assert!(!threads.are_slow("waited"), "{name}");
-        let used = Duration::from_nanos(guest.stats().cpu_nanos);
-        assert!(used >= Duration::from_millis(100), "{name}: {used:?}");
     }
 }
 
@@ -184,10 +219,14 @@ async fn calls_that_take_much_memory_go_behind_at_once() {
     let threads = Arc::<Threads>::default();
     let (guest, _) = guest("grow-p2", |spec| spec.log = threads.clone()).await;
     get(&guest, "/?32").await.unwrap();
-    assert!(threads.are_slow("taken"));
+    let lines = std::mem::take(&mut *threads.0.lock());
+    assert!(
+        lines.len() == 1 && lines.iter().all(|(_, name)| is_slow(name)),
+        "{lines:?}"
+    );
     let near = || threads.0.lock().iter().any(|(_, name)| !is_slow(name));
     // On a busy machine anything may take 5 ms, but not each time.
-    for _ in 0..100 {
+    for _ in 0..TRIES {
         get(&guest, "/?8").await.unwrap();
         if near() {
             return;

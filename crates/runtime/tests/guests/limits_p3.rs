@@ -9,7 +9,7 @@ use std::{
 };
 
 use waft_ir::LogSource;
-use waft_runtime::{BodyError, CallError, Guest, GuestSpec, LogSink, TrapReason};
+use waft_runtime::{BodyError, CallError, CallInfo, Guest, GuestSpec, LogSink, TrapReason};
 
 use crate::support::{full, get, guest, info, request, send, text, wait_until};
 
@@ -109,36 +109,47 @@ async fn a_spinning_guest_is_stopped_and_timers_go_on() {
     }
 }
 
+/// How many lines a guest printed until its time was over.
+async fn printed(path: &str, body: Vec<u8>, is_shared: bool) -> usize {
+    let reason = TrapReason::CpuTime;
+    let count = Arc::new(Count::default());
+    let (guest, _) = guest("hostile-p3", |spec| {
+        spec.limits.cpu_time = Duration::from_millis(300);
+        spec.log = count.clone();
+        spec.pool.size = u32::from(is_shared);
+        spec.pool.max_concurrency = 8;
+    })
+    .await;
+    let error = guest
+        .handle(request(path, full(body)), info("r1"))
+        .await
+        .err();
+    let what = format!("{path}, shared: {is_shared}");
+    assert_eq!(error, Some(CallError::Trap { reason }), "{what}");
+    assert_eq!(guest.stats().traps_of(reason), 1, "{what}");
+    count.0.load(Relaxed)
+}
+
 /// What a guest has the host do costs its own time, whether it gives way between or has the host go on
 /// by itself.
 #[tokio::test]
 async fn lines_of_output_cost_the_time_of_their_guest() {
     const MIB: usize = 16;
-    let budget = Duration::from_millis(300);
-    let reason = TrapReason::CpuTime;
     let body = vec![b'\n'; MIB << 20];
     for (path, body) in [
         (format!("/lines?{MIB}"), Vec::new()),
         ("/print".into(), body),
     ] {
         for is_shared in [false, true] {
-            let count = Arc::new(Count::default());
-            let (guest, _) = guest("hostile-p3", |spec| {
-                spec.limits.cpu_time = budget;
-                spec.log = count.clone();
-                spec.pool.size = u32::from(is_shared);
-                spec.pool.max_concurrency = 8;
-            })
-            .await;
-            let error = guest
-                .handle(request(&path, full(body.clone())), info("r1"))
-                .await
-                .err();
-            let what = format!("{path}, shared: {is_shared}");
-            assert_eq!(error, Some(CallError::Trap { reason }), "{what}");
-            assert_eq!(guest.stats().traps_of(reason), 1, "{what}");
-            let printed = count.0.load(Relaxed);
-            assert!((1..MIB << 20).contains(&printed), "{what}: {printed}");
+            // On a busy machine its time may be over before the first line, but not each time.
+            let mut tries = 0;
+            let mut lines = 0;
+            while lines == 0 {
+                assert!(tries < 20, "{path}, shared: {is_shared}");
+                tries += 1;
+                lines = printed(&path, body.clone(), is_shared).await;
+            }
+            assert!(lines < MIB << 20, "{path}, shared: {is_shared}");
         }
     }
 }
@@ -172,8 +183,13 @@ async fn a_spinning_guest_meets_its_deadline() {
     for (kind, guest) in both(|spec| spec.limits.request_timeout = limit).await {
         let error = get(&guest, "/spin").await.unwrap_err();
         assert_eq!(error, CallError::Deadline, "{kind}");
-        // The instance is gone: it no longer uses the processor.
-        assert_eq!(get(&guest, "/").await.unwrap(), "ok\n", "{kind}");
+        // The instance is gone: it no longer uses the processor. The next one may take its time.
+        let patient = CallInfo {
+            timeout: Some(None),
+            ..info("r2")
+        };
+        let next = guest.handle(request("/", full("")), patient).await;
+        assert_eq!(text(next.unwrap()).await.unwrap(), "ok\n", "{kind}");
         assert_eq!(guest.stats().deadlines, 1, "{kind}");
     }
 }
@@ -201,23 +217,28 @@ async fn calls_of_an_instance_that_trapped_are_lost() {
     assert_eq!(get(&guest, "/").await.unwrap(), "ok\n");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_guest_that_lingers_after_its_response_is_ended() {
     let [(_, guest), _] = both(|_| {}).await;
     assert_eq!(get(&guest, "/linger").await.unwrap(), "ok\n");
+    // Not before: time that passes by itself would end a call that computes in another thread.
+    tokio::time::pause();
     guest.drained().await;
     assert_eq!(guest.stats().in_flight, 0);
     assert_eq!(guest.stats().clients_gone, 0);
 }
 
-/// Time that passes by itself is less than it would take to its end.
-#[tokio::test(start_paused = true)]
+/// Time that passes by itself, and then as it does, is less than it would take to its end.
+#[tokio::test]
 async fn a_guest_that_lingers_can_be_ended_at_once() {
     for (kind, guest) in both(|_| {}).await {
         assert_eq!(get(&guest, "/linger").await.unwrap(), "ok\n");
-        let soon = Duration::from_secs(1);
+        let soon = Duration::from_secs(5);
+        tokio::time::pause();
         let lingers = tokio::time::timeout(soon, guest.drained()).await;
         assert!(lingers.is_err(), "{kind}");
+        // What it leaves may be in another thread.
+        tokio::time::resume();
         guest.end();
         let ended = tokio::time::timeout(soon, guest.drained()).await;
         assert!(ended.is_ok(), "{kind}");

@@ -12,7 +12,11 @@ async fn a_spinning_guest_is_stopped_and_timers_go_on() {
     let budget = Duration::from_millis(300);
     let reason = TrapReason::CpuTime;
     let mut used = Vec::new();
-    for _ in 0..3 {
+    let in_time = budget..budget * 2;
+    // It is stopped because of its budget and not later, by something else: at one time of many, and a
+    // multiple, because on a busy machine the thread itself has to wait, which counts.
+    while !used.iter().any(|used| in_time.contains(used)) {
+        assert!(used.len() < 20, "{used:?}");
         let (guest, _) = guest("spin-p2", |spec| spec.limits.cpu_time = budget).await;
         let spinning = guest.clone();
         let began = Instant::now();
@@ -36,18 +40,15 @@ async fn a_spinning_guest_is_stopped_and_timers_go_on() {
         used.push(Duration::from_nanos(stats.cpu_nanos));
         assert_eq!(get(&guest, "/ok").await.unwrap(), "ok\n");
     }
-    // It is stopped because of its budget and not later, by something else: the best of three, and
-    // a multiple, because on a busy machine the thread itself has to wait, which counts.
-    let least = used.iter().min().unwrap();
-    assert!((budget..budget * 2).contains(least), "{used:?}");
 }
 
 #[tokio::test]
 async fn waiting_is_not_computing() {
-    let budget = Duration::from_millis(100);
+    // On a busy machine what it computes takes its time as well.
+    let budget = Duration::from_secs(1);
     for name in ["hello-p2", "hello-p3"] {
         let (guest, _) = guest(name, |spec| spec.limits.cpu_time = budget).await;
-        get(&guest, "/sleep?300").await.unwrap();
+        get(&guest, "/sleep?2000").await.unwrap();
         assert_eq!(guest.stats().traps_of(TrapReason::CpuTime), 0);
     }
 }
@@ -105,7 +106,7 @@ async fn the_deadline_ends_the_call() {
         })
         .await;
         assert_eq!(
-            get(&guest, "/sleep?5000").await.unwrap_err(),
+            get(&guest, "/sleep?60000").await.unwrap_err(),
             CallError::Deadline
         );
         let stats = guest.stats();
@@ -139,18 +140,19 @@ async fn calls_past_the_queue_are_refused() {
     let (guest, _) = guest("hello-p2", |spec| {
         spec.limits.max_in_flight = 1;
         spec.limits.queue = 1;
-        spec.limits.queue_timeout = Duration::from_millis(100);
+        spec.limits.queue_timeout = Duration::from_secs(1);
     })
     .await;
     let busy = guest.clone();
-    let first = tokio::spawn(async move { get(&busy, "/sleep?1000").await });
+    let first = tokio::spawn(async move { get(&busy, "/sleep?60000").await });
     wait_until("the first runs", || guest.stats().in_flight == 1).await;
     let waiting = guest.clone();
     let second = tokio::spawn(async move { get(&waiting, "/").await });
     wait_until("the second waits", || guest.stats().queued == 1).await;
     assert_eq!(get(&guest, "/").await.unwrap_err(), CallError::QueueFull);
     assert_eq!(second.await.unwrap().unwrap_err(), CallError::QueueTimeout);
-    first.await.unwrap().unwrap();
+    first.abort();
+    assert!(first.await.unwrap_err().is_cancelled());
     let stats = guest.stats();
     assert_eq!((stats.queue_full, stats.queue_timeouts), (1, 1));
     assert_eq!((stats.queued, stats.in_flight), (0, 0));

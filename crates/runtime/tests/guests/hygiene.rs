@@ -1,5 +1,7 @@
 //! What one tenant leaves behind, another never sees.
 
+use std::time::Duration;
+
 use waft_runtime::{CallError, EngineBuilder, EngineConfig, Guest, TrapReason};
 
 use crate::support::{get, spec};
@@ -27,6 +29,8 @@ async fn tenants_each(name: &str, wasm: [Vec<u8>; 2], size: u32) -> [Guest; 2] {
         let (mut spec, _) = spec();
         spec.pool.size = size;
         spec.limits.table_elements = 2500;
+        // What the other leaves is cleaned behind its answer.
+        spec.limits.queue_timeout = Duration::from_secs(60);
         tenants.push(engine.link(&compiled, spec).await.unwrap());
     }
     tenants.try_into().ok().unwrap()

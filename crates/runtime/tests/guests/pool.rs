@@ -263,7 +263,7 @@ async fn a_client_that_does_not_read_holds_up_no_other_call_of_its_instance() {
     let answer = guest.handle(request("/", request_body(body)), info("r1"));
     let unread = answer.await.unwrap();
     for _ in 0..3 {
-        let other = tokio::time::timeout(Duration::from_secs(10), get(&guest, "/"));
+        let other = tokio::time::timeout(Duration::from_secs(60), get(&guest, "/"));
         assert_eq!(other.await.unwrap().unwrap(), "");
     }
     sender.send_data(Bytes::from("late")).await.unwrap();
@@ -288,6 +288,9 @@ async fn idle_instances_make_room_and_running_ones_do_not() {
     pooled.pool.size = 2;
     let pooled = engine.link(&compiled, pooled).await.unwrap();
     let fresh = engine.link(&compiled, spec().0).await.unwrap();
+    let (mut patient, _) = spec();
+    patient.limits.queue_timeout = Duration::from_secs(60);
+    let patient = engine.link(&compiled, patient).await.unwrap();
     let (one, two) = tokio::join!(get(&pooled, "/sleep?20"), get(&pooled, "/sleep?20"));
     one.unwrap();
     two.unwrap();
@@ -307,5 +310,5 @@ async fn idle_instances_make_room_and_running_ones_do_not() {
         call.abort();
         assert!(call.await.unwrap_err().is_cancelled());
     }
-    get(&fresh, "/").await.unwrap();
+    get(&patient, "/").await.unwrap();
 }

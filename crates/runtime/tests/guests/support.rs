@@ -111,7 +111,7 @@ pub(crate) async fn text(response: http::Response<ResponseBody>) -> Result<Strin
 
 /// Waits for something that happens in the background.
 pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -25,8 +25,9 @@ use crate::{
     stats::Counters,
 };
 
-/// How long a guest's end may take to be known after its means to answer have gone.
-const END_IS_KNOWN: Duration = Duration::from_millis(100);
+/// How long a guest's end may take to be known after its means to answer have gone: the thread that is
+/// to tell of it stands behind all others.
+const END_IS_KNOWN: Duration = Duration::from_secs(1);
 
 /// A job under way. Dropping it ends the call.
 pub(crate) struct Calling<A> {

@@ -105,6 +105,16 @@ impl HostPattern {
         }
         normalize_host(text).map(Self::Exact)
     }
+
+    /// Whether every name of another pattern is one of this pattern too.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Suffix(suffix), Self::Exact(name) | Self::Suffix(name)) => {
+                self == other || is_below(name, suffix)
+            }
+            _ => *self == Self::Any || self == other,
+        }
+    }
 }
 
 impl PathMatch {
@@ -228,10 +238,9 @@ impl RouteTable {
             return Some(&routes[at]);
         }
         for (suffix, routes) in self.suffixes.iter() {
-            let below = host
-                .strip_suffix(suffix.as_str())
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
-            if below && let Some(at) = by_path(routes) {
+            if is_below(host, suffix)
+                && let Some(at) = by_path(routes)
+            {
                 return Some(&routes[at]);
             }
         }
@@ -250,6 +259,12 @@ impl RouteTable {
         let lists = self.exact.values().chain(suffixes).chain([&self.any]);
         lists.flat_map(|routes| routes.iter().map(AsRef::as_ref))
     }
+}
+
+/// Whether a name ends in `.suffix`.
+fn is_below(name: &str, suffix: &str) -> bool {
+    let labels = name.strip_suffix(suffix);
+    labels.is_some_and(|labels| labels.len() > 1 && labels.ends_with('.'))
 }
 
 fn list(routes: Option<&HostRoutes>) -> HostRoutes {
@@ -299,6 +314,28 @@ mod tests {
         assert_eq!(normalize_host(":80"), None);
         assert_eq!(normalize_host("."), None);
         assert_eq!(HostPattern::parse("a.*.b"), None);
+    }
+
+    #[test]
+    fn a_pattern_covers_the_names_that_it_serves() {
+        for (pattern, other, covers) in [
+            ("*", "a.test", true),
+            ("*", "*.test", true),
+            ("a.test", "A.test:80", true),
+            ("a.test", "b.test", false),
+            ("a.test", "*", false),
+            ("*.test", "a.test", true),
+            ("*.test", "b.a.test", true),
+            ("*.test", "*.a.test", true),
+            ("*.test", "*.test", true),
+            ("*.test", "test", false),
+            ("*.test", "latest", false),
+            ("*.test", "*", false),
+            ("*.a.test", "*.test", false),
+        ] {
+            let of = |text| HostPattern::parse(text).unwrap();
+            assert_eq!(of(pattern).covers(&of(other)), covers, "{pattern}, {other}");
+        }
     }
 
     #[test]

@@ -216,10 +216,8 @@ pub(crate) fn warnings(
             routed.extend(names.filter_map(HostPattern::parse));
         }
     }
-    let takes_any = routed.contains(&HostPattern::Any);
-    let is_ignored = |name: &&str| {
-        !takes_any && HostPattern::parse(name).is_none_or(|host| !routed.contains(&host))
-    };
+    let is_routed = |host: &HostPattern| routed.iter().any(|pattern| pattern.covers(host));
+    let is_ignored = |name: &&str| !HostPattern::parse(name).as_ref().is_some_and(is_routed);
     let mut warnings = Vec::new();
     for entry in http(spec) {
         let config = config(entry);

@@ -149,6 +149,12 @@ fn what_is_said_in_vain_is_told_and_nothing_else() {
         ("config: {host: x.test}", None, &[][..]),
         ("config: {host: x.test}", Some("X.test"), &[]),
         ("config: {host: x.test}", Some("*"), &[]),
+        ("config: {host: x.test}", Some("*.test"), &[]),
+        (
+            "config: {host: x.test}",
+            Some("*.other.test"),
+            &["HostIgnored: `config.host` `x.test`"],
+        ),
         (
             "config: {host: 'x.test,y.test'}",
             Some("x.test"),

@@ -45,9 +45,9 @@ pub(crate) struct Context {
     pub pins: Looks<Question, Result<Pinned, Failure>>,
     /// Children that the API server refused, with its answer, by the uid of the parent.
     pub refused: Mutex<HashMap<String, (String, String)>>,
-    /// Which HTTP handler the images of triggers export, asked by the hash of the template. What was
-    /// found is kept: the deployment that tells it may not be seen yet when the trigger is looked at
-    /// again.
+    /// Which HTTP handler the images of triggers export, asked by a hash of the template and its
+    /// images. What was found is kept: the deployment that tells it may not be seen yet when the
+    /// trigger is looked at again. So is that nothing was found, until another look is due.
     pub handlers: Looks<String, Looked>,
     wake: mpsc::UnboundedSender<Key>,
 }

@@ -96,7 +96,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             Next::After(pause) => self.arm(key.clone(), now + pause),
             Next::Backoff => {
                 let count = self.failures.entry(key.clone()).or_default();
-                let pause = backoff(*count, FIRST_BACKOFF, LONGEST_BACKOFF);
+                let pause = pause(*count);
                 *count = count.saturating_add(1);
                 self.arm(key.clone(), now + pause);
             }
@@ -148,6 +148,11 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             self.timers.remove(&(at, key.clone()));
         }
     }
+}
+
+/// The pause after a failure, by how many there were before it in a row.
+pub(crate) fn pause(failures: u32) -> Duration {
+    backoff(failures, FIRST_BACKOFF, LONGEST_BACKOFF)
 }
 
 /// `first`, doubled with each earlier failure, up to `longest`.
@@ -207,7 +212,7 @@ mod tests {
         queue.done("a", Next::Await, now);
         assert_eq!(queue.next_due(), None);
         assert!(queue.failures.is_empty());
-        assert_eq!(backoff(99, FIRST_BACKOFF, LONGEST_BACKOFF), LONGEST_BACKOFF);
+        assert_eq!(pause(99), LONGEST_BACKOFF);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::ResourceExt as _;
+use tokio::time::Instant;
 use waft_api::{HttpTrigger, Reason, WorkloadSpec};
 use waft_ir::{Artifacts, Image, InterfaceName};
 
@@ -13,7 +14,9 @@ use crate::{
     context::Context,
     dereference,
     key::Kind,
+    names::Hasher,
     problem::Problem,
+    queue::{self, Next},
     schedule::schedule,
     workload::{Inputs, check, credentials, placement},
     write::WriteError,
@@ -29,7 +32,12 @@ pub(crate) enum Looked {
     /// The inbound interface.
     Handler(&'static str),
     /// An image could not be had, and none that could serves HTTP.
-    Nothing,
+    Nothing {
+        /// How many looks in a row found that.
+        looks: u32,
+        /// When the next one is due, if one may find more with no object changed.
+        again: Option<Instant>,
+    },
 }
 
 /// What could be found out.
@@ -38,8 +46,8 @@ pub(crate) enum Found {
     /// The inbound interface.
     Handler(String),
     /// An image can't be had, and the interface may be guessed. Whatever is wrong with the image is
-    /// told by the workload, which needs it. The next time it is looked at again.
-    Nothing,
+    /// told by the workload, which needs it. Says when it may be looked at again.
+    Nothing(Next),
     /// The images are being looked at; what is found wakes the trigger.
     Asked(Verdict),
     /// No host fits; or an Artifact or a pull secret is not there: a deployment that is made now might
@@ -53,36 +61,55 @@ pub(crate) enum Found {
 /// for before a host fits.
 pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<Found, WriteError> {
     let uid = trigger.uid().unwrap_or_default();
-    let template = template_hash(trigger);
-    match context.handlers.at(&uid, &template) {
-        Some(Some(Looked::Handler(handler))) => return Ok(Found::Handler(handler.to_owned())),
-        Some(Some(Looked::Nothing)) => {
-            context.handlers.forget(&uid);
-            return Ok(Found::Nothing);
-        }
-        Some(None) => return Ok(Found::Asked(asked())),
-        None => {}
-    }
     let namespace = trigger.namespace().unwrap_or_default();
     let mut spec = merged_spec(trigger);
     let known = dereference::artifacts(&context.caches, &namespace, &artifacts::names(&spec, &[]));
     let replaced = artifacts::replace(&mut spec, &[], &known);
     let inputs = dereference::inputs(&context.caches, &namespace, &spec);
-    if !dereference::are_newest(context, &namespace, &spec, &inputs, &known).await? {
-        return Ok(Found::Unseen);
-    }
     let images = replaced
         .and_then(|_| fits_a_host(context, &spec))
         .and_then(|()| images(&spec, &inputs));
+    let question = question(trigger, images.as_ref().ok());
+    let looks = match context.handlers.at(&uid, &question) {
+        Some(Some(Looked::Handler(handler))) => return Ok(Found::Handler(handler.to_owned())),
+        Some(Some(Looked::Nothing { looks, again })) => match again {
+            None => return Ok(Found::Nothing(Next::Await)),
+            Some(due) => match due.checked_duration_since(Instant::now()) {
+                Some(rest) if !rest.is_zero() => return Ok(Found::Nothing(Next::After(rest))),
+                _ => looks,
+            },
+        },
+        Some(None) => return Ok(Found::Asked(asked())),
+        None => 0,
+    };
+    if !dereference::are_newest(context, &namespace, &spec, &inputs, &known).await? {
+        return Ok(Found::Unseen);
+    }
     let images = match images {
         Ok(images) => images,
         Err(problem) => return Ok(Found::Hindered(problem)),
     };
-    let look = look_up(context.artifacts.clone(), images);
+    let look = look_up(context.artifacts.clone(), images, looks);
     let wake = context.waker(Kind::Trigger, &namespace, &trigger.name_any());
     let handlers = &context.handlers;
-    handlers.begin(&uid, template, look, Looked::Nothing, wake);
+    handlers.begin(&uid, question, look, nothing(looks, true), wake);
     Ok(Found::Asked(asked()))
+}
+
+/// A hash of what decides what a look finds. New credentials are a reason to look again at once.
+fn question(trigger: &HttpTrigger, images: Option<&Vec<Image>>) -> String {
+    let mut question = Hasher::default();
+    question.value(&template_hash(trigger)).value(&images);
+    question.template()
+}
+
+/// What a look says that found nothing, after so many others. What `may_come` is looked for again,
+/// later and later.
+fn nothing(looks: u32, may_come: bool) -> Looked {
+    Looked::Nothing {
+        looks: looks.saturating_add(1),
+        again: may_come.then(|| Instant::now() + queue::pause(looks)),
+    }
 }
 
 fn asked() -> Verdict {
@@ -124,22 +151,26 @@ fn images(spec: &WorkloadSpec, inputs: &Inputs) -> Result<Vec<Image>, Problem> {
 }
 
 /// What the first image exports that can be had and serves HTTP. Where all can be had and none does,
-/// any will do: no host starts that workload.
-async fn look_up(artifacts: Arc<dyn Artifacts>, images: Vec<Image>) -> Looked {
+/// any will do: no host starts that workload. `looks` have found nothing before.
+async fn look_up(artifacts: Arc<dyn Artifacts>, images: Vec<Image>, looks: u32) -> Looked {
     let mut all_there = true;
+    let mut may_come = false;
     for image in &images {
-        let resolved = tokio::time::timeout(PATIENCE, artifacts.resolve(image)).await;
-        let Ok(Ok(artifact)) = resolved else {
-            all_there = false;
-            continue;
-        };
-        if let Some(found) = exported(&artifact.exports) {
-            return Looked::Handler(found);
+        match tokio::time::timeout(PATIENCE, artifacts.resolve(image)).await {
+            Ok(Ok(artifact)) => {
+                if let Some(found) = exported(&artifact.exports) {
+                    return Looked::Handler(found);
+                }
+                continue;
+            }
+            Ok(Err(failed)) => may_come |= failed.reason.is_transient(),
+            Err(_) => may_come = true,
         }
+        all_there = false;
     }
     match all_there {
         true => Looked::Handler(INCOMING_HANDLER),
-        false => Looked::Nothing,
+        false => nothing(looks, may_come),
     }
 }
 
@@ -157,7 +188,47 @@ fn exported(exports: &[InterfaceName]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use waft_ir::{Artifact, Failure, FailureReason, PullPolicy};
+
     use super::*;
+
+    /// A registry that answers everything with a failure, or not at all.
+    struct Failing(Option<FailureReason>);
+
+    #[async_trait::async_trait]
+    impl Artifacts for Failing {
+        async fn resolve(&self, _: &Image) -> Result<Artifact, Failure> {
+            match self.0 {
+                Some(reason) => Err(Failure::new(reason, "")),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_come_is_looked_for_later_and_later() {
+        let image = Image {
+            reference: "one".into(),
+            policy: PullPolicy::Always,
+            credentials: None,
+        };
+        let look = async |answer, looks| {
+            let artifacts = Arc::new(Failing(answer));
+            let Looked::Nothing { looks, again } =
+                look_up(artifacts, vec![image.clone()], looks).await
+            else {
+                panic!("no image can be had")
+            };
+            (looks, again.map(|due| due - Instant::now()))
+        };
+        for answer in [Some(FailureReason::ImagePullFailed), None] {
+            let first = look(answer, 0).await;
+            assert_eq!(first, (1, Some(queue::pause(0))));
+            let second = look(answer, first.0).await;
+            assert_eq!(second, (2, Some(queue::pause(1))));
+        }
+        assert_eq!(look(Some(FailureReason::NotWasm), 0).await, (1, None));
+    }
 
     #[test]
     fn the_export_decides() {

@@ -350,6 +350,50 @@ async fn a_guess_is_not_kept() {
 }
 
 #[tokio::test]
+async fn an_image_is_looked_for_again_though_nothing_else_changes() {
+    let world = World::new().await;
+    let missing = Failure::new(FailureReason::ImageNotFound, "no such tag");
+    world.link.script("one", Phase::Failed(missing));
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    world
+        .says::<HttpTrigger>("hello", "Ready", "False", "ImageNotFound")
+        .await;
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    has_handler(&world, "handler").await;
+}
+
+#[tokio::test]
+async fn what_wakes_a_trigger_is_no_reason_to_look_again() {
+    /// Changes that leave the images as they are.
+    const CHANGES: i32 = 20;
+    let world = World::new().await;
+    let broken = Failure::new(FailureReason::NotWasm, "it is a picture");
+    world.artifacts.fail("one", FailureReason::NotWasm);
+    world.link.script("one", Phase::Failed(broken));
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    for replicas in 1..CHANGES {
+        world.scale::<HttpTrigger>("hello", replicas).await;
+        world
+            .says::<HttpTrigger>("hello", "Ready", "False", "NotWasm")
+            .await;
+    }
+    assert_eq!(world.artifacts.asked("one"), 1);
+    // A change of the template is.
+    world
+        .artifacts
+        .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
+    let yaml = trigger("hello", "hello.test", "").replace("name: http", "name: web");
+    world.apply::<HttpTrigger>(&yaml).await;
+    has_handler(&world, "handler").await;
+}
+
+#[tokio::test]
 async fn a_guess_is_looked_at_again_after_a_restart() {
     let mut world = World::new().await;
     world

@@ -94,6 +94,8 @@ impl Backends {
                 )));
             }
             _ => {
+                // Elsewhere a `root` keeps apart what is below it. Here it does not, from other workloads
+                // of the namespace either: so even the only entry is not as its author may rely on.
                 return grant.config.get("root").map(|_| {
                     Warning::Embedded(format!(
                         "{of} names a `root`, which has no effect: this machine serves it itself, from \

@@ -421,16 +421,18 @@ impl Sending {
             let tag = tag.ok_or_else(|| client::malformed("a part without an ETag"))?;
             tags.push(tag.to_owned());
         }
+        self.complete(id, &tags).await
+    }
+
+    /// Puts the object together of its parts.
+    async fn complete(&self, id: &str, tags: &[String]) -> Result<(), StoreError> {
+        let credentials = Some(self.client.credentials());
         let tags = tags.iter().map(String::as_str);
         let action =
             CompleteMultipartUpload::new(&self.bucket, credentials, &self.object, id, tags);
         let body = action.clone().body();
-        let done = self
-            .client
-            .send(Method::POST, &self.bucket, &action, None, body);
-        // A failure may come in an answer that begins as a success.
-        let done = client::text(done.await?).await?;
-        CompleteMultipartUploadResponse::parse(&done).map_err(client::malformed)?;
+        let done = self.client.complete(&self.bucket, &action, body).await?;
+        CompleteMultipartUploadResponse::parse(done.trim()).map_err(client::malformed)?;
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ use crate::blobstore::store::StoreError;
 
 /// How long the server may take to answer, or to go on with an answer while somebody waits for it.
 const WITHIN: Duration = Duration::from_secs(10);
+/// How long the server may take to put an object together of its parts: AWS speaks of minutes.
+const COMPLETED_WITHIN: Duration = Duration::from_secs(600);
 /// How long a connection may take.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
 /// Bytes that the server takes a second at least: an answer may be late by as much.
@@ -134,35 +136,59 @@ impl Client {
         headers: Option<HeaderMap>,
         body: impl Into<Body>,
     ) -> Result<Response, Refused> {
+        let body = body.into();
+        let bytes = body.as_bytes().map_or(0, <[u8]>::len) as u64;
+        let within = WITHIN + Duration::from_secs(bytes / SLOWEST);
+        let asked = self.ask(method, bucket, action, headers, body, within);
+        succeeded(asked.await?).await
+    }
+
+    /// Has an object put together of its parts; gives the text of the answer. A server that takes long
+    /// for it may begin its answer as a success, send blanks meanwhile, and end it with an error.
+    pub(super) async fn complete<'a>(
+        &self,
+        bucket: &Bucket,
+        action: &impl S3Action<'a>,
+        body: String,
+    ) -> Result<String, Refused> {
+        let done = async {
+            let within = COMPLETED_WITHIN;
+            let asked = self.ask(Method::POST, bucket, action, None, body.into(), within);
+            let done = succeeded(asked.await?).await?;
+            let status = done.status();
+            Ok((status, text_within(done, COMPLETED_WITHIN).await?))
+        };
+        let done = timeout(COMPLETED_WITHIN, done).await;
+        let (status, said) = done.map_err(|_| silent())??;
+        match code(&said) {
+            Some(_) => Err(refusal(status, &said)),
+            None => Ok(said),
+        }
+    }
+
+    async fn ask<'a>(
+        &self,
+        method: Method,
+        bucket: &Bucket,
+        action: &impl S3Action<'a>,
+        headers: Option<HeaderMap>,
+        body: Body,
+        within: Duration,
+    ) -> Result<Response, Refused> {
         let url = action.sign(SIGNED_FOR);
         // Whatever a name is, it leads to nothing outside of its bucket.
-        let within = bucket.base_url();
+        let base = bucket.base_url();
         let path = format!("{}/", url.path());
-        if url.origin() != within.origin() || !path.starts_with(within.path()) {
+        if url.origin() != base.origin() || !path.starts_with(base.path()) {
             return Err(Refused::Missing);
         }
         let http = self.http().await?;
-        let body = body.into();
-        let bytes = body.as_bytes().map_or(0, <[u8]>::len) as u64;
         let mut request = http.request(method, url).body(body);
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
-        let within = WITHIN + Duration::from_secs(bytes / SLOWEST);
         let response = timeout(within, request.send()).await;
-        let response = response.map_err(|_| silent())?.map_err(lost)?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let said = text(response).await.unwrap_or_default();
-        Err(match (status, code(&said).unwrap_or_default()) {
-            (_, "NoSuchBucket") => Refused::NoBucket,
-            (_, "BucketNotEmpty") => Refused::NotEmpty,
-            (StatusCode::NOT_FOUND, _) => Refused::Missing,
-            (StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED, _) => Refused::Conflict,
-            (status, code) => Refused::Other(status, code.to_owned()),
-        })
+        response.map_err(|_| silent())?.map_err(lost)
     }
 
     async fn http(&self) -> Result<&reqwest::Client, Refused> {
@@ -197,17 +223,47 @@ impl From<Refused> for StoreError {
     }
 }
 
+/// An answer, if it is a success.
+async fn succeeded(response: Response) -> Result<Response, Refused> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let said = text(response).await.unwrap_or_default();
+    Err(refusal(status, &said))
+}
+
+/// What an answer says that is no success.
+fn refusal(status: StatusCode, said: &str) -> Refused {
+    match (status, code(said).unwrap_or_default()) {
+        (_, "NoSuchBucket") => Refused::NoBucket,
+        (_, "BucketNotEmpty") => Refused::NotEmpty,
+        (StatusCode::NOT_FOUND, _) => Refused::Missing,
+        (StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED, _) => Refused::Conflict,
+        (status, code) => Refused::Other(status, code.to_owned()),
+    }
+}
+
 /// The next bytes of an answer. Only who asks for them waits: the server is not late because a guest
 /// asks late.
 pub(super) async fn chunk(response: &mut Response) -> Result<Option<Bytes>, Refused> {
-    let next = timeout(WITHIN, response.chunk()).await;
+    chunk_within(response, WITHIN).await
+}
+
+async fn chunk_within(response: &mut Response, within: Duration) -> Result<Option<Bytes>, Refused> {
+    let next = timeout(within, response.chunk()).await;
     next.map_err(|_| silent())?.map_err(lost)
 }
 
 /// The text of an answer, which has a bound.
-pub(super) async fn text(mut response: Response) -> Result<String, Refused> {
+pub(super) async fn text(response: Response) -> Result<String, Refused> {
+    text_within(response, WITHIN).await
+}
+
+/// The same of a server that may take so long to go on.
+async fn text_within(mut response: Response, within: Duration) -> Result<String, Refused> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = chunk(&mut response).await? {
+    while let Some(chunk) = chunk_within(&mut response, within).await? {
         if bytes.len() + chunk.len() > ANSWER {
             return Err(Refused::Lost("the answer is too long".into()));
         }

@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+};
 use waft_servers::Server;
 
 use super::*;
@@ -214,6 +217,54 @@ async fn a_server_may_take_its_time_for_what_is_large_and_no_longer() {
         };
         let (sent, ()) = tokio::join!(sending, answering);
         assert_eq!(sent.is_ok(), is_answered, "{sent:?}");
+    }
+}
+
+/// Reads a request up to the end of its body, which ends in this.
+async fn read_request(connection: &mut TcpStream, end: &[u8]) {
+    let mut request = Vec::new();
+    while !request.ends_with(end) {
+        assert_ne!(connection.read_buf(&mut request).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_object_may_take_minutes_to_be_put_together() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = store_at(&format!("http://{}", listener.local_addr().unwrap()));
+    let bucket = store.0.bucket("bucket").unwrap();
+    let made = "<CompleteMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                <ETag>x</ETag></CompleteMultipartUploadResult>";
+    let failed = "<Error><Code>InternalError</Code><Message>try again</Message></Error>";
+    for (minutes, answer, said) in [
+        (4, made, None),
+        (4, failed, Some("S3 refuses: 200 OK InternalError")),
+        (11, made, Some("S3 does not answer: it takes too long")),
+    ] {
+        let sending = Sending {
+            client: store.0.clone(),
+            bucket: bucket.clone(),
+            object: "o".into(),
+        };
+        let answering = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            read_request(&mut connection, b"</CompleteMultipartUpload>").await;
+            pass(Duration::from_secs(60)).await;
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<?xml version=\"1.0\"?>\n";
+            connection.write_all(head.as_bytes()).await.unwrap();
+            for _ in 1..minutes {
+                pass(Duration::from_secs(60)).await;
+                // Whoever waited too long has left.
+                let _ = connection.write_all(b" ").await;
+            }
+            let _ = connection.write_all(answer.as_bytes()).await;
+        };
+        let tags = ["\"tag\"".to_owned()];
+        let (done, ()) = tokio::join!(sending.complete("id", &tags), answering);
+        match said {
+            None => done.unwrap(),
+            Some(said) => assert_eq!(done.unwrap_err().to_string(), said),
+        }
     }
 }
 

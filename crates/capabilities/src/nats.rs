@@ -9,8 +9,10 @@ use async_nats::{
         self,
         context::CreateKeyValueError,
         kv::{self, CreateErrorKind},
+        stream::RawMessageErrorKind,
     },
 };
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, watch};
 use waft_ir::{Failure, FailureReason};
@@ -52,6 +54,15 @@ pub(crate) enum NatsError {
     Failed(String),
 }
 
+/// What was said last of a key.
+#[derive(Debug)]
+pub(crate) struct Last {
+    /// By which it is told from what is said later.
+    pub revision: u64,
+    /// `None`: it was deleted.
+    pub value: Option<Bytes>,
+}
+
 /// Whose what is: what was seen to fit, as (namespace, name), is not asked for again.
 #[derive(Debug, Default)]
 pub(crate) struct Owners(Mutex<HashSet<(String, String)>>);
@@ -79,7 +90,7 @@ impl Owners {
         match owners.create(name, whose.0.clone().into()).await {
             Ok(_) => {}
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => {
-                let owner = owners.get(name).await.map_err(NatsError::failed)?;
+                let owner = last(&owners, name).await?.and_then(|last| last.value);
                 let owner = owner.unwrap_or_default();
                 if owner != namespace.as_bytes() && &*owner != b"*" {
                     return Err(NatsError::NotOwned);
@@ -115,6 +126,25 @@ pub(crate) async fn bucket(
         ..kv::Config::default()
     };
     context.create_key_value(config).await
+}
+
+/// What was said last of a key, by the server that takes all changes: others, which answer too, need
+/// not know yet what was said a moment ago. It has to be a key: `*` is any.
+pub(crate) async fn last(store: &kv::Store, key: &str) -> Result<Option<Last>, NatsError> {
+    let subject = format!("{}{key}", store.prefix);
+    let last = store.stream.get_last_raw_message_by_subject(&subject).await;
+    let last = match last {
+        Ok(last) => last,
+        Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
+        Err(error) => return Err(NatsError::failed(error)),
+    };
+    let header = |name: &str| last.headers.get(name).map(|value| value.as_str());
+    let is_set = header("KV-Operation").is_none_or(|operation| operation == "PUT")
+        && header("Nats-Marker-Reason").is_none();
+    Ok(Some(Last {
+        revision: last.sequence,
+        value: is_set.then_some(last.payload),
+    }))
 }
 
 impl Nats {

@@ -30,6 +30,8 @@ pub struct Server {
     child: Option<Child>,
     port: u16,
     folder: TempDir,
+    /// Arguments beside those of its kind.
+    more: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,24 @@ impl Server {
     /// Starts a NATS server with JetStream. `None`, and said so, where it is not installed.
     pub fn nats() -> Option<Self> {
         Self::of(Kind::Nats)
+    }
+
+    /// Starts three NATS servers with JetStream that are one cluster, which takes a moment to choose its
+    /// leader. `None`, and said so, where it is not installed.
+    pub fn nats_cluster() -> Option<Vec<Self>> {
+        let routes = [(); 3].map(|()| format!("nats://{}", free_address()));
+        let servers = (0..routes.len()).map(|at| {
+            let more = [
+                ("--server_name", format!("server-{at}")),
+                ("--cluster_name", "test".into()),
+                ("--cluster", routes[at].clone()),
+                ("--routes", routes.join(",")),
+            ];
+            let more = more.into_iter();
+            let more = more.flat_map(|(name, value)| [name.to_owned(), value]);
+            Self::with(Kind::Nats, more.collect(), |_| {})
+        });
+        servers.collect()
     }
 
     /// Starts a PostgreSQL, whose user `postgres` needs no password. `None`, and said so, where it is
@@ -78,11 +98,16 @@ impl Server {
 
     /// Starts one after something was done in its folder.
     fn prepared(kind: Kind, prepare: impl FnOnce(&Path)) -> Option<Self> {
+        Self::with(kind, Vec::new(), prepare)
+    }
+
+    fn with(kind: Kind, more: Vec<String>, prepare: impl FnOnce(&Path)) -> Option<Self> {
         let mut server = Self {
             kind,
             child: None,
             port: free_address().port(),
             folder: tempfile::tempdir().expect("a temporary folder"),
+            more,
         };
         let is_there = match kind {
             Kind::Postgres => postgres::prepare(server.folder.path()),
@@ -188,6 +213,7 @@ impl Server {
         };
         command
             .args(self.kind.arguments(self.port, self.folder.path()))
+            .args(&self.more)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a temporary file"))
             .stderr(log)

@@ -11,8 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
-    kv::{self, DeleteErrorKind, EntryErrorKind, Operation, PutErrorKind, UpdateErrorKind},
-    stream::RawMessageErrorKind,
+    kv::{self, DeleteErrorKind, Operation, PutErrorKind, UpdateErrorKind},
 };
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -25,7 +24,7 @@ use super::{
 };
 use crate::{
     Source,
-    nats::{self, Nats, NatsError, OWNERS, Owners},
+    nats::{self, Last, Nats, NatsError, OWNERS, Owners},
 };
 
 /// Keys in one answer.
@@ -162,12 +161,13 @@ impl Kept {
 #[async_trait]
 impl Bucket for Kept {
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.store().await?.get(key).await {
-            Ok(value) => Ok(value.map(Vec::from)),
-            // What can't be a key there has no value.
-            Err(error) if error.kind() == EntryErrorKind::InvalidKey => Ok(None),
-            Err(error) => Err(NatsError::failed(error).into()),
+        let store = self.store().await?;
+        // What can't be a key there has no value.
+        if !is_key(key) {
+            return Ok(None);
         }
+        let value = last(store, key).await?.and_then(|last| last.value);
+        Ok(value.map(Vec::from))
     }
 
     async fn get_many(
@@ -214,16 +214,16 @@ impl Bucket for Kept {
     async fn increment(&self, key: &str, delta: u64) -> Result<u64, StoreError> {
         check_name(key)?;
         let store = self.store().await?;
+        if !is_key(key) {
+            return Err(invalid(key));
+        }
         for _ in 0..TRIES {
-            let entry = store.entry(key).await;
-            let entry = entry.map_err(|error| match error.kind() {
-                EntryErrorKind::InvalidKey => invalid(key),
-                _ => NatsError::failed(error).into(),
-            })?;
-            let (revision, sum) = match entry {
+            let (revision, sum) = match last(store, key).await? {
                 None => (0, delta),
-                Some(entry) if entry.operation != Operation::Put => (entry.revision, delta),
-                Some(entry) => (entry.revision, add(&entry.value, delta)?),
+                Some(last) => match last.value {
+                    None => (last.revision, delta),
+                    Some(value) => (last.revision, add(&value, delta)?),
+                },
             };
             match store.update(key, sum.to_string().into(), revision).await {
                 Ok(_) => return Ok(sum),
@@ -259,13 +259,17 @@ impl From<NatsError> for StoreError {
 /// Deletes a key that is there. Another one gets no mark that it was deleted: the mark would stay, and
 /// be told to those who watch.
 async fn delete(store: &kv::Store, key: &str) -> Result<(), StoreError> {
+    if !is_key(key) {
+        return Ok(());
+    }
     for _ in 0..TRIES {
-        let Some(revision) = revision(store, key).await? else {
+        let last = nats::last(store, key).await?;
+        let Some(last) = last.filter(|last| last.value.is_some()) else {
             return Ok(());
         };
-        match store.delete_expect_revision(key, Some(revision)).await {
+        let deleted = store.delete_expect_revision(key, Some(last.revision));
+        match deleted.await {
             Ok(()) => return Ok(()),
-            Err(error) if error.kind() == DeleteErrorKind::InvalidKey => return Ok(()),
             // Somebody was faster.
             Err(error) if error.kind() == DeleteErrorKind::WrongLastRevision => {}
             Err(error) => return Err(NatsError::failed(error).into()),
@@ -274,24 +278,23 @@ async fn delete(store: &kv::Store, key: &str) -> Result<(), StoreError> {
     Err(busy())
 }
 
-/// The revision of the value that a key has. The server that takes all changes is asked: `entry` may
-/// ask another one, which need not know yet what was set a moment ago.
-async fn revision(store: &kv::Store, key: &str) -> Result<Option<u64>, StoreError> {
-    let subject = format!("{}{key}", store.prefix);
-    let last = store.stream.get_last_raw_message_by_subject(&subject).await;
-    match last {
-        Ok(last) => {
-            let header = |name: &str| last.headers.get(name).map(|value| value.as_str());
-            let is_set = header("KV-Operation").is_none_or(|operation| operation == "PUT")
-                && header("Nats-Marker-Reason").is_none();
-            Ok(is_set.then_some(last.sequence))
-        }
-        Err(error) => match error.kind() {
-            // What can't be a key there has no value.
-            RawMessageErrorKind::NoMessageFound | RawMessageErrorKind::InvalidSubject => Ok(None),
-            _ => Err(NatsError::failed(error).into()),
-        },
+/// What was said last of a key. Where a bucket has replicas, the one is asked that takes all changes:
+/// who has set a key reads what they have set. Where there is one, any way to ask leads to it.
+async fn last(store: &kv::Store, key: &str) -> Result<Option<Last>, StoreError> {
+    if store.stream.cached_info().config.num_replicas > 1 {
+        return Ok(nats::last(store, key).await?);
     }
+    let entry = store.entry(key).await.map_err(NatsError::failed)?;
+    Ok(entry.map(|entry| Last {
+        revision: entry.revision,
+        value: (entry.operation == Operation::Put).then_some(entry.value),
+    }))
+}
+
+/// Whether it can be a key in NATS, which is part of a subject.
+fn is_key(key: &str) -> bool {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "-/_=.".contains(c);
+    !key.is_empty() && !key.starts_with('.') && !key.ends_with('.') && key.chars().all(is_fine)
 }
 
 fn busy() -> StoreError {

@@ -16,7 +16,7 @@ use async_nats::{
         context::PublishErrorKind,
         message::StreamMessage,
         object_store::{ObjectInfo, ObjectOptions},
-        stream::{LastRawMessageErrorKind, Stream},
+        stream::{DirectGetErrorKind, LastRawMessageErrorKind, Stream},
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
@@ -218,20 +218,21 @@ impl Objects {
 
     /// The first message of a subject from a sequence on.
     async fn first(&self, subject: &str, from: u64) -> io::Result<StreamMessage> {
-        let found = match self.stream.cached_info().config.allow_direct {
-            true => {
-                let found = self.stream.direct_get_next_for_subject(subject, Some(from));
-                found.await.map_err(|error| error.to_string())
-            }
-            false => {
-                let found = self.stream.get_first_raw_message_by_subject(subject, from);
-                found.await.map_err(|error| error.to_string())
-            }
-        };
-        found.map_err(|error| {
+        let failed = |error: String| {
             let text = "NATS does not answer, or the object is not there any more";
             io::Error::other(format!("{text}: {error}"))
-        })
+        };
+        if self.stream.cached_info().config.allow_direct {
+            let found = self.stream.direct_get_next_for_subject(subject, Some(from));
+            match found.await {
+                Ok(found) => return Ok(found),
+                // A replica that does not know it yet may have answered.
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error.to_string())),
+            }
+        }
+        let found = self.stream.get_first_raw_message_by_subject(subject, from);
+        found.await.map_err(|error| failed(error.to_string()))
     }
 }
 

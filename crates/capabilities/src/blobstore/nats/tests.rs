@@ -121,6 +121,40 @@ async fn of_objects_that_many_write_at_a_time_only_the_last_takes_room() {
 }
 
 #[tokio::test]
+async fn bytes_that_who_answers_does_not_know_yet_are_read_all_the_same() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let store = store(&server);
+    let mine = store.create("one", "bucket").await.unwrap();
+    mine.write("o", value(&[7; 4 << 20])).await.unwrap();
+    // A copy that answers in the stream's place, and is as far behind as can be.
+    let context = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let copy = jetstream::stream::Config {
+        name: "copy".into(),
+        mirror: Some(jetstream::stream::Source {
+            name: "OBJ_bucket".into(),
+            filter_subject: Some("$O.bucket.M.>".into()),
+            ..Default::default()
+        }),
+        mirror_direct: true,
+        allow_direct: true,
+        ..Default::default()
+    };
+    context.create_stream(copy).await.unwrap();
+    let stream = context.get_stream("OBJ_bucket").await.unwrap();
+    let answers = async || stream.direct_get_first_for_subject("$O.bucket.C.>").await;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while answers().await.is_ok() {
+        assert!(std::time::Instant::now() < until, "the copy never answers");
+    }
+    for _ in 0..3 {
+        let read = bytes(&*mine, "o", Span::ALL).await.unwrap();
+        assert!(read == [7; 4 << 20]);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     let Some(mut server) = Server::nats() else {
         return;

@@ -69,6 +69,40 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     check_restarts(&store, &mut server, "NATS does not answer", 2 * WITHIN).await;
 }
 
+#[tokio::test]
+async fn of_a_bucket_with_replicas_the_last_value_is_read() {
+    let Some(servers) = Server::nats_cluster() else {
+        return;
+    };
+    let context = jetstream::new(async_nats::connect(servers[0].url()).await.unwrap());
+    // As an administrator makes it.
+    let config = kv::Config {
+        bucket: "b".into(),
+        num_replicas: servers.len(),
+        ..kv::Config::default()
+    };
+    once_it_answers(async || context.create_key_value(config.clone()).await).await;
+    let store = store(&servers[0]);
+    let bucket = store.open("n", "b").await.unwrap();
+    let others = "$JS.API.DIRECT.GET.KV_b.$KV.b.>";
+    let mut asked = context.client().subscribe(others).await.unwrap();
+    context.client().flush().await.unwrap();
+    for n in 0..200 {
+        let value = n.to_string();
+        bucket.set(set("k", &value)).await.unwrap();
+        assert_eq!(bucket.get("k").await.unwrap(), Some(value.into_bytes()));
+    }
+    assert_eq!(bucket.increment("k", 1).await.unwrap(), 200);
+    bucket.delete(&["k".into()]).await.unwrap();
+    assert_eq!(bucket.get("k").await.unwrap(), None);
+    assert_eq!(bucket.increment("k", 1).await.unwrap(), 1);
+    // And nobody was asked who may be behind.
+    let known = context.get_key_value("b").await.unwrap();
+    known.entry("last").await.unwrap();
+    let first = asked.next().await.unwrap();
+    assert!(first.subject.ends_with(".last"), "{}", first.subject);
+}
+
 /// The entry that grants to watch a bucket of this store.
 fn entry(store: NatsStore) -> (Arc<NatsStore>, Arc<Entry>) {
     let store = Arc::new(store);

@@ -15,6 +15,7 @@ use async_nats::jetstream::{
 };
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::time::timeout;
 
 use waft_runtime::{Change, Delivery};
 
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     Source,
-    nats::{self, Last, Nats, NatsError, OWNERS, Owners},
+    nats::{self, Last, Nats, NatsError, OWNERS, Owners, WITHIN},
 };
 
 /// Keys in one answer.
@@ -237,8 +238,17 @@ impl Bucket for Kept {
 
     async fn keys(&self, cursor: Option<u64>) -> Result<(Vec<String>, Option<u64>), StoreError> {
         let store = self.store().await?;
-        let keys = store.keys().await.map_err(NatsError::failed)?;
-        let mut keys: Vec<String> = keys.try_collect().await.map_err(NatsError::failed)?;
+        let mut listed = store.keys().await.map_err(NatsError::failed)?;
+        let mut keys = Vec::new();
+        // A server that is lost meanwhile ends no list.
+        loop {
+            let next = timeout(WITHIN, listed.try_next()).await;
+            let next = next.map_err(NatsError::failed)?;
+            match next.map_err(NatsError::failed)? {
+                None => break,
+                Some(key) => keys.push(key),
+            }
+        }
         keys.sort();
         let from = usize::try_from(cursor.unwrap_or(0)).unwrap_or(usize::MAX);
         let next = from.saturating_add(PAGE);

@@ -1,5 +1,12 @@
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::Duration,
+};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 use waft_servers::Server;
 
 use super::*;
@@ -67,6 +74,67 @@ async fn a_server_that_dies_is_told_and_comes_back_with_what_it_acknowledged() {
     };
     let store = store(&server);
     check_restarts(&store, &mut server, "NATS does not answer", 2 * WITHIN).await;
+}
+
+/// A way to a server that ends after so many more bytes of its answers, and does not come back.
+struct Way {
+    url: String,
+    left: Arc<AtomicUsize>,
+}
+
+impl Way {
+    async fn to(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("nats://{}", listener.local_addr().unwrap());
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
+        let (address, way) = (server.url(), left.clone());
+        tokio::spawn(async move {
+            let (client, _) = listener.accept().await.unwrap();
+            drop(listener);
+            let address = address.trim_start_matches("nats://");
+            let server = TcpStream::connect(address).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let asking = tokio::io::copy(&mut from_client, &mut to_server);
+            let answering = async {
+                let mut some = vec![0; 1024];
+                loop {
+                    let read = from_server.read(&mut some).await.unwrap();
+                    let left = way.load(SeqCst).checked_sub(read);
+                    let Some(left) = left.filter(|_| read > 0) else {
+                        return;
+                    };
+                    way.fetch_min(left, SeqCst);
+                    to_client.write_all(&some[..read]).await.unwrap();
+                }
+            };
+            tokio::select! {
+                _ = asking => {}
+                () = answering => {}
+            }
+        });
+        Self { url, left }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_while_it_lists_keys_is_told() {
+    /// Keys whose list is longer than what is left of the way.
+    const KEYS: usize = 2000;
+    const LEFT: usize = 64 << 10;
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let way = Way::to(&server).await;
+    let store = NatsStore::new(Arc::new(Nats::new(&way.url).unwrap()));
+    let bucket = store.open("n", "b").await.unwrap();
+    let pairs = (0..KEYS).map(|n| (format!("key-{n}"), vec![]));
+    bucket.set(pairs.collect()).await.unwrap();
+    assert_eq!(bucket.keys(None).await.unwrap().0.len(), PAGE);
+    way.left.store(LEFT, SeqCst);
+    let listed = timeout(Duration::from_secs(60), bucket.keys(None)).await;
+    let error = listed.expect("it ends").unwrap_err().to_string();
+    assert!(error.contains("NATS does not answer"), "{error}");
 }
 
 #[tokio::test]

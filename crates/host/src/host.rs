@@ -232,17 +232,27 @@ impl Host {
     }
 
     /// Ends in order: no new connections and workloads, the requests in flight are finished within
-    /// the grace period, then what is left is cut off. Logs stay: the workloads are still wanted.
+    /// the grace period, and after them messages and what guests do after their answers; then what is
+    /// left is cut off. Logs stay: the workloads are still wanted.
     pub async fn drain(&self, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
         self.stop_accepting.cancel();
         self.connections.close();
-        let finished = timeout(grace, self.connections.wait()).await;
+        let until = Instant::now() + grace;
+        let finished = timeout_at(until, self.connections.wait()).await;
+        let running = self.serving.running.all();
         if finished.is_err() {
-            for workload in self.serving.running.all() {
+            for workload in &running {
                 workload.cut_off().cancel();
             }
         }
+        // Requests may need the answers to messages until here.
+        let workers = self.serving.workers();
+        let left = until.saturating_duration_since(Instant::now());
+        join_all(workers.iter().map(|worker| worker.drain(left))).await;
+        let guests = running.iter().map(|workload| &workload.guest);
+        let guests = guests.chain(workers.iter().map(|worker| &worker.guest));
+        join_all(guests.map(|guest| end(guest, until))).await;
         self.logs.flush().await;
     }
 
@@ -353,12 +363,13 @@ impl Host {
         } else if let Some(running) = &started.http {
             self.serving.admit(running);
         }
-        let workers: Vec<_> = workers
-            .into_iter()
-            .map(|(worker, subscribed)| worker.begin(subscribed))
-            .collect();
-        self.serving.add_workers(id, &workers);
-        let serves = started.http.is_some() || !workers.is_empty();
+        let mut taking = Vec::new();
+        for (worker, subscribed) in workers {
+            worker.begin(subscribed);
+            taking.push(worker);
+        }
+        self.serving.add_workers(id, taking.clone());
+        let serves = started.http.is_some() || !taking.is_empty();
 
         let failed = loop {
             match health {
@@ -392,7 +403,7 @@ impl Host {
         if let Some(running) = &started.http {
             running.drain(self.config.stop_grace).await;
         }
-        let draining = workers.into_iter();
+        let draining = taking.iter();
         join_all(draining.map(|worker| worker.drain(self.config.stop_grace))).await;
         let guests = started.http.iter().map(|running| &running.guest);
         let guests = guests.chain(started.workers.iter().map(|worker| &worker.guest));

@@ -15,7 +15,7 @@ use std::{
 
 use futures::FutureExt as _;
 use tokio::{runtime::Handle, task::JoinSet};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_capabilities::{Capabilities, Source, Subscribed, Subscriber};
 use waft_ir::{CapabilityGrant, Failure, LocalResources, Workload, WorkloadId};
 use waft_runtime::{CallError, CallInfo, Delivery, Guest};
@@ -55,6 +55,12 @@ pub(crate) struct Worker {
     states: Arc<StateBoard>,
     guest_runtime: Handle,
     news: News<&'static str>,
+    /// Cancelled when it is to take no more messages.
+    stop: CancellationToken,
+    /// Ends the messages that are left when the grace period is over.
+    cut_off: CancellationToken,
+    /// One for each subscription, until its messages are handled.
+    tasks: TaskTracker,
 }
 
 /// What its manifest says of its subscriptions.
@@ -64,13 +70,6 @@ struct Wish {
     resources: LocalResources,
     grants: Vec<CapabilityGrant>,
     queue: u32,
-}
-
-/// The subscriptions of a worker that runs.
-pub(crate) struct Deliveries {
-    worker: Arc<Worker>,
-    stop: CancellationToken,
-    tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 /// Whose a worker is.
@@ -109,6 +108,9 @@ impl Worker {
             states,
             guest_runtime,
             news: News::default(),
+            stop: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
@@ -144,20 +146,27 @@ impl Worker {
     }
 
     /// Hands messages to the component from now on.
-    pub(crate) fn begin(self: Arc<Self>, subscriptions: Vec<Subscribed>) -> Deliveries {
-        let stop = CancellationToken::new();
-        let tasks = subscriptions.into_iter().map(|subscribed| {
-            let task = self.clone().take_all(subscribed, stop.clone());
-            AbortOnDropHandle::new(self.guest_runtime.spawn(task))
-        });
-        Deliveries {
-            tasks: tasks.collect(),
-            worker: self,
-            stop,
+    pub(crate) fn begin(self: &Arc<Self>, subscriptions: Vec<Subscribed>) {
+        for subscribed in subscriptions {
+            let task = self.clone().take_all(subscribed);
+            let cut_off = self.cut_off.clone();
+            let task = async move { cut_off.run_until_cancelled(task).await };
+            self.tasks.spawn_on(task, &self.guest_runtime);
         }
     }
 
-    async fn take_all(self: Arc<Self>, subscribed: Subscribed, stop: CancellationToken) {
+    /// Takes no more messages, finishes those that it has within the grace period, and ends what is
+    /// left then.
+    pub(crate) async fn drain(&self, grace: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        let finished = tokio::time::timeout(grace, self.tasks.wait()).await;
+        if finished.is_err() {
+            self.cut_off.cancel();
+        }
+    }
+
+    async fn take_all(self: Arc<Self>, subscribed: Subscribed) {
         let places = self.guest.places();
         let places = subscribed
             .max_in_flight
@@ -177,7 +186,7 @@ impl Worker {
             let has_place = calls.len() < places;
             tokio::select! {
                 biased;
-                () = stop.cancelled(), if !drained => {
+                () = self.stop.cancelled(), if !drained => {
                     drained = true;
                     messages.drain().await;
                 }
@@ -257,26 +266,6 @@ impl Worker {
                 component.last_error = Some(format!("{reason}: {text}"));
             }
         });
-    }
-}
-
-impl Deliveries {
-    /// Whose they are.
-    pub(crate) fn worker(&self) -> &Arc<Worker> {
-        &self.worker
-    }
-
-    /// Takes no more messages, finishes those that it has within the grace period, and ends what is
-    /// left then.
-    pub(crate) async fn drain(self, grace: Duration) {
-        self.stop.cancel();
-        let finished = async {
-            for task in self.tasks {
-                // A panic of the host's code has been told already.
-                let _ = task.await;
-            }
-        };
-        let _ = tokio::time::timeout(grace, finished).await;
     }
 }
 

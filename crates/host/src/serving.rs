@@ -10,7 +10,7 @@ use waft_ir::{HostId, WorkloadId};
 use crate::{
     event::Events,
     http::Router,
-    messages::{Deliveries, Worker},
+    messages::Worker,
     reason::Reason,
     running::{Counters, RunningMap, RunningWorkload},
     service::Service,
@@ -78,12 +78,9 @@ impl Serving {
     }
 
     /// Counts the components of a workload in that take messages.
-    pub(crate) fn add_workers(&self, workload: &WorkloadId, deliveries: &[Deliveries]) {
-        if !deliveries.is_empty() {
-            let workers = deliveries.iter().map(|each| each.worker().clone());
-            self.workers
-                .lock()
-                .insert(workload.clone(), workers.collect());
+    pub(crate) fn add_workers(&self, workload: &WorkloadId, workers: Vec<Arc<Worker>>) {
+        if !workers.is_empty() {
+            self.workers.lock().insert(workload.clone(), workers);
         }
     }
 

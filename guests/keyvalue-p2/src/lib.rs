@@ -6,7 +6,7 @@
 //! | `/add?BUCKET&KEY` | adds 1 to a counter and answers it |
 //! | `/keys?BUCKET` | answers the keys |
 //! | `/fill?BUCKET&COUNT` | sets so many values of a MiB each, named 0, 1 … |
-//! | `/stay?BUCKET&KEY` | answers, then sets the key to 1, 2 … for as long as it may |
+//! | `/stay?BUCKET&KEY`, `…&COUNT` | answers, then sets the key to 1, 2 … for as long as it may, or up to so much |
 //! | `/many?BUCKET&COUNT&set`, `…&get`, `…&delete` | what they are called, with so many keys in one call |
 //! | `/batch?BUCKET` | sets, reads and deletes several keys in one call each |
 
@@ -36,11 +36,12 @@ impl wasip2::exports::http::incoming_handler::Guest for Keeper {
 }
 
 fn stay(parts: &[&str]) {
-    let [bucket, key] = parts else { return };
+    let [bucket, key, ..] = parts else { return };
+    let last = parts.get(2).and_then(|count| count.parse().ok());
     let Ok(bucket) = store::open(bucket) else {
         return;
     };
-    for count in 1u64.. {
+    for count in 1..=last.unwrap_or(u64::MAX) {
         if bucket.set(key, count.to_string().as_bytes()).is_err() {
             return;
         }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use waft_ir::{
-    CapabilityGrant, FailureReason, HostLink, Phase, PullPolicy, Service, Workload, WorkloadState,
+    CapabilityGrant, FailureReason, HostLink, Phase, PullPolicy, Service, Workload, WorkloadId,
+    WorkloadState,
 };
 use waft_runtime::EngineConfig;
 
@@ -466,19 +467,51 @@ fn a_service_that_meets_a_full_host_has_not_failed_itself() {
     rig.wait_for(&second, |s| s.is_some_and(|s| s.phase == Phase::Running));
 }
 
+/// Runs `keyvalue-p2` with a bucket that all rigs share.
+fn run_keeper(rig: &Rig, name: &str, bucket: &str) -> WorkloadId {
+    let mut keeper = workload(name, &[("main", "keyvalue-p2")]);
+    keeper.grants = vec![CapabilityGrant {
+        name: Some(bucket.into()),
+        package: "wasi:keyvalue".parse().unwrap(),
+        interfaces: vec!["store".into(), "atomics".into(), "batch".into()],
+        config: BTreeMap::new(),
+    }];
+    let id = rig.run(keeper);
+    rig.route("test", &[&id]);
+    id
+}
+
+#[test]
+fn a_drained_host_has_guests_finish_what_they_do_after_their_answers() {
+    let (rig, other) = (Rig::new(), Rig::new());
+    run_keeper(&rig, "stays", "drained");
+    run_keeper(&other, "reads", "drained");
+    let count = || other.get("/get?drained&count").text().to_owned();
+    assert_eq!(rig.get("/stay?drained&count&20000").text(), "stays");
+    RUNTIME.block_on(rig.host.drain(Duration::from_secs(10)));
+    assert_eq!(count(), "20000");
+}
+
+#[test]
+fn a_drained_host_ends_guests_that_go_on_after_their_answers_past_the_grace() {
+    let (rig, other) = (Rig::new(), Rig::new());
+    run_keeper(&rig, "stays", "ended");
+    run_keeper(&other, "reads", "ended");
+    let count = || other.get("/get?ended&count").text().parse::<u64>();
+    assert_eq!(rig.get("/stay?ended&count").text(), "stays");
+    wait_until(|| count().is_ok_and(|count| count > 1));
+    RUNTIME.block_on(rig.host.drain(Duration::from_millis(50)));
+    // It has set more keys by then if it goes on.
+    let last = count().unwrap();
+    for _ in 0..100 {
+        assert_eq!(count().unwrap(), last);
+    }
+}
+
 #[test]
 fn a_guest_that_goes_on_after_its_answer_ends_with_its_workload() {
     let rig = Rig::with_grace(Duration::from_millis(50));
-    let keeper = |name: &str| {
-        let mut keeper = workload(name, &[("main", "keyvalue-p2")]);
-        keeper.grants = vec![CapabilityGrant {
-            name: Some("after-answers".into()),
-            package: "wasi:keyvalue".parse().unwrap(),
-            interfaces: vec!["store".into(), "atomics".into(), "batch".into()],
-            config: BTreeMap::new(),
-        }];
-        rig.run(keeper)
-    };
+    let keeper = |name| run_keeper(&rig, name, "after-answers");
     let (stays, reads) = (keeper("stays"), keeper("reads"));
     rig.route("test", &[&stays]);
     assert_eq!(rig.get("/stay?after-answers&count").text(), "stays");

@@ -6,7 +6,7 @@ use waft_ir::{CapabilityGrant, FailureReason, Phase, Workload};
 
 use crate::{
     connections::wait_until,
-    harness::{Rig, workload},
+    harness::{RUNTIME, Rig, workload},
 };
 
 fn grant(version: &str, subjects: &str) -> CapabilityGrant {
@@ -286,6 +286,25 @@ fn what_was_accepted_is_handled_before_the_workload_goes() {
     rig.stop(&id);
     rig.wait_for(&id, |state| state.is_none());
     wait_until(|| rig.count("counts", "Handled") == 5);
+}
+
+#[test]
+fn a_drained_host_handles_the_messages_that_it_has_accepted() {
+    let (rig, other) = (asking(), asking());
+    other.run(worker("counts", "worker", "host.drain.counts"));
+    let mut busy = worker("w", "worker-p3", "host.drain.in");
+    busy.grants[0]
+        .config
+        .insert("max_in_flight".into(), "1".into());
+    rig.run(busy);
+    rig.publish("host.drain.in", "100");
+    for _ in 0..5 {
+        rig.publish("host.drain.in", "ask:host.drain.counts:x");
+    }
+    RUNTIME.block_on(rig.host.drain(Duration::from_secs(10)));
+    assert_eq!(rig.count("w", "Handled"), 6);
+    let said = other.ask("host.drain.in", "x");
+    assert_eq!(said, "nobody takes messages of `host.drain.in`");
 }
 
 #[test]

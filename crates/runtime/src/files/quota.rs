@@ -2,8 +2,10 @@
 //!
 //! Growth is added up as it happens, so the sum is never too small. What a file that nobody holds open
 //! held is given back when it is deleted. What else was deleted or truncated is found out by looking,
-//! when the sum meets the limit and looking may help: in a thread of its own, one look at a time. Files
-//! that were deleted and are still open hold their bytes, so they are remembered.
+//! when the sum meets the limit and looking may help: in a thread of its own, one look at a time, and
+//! no more than a fifth of the time, because nobody is charged for it. Who needs one waits for it: to be
+//! told that there is no room, where there is, would be wrong. Files that were deleted and are still
+//! open hold their bytes, so they are remembered.
 
 use std::{
     collections::HashSet,
@@ -12,13 +14,21 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::OwnedMutexGuard, task::spawn_blocking};
+use tokio::{
+    sync::OwnedMutexGuard,
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 /// Bytes that each file and folder counts, beside its content: empty ones take room too.
 pub(super) const ENTRY: u64 = 1 << 10;
+
+/// How many times as long as a look took there is none after it.
+const REST: u32 = 4;
 
 /// What a folder may hold, and holds.
 #[derive(Debug)]
@@ -45,6 +55,8 @@ struct State {
     deleted: Vec<Weak<File>>,
     /// How often a look has begun or ended.
     looks: u64,
+    /// When the next look may begin.
+    rests_until: Option<Instant>,
 }
 
 /// A file that a guest has open.
@@ -96,6 +108,11 @@ impl Quota {
             let turn = self.turn_to_look().await;
             // Who had the turn before may have found room.
             has_room = self.charge_unseen(bytes);
+            let rests_until = self.state.lock().rests_until;
+            if let (None, Some(end)) = (has_room, rests_until) {
+                sleep_until(end).await;
+                has_room = self.charge_unseen(bytes);
+            }
             if has_room.is_none() {
                 let quota = self.clone();
                 // The turn lasts as long as the look, though nobody may wait for it any more.
@@ -164,6 +181,7 @@ impl Quota {
 
     /// Looks what there is. Where not everything can be seen the sum stays: it is never too small.
     fn look(&self) {
+        let began = Instant::now();
         let mut state = self.state.lock();
         (state.added, state.freed) = (state.pending, false);
         state.looks += 1;
@@ -176,10 +194,16 @@ impl Quota {
             state.used = bytes.saturating_add(state.added);
         }
         state.looks += 1;
+        state.rest_from(began.elapsed());
     }
 }
 
 impl State {
+    /// There is no look for a while after one that took so long.
+    fn rest_from(&mut self, look: Duration) {
+        self.rests_until = Instant::now().checked_add(look.saturating_mul(REST));
+    }
+
     /// Whether anything may have gone since it was looked.
     fn has_freed(&self) -> bool {
         self.freed || self.deleted.iter().any(|file| file.strong_count() == 0)
@@ -340,6 +364,17 @@ mod tests {
         );
         quota.freed();
         assert!(charge(&quota, 10 * ENTRY).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_needs_a_look_soon_after_a_long_one_waits() {
+        let (_folder, quota) = limited(10 * ENTRY);
+        let began = Instant::now();
+        assert!(charge(&quota, 10 * ENTRY).await && charge(&quota, 10 * ENTRY).await);
+        assert_eq!(began.elapsed(), Duration::ZERO, "the first one");
+        quota.state.lock().rest_from(Duration::from_secs(10));
+        assert!(charge(&quota, 10 * ENTRY).await);
+        assert!(began.elapsed() >= Duration::from_secs(40));
     }
 
     #[tokio::test]

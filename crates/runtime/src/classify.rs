@@ -43,6 +43,8 @@ pub(crate) fn require_component(name: &str, bytes: &[u8]) -> Result<(), Failure>
 /// what is damaged.
 pub(crate) fn refused(name: &str, error: &wasmtime::Error) -> Failure {
     let why = format!("{error:#}");
+    // Some of its words are lists.
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     if !why.contains("exceeds the configured maximum") {
         return truncated(name, &why);
     }

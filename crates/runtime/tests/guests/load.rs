@@ -94,6 +94,22 @@ async fn a_component_of_too_many_parts_is_refused() {
 }
 
 #[tokio::test]
+async fn a_component_whose_instance_would_take_much_of_the_host_is_refused() {
+    let module = |globals| "(global i64 (i64.const 0))".repeat(globals);
+    for (globals, instances) in [(200_000, 1), (2_000, 100)] {
+        let fits = with_many(&module(globals), instances);
+        ENGINE.load(fits, "fits").await.unwrap();
+        let large = with_many(&module(2 * globals), instances);
+        let refused = ENGINE.load(large, "large.wasm").await.err().unwrap();
+        assert_eq!(refused.reason, FailureReason::InvalidComponent);
+        for part in ["large.wasm", "more than one component may", "4194304"] {
+            assert!(refused.message.contains(part), "{}", refused.message);
+        }
+        assert!(!refused.message.contains('\n'), "{}", refused.message);
+    }
+}
+
+#[tokio::test]
 async fn interfaces_are_known() {
     let hello = load("hello-p2").await;
     assert_eq!(hello.http(), Some(HttpVersion::P2));

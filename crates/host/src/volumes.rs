@@ -29,15 +29,22 @@ pub(crate) struct Volumes {
     folder: PathBuf,
     /// Folders below which `hostPath` volumes may lie.
     roots: Vec<PathBuf>,
-    /// What was made and is not gone yet.
-    made: Arc<Mutex<HashSet<PathBuf>>>,
+    made: Arc<Mutex<Folders>>,
+}
+
+/// Folders that were made and are not gone yet.
+#[derive(Debug, Default)]
+struct Folders {
+    used: HashSet<PathBuf>,
+    /// Those that could not be deleted, which was said. It is tried again whenever another one goes.
+    left: HashSet<PathBuf>,
 }
 
 /// A folder that was made for a workload, and goes when this is dropped.
 #[derive(Debug)]
 struct Made {
     folder: PathBuf,
-    all: Arc<Mutex<HashSet<PathBuf>>>,
+    all: Arc<Mutex<Folders>>,
 }
 
 /// The volumes of one workload. With the last of them, what was made for them is deleted.
@@ -59,10 +66,11 @@ impl Volumes {
     /// Takes over a folder for ephemeral volumes: whatever an earlier process left there goes.
     pub(crate) fn new(folder: PathBuf, roots: Vec<PathBuf>) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
+        let made = Arc::<Mutex<Folders>>::default();
         for left in fs::read_dir(&folder)?.flatten() {
             // Names are never used again, so that it is in nobody's way meanwhile.
-            let left = left.path();
-            aside(move || remove_or_say(&left));
+            let (left, made) = (left.path(), made.clone());
+            aside(move || Folders::delete(&made, left));
         }
         if let Some(memory) = memory_folder() {
             remove_left_files(&memory);
@@ -70,23 +78,26 @@ impl Volumes {
         Ok(Self {
             folder,
             roots,
-            made: Arc::default(),
+            made,
         })
     }
 
     /// Deletes everything that was made, whoever still has it: the process is about to end, and
     /// then nobody drops what it holds.
     pub(crate) fn remove_all(&self) {
-        let all = std::mem::take(&mut *self.made.lock());
-        for folder in all {
-            // What is left is deleted by the next process.
+        let Folders { used, left } = std::mem::take(&mut *self.made.lock());
+        for folder in used {
             remove_or_say(&folder);
+        }
+        for folder in left {
+            // What is left now is deleted by the next process.
+            let _ = remove(&folder);
         }
     }
 
     fn keep(&self, folder: TempDir) -> Made {
         let folder = folder.keep();
-        self.made.lock().insert(folder.clone());
+        self.made.lock().used.insert(folder.clone());
         Made {
             folder,
             all: self.made.clone(),
@@ -189,10 +200,22 @@ impl Volumes {
 impl Drop for Made {
     fn drop(&mut self) {
         let (folder, all) = (std::mem::take(&mut self.folder), self.all.clone());
-        aside(move || {
-            remove_or_say(&folder);
-            all.lock().remove(&folder);
-        });
+        aside(move || Folders::delete(&all, folder));
+    }
+}
+
+impl Folders {
+    /// Deletes a folder, and those that could not be deleted before.
+    fn delete(all: &Mutex<Self>, folder: PathBuf) {
+        let left: Vec<_> = all.lock().left.iter().cloned().collect();
+        let is_gone = remove_or_say(&folder);
+        let gone: Vec<_> = left.iter().filter(|left| remove(left).is_ok()).collect();
+        let mut all = all.lock();
+        all.left.retain(|left| !gone.contains(&left));
+        all.used.remove(&folder);
+        if !is_gone {
+            all.left.insert(folder);
+        }
     }
 }
 
@@ -225,11 +248,13 @@ fn aside(work: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Deletes a folder with all that is in it. What can't be deleted is left.
-fn remove_or_say(folder: &Path) {
-    if let Err(error) = remove(folder) {
+/// Deletes a folder with all that is in it. What can't be deleted is left. Returns whether it is gone.
+fn remove_or_say(folder: &Path) -> bool {
+    let removed = remove(folder);
+    if let Err(error) = &removed {
         tracing::warn!(folder = %folder.display(), %error, "a volume can't be deleted");
     }
+    removed.is_ok()
 }
 
 /// A folder in memory that holds these files: values of Secrets are never written to a disk.

@@ -94,6 +94,41 @@ fn what_is_made_for_a_workload_goes_with_it() {
     drop(held);
 }
 
+#[test]
+fn what_can_not_be_deleted_is_tried_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("ephemeral");
+    let volumes = Volumes::new(folder.clone(), Vec::new()).unwrap();
+    let prepare = || {
+        let prepared = volumes.prepare(&workload(VolumeSource::Ephemeral { size_limit: 1 }));
+        prepared.unwrap()
+    };
+    let names = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(&folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    // A file in the place of the folder is none that goes.
+    let stuck = || {
+        let held = prepare();
+        let [path] = <[_; 1]>::try_from(names()).unwrap();
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        drop(held);
+        assert_eq!(names(), [path.clone()]);
+        path
+    };
+    let is_again_a_folder = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    };
+    is_again_a_folder(&stuck());
+    drop(prepare());
+    assert!(names().is_empty());
+    is_again_a_folder(&stuck());
+    volumes.remove_all();
+    assert!(names().is_empty());
+}
+
 /// Makes folders below one another, deeper than any path reaches, with a file in each.
 fn fill(folder: &Path) {
     let open = OFlags::RDONLY | OFlags::DIRECTORY;

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use tries::{Told, Wasi, told};
+use tries::{Open, Told, Wasi, told};
 use wasip2::{
     filesystem::{
         preopens::get_directories,
@@ -61,10 +61,12 @@ impl Wasi for Tries {
         folders.into_iter().next().map(|(folder, _)| folder)
     }
 
-    async fn open(folder: &Descriptor, path: &str, create: bool) -> Told<Descriptor> {
-        let (open, access) = match create {
-            true => (OpenFlags::CREATE, DescriptorFlags::WRITE),
-            false => (OpenFlags::empty(), DescriptorFlags::READ),
+    async fn open(folder: &Descriptor, path: &str, how: Open) -> Told<Descriptor> {
+        let new = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+        let (open, access) = match how {
+            Open::Read => (OpenFlags::empty(), DescriptorFlags::READ),
+            Open::Create => (OpenFlags::CREATE, DescriptorFlags::WRITE),
+            Open::New => (new, DescriptorFlags::WRITE),
         };
         told(folder.open_at(PathFlags::SYMLINK_FOLLOW, path, open, access))
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tries::{Told, Wasi, told};
+use tries::{Open, Told, Wasi, told};
 use wasip3::{
     filesystem::{
         preopens::get_directories,
@@ -47,10 +47,12 @@ impl Wasi for Tries {
         folders.into_iter().next().map(|(folder, _)| folder)
     }
 
-    async fn open(folder: &Descriptor, path: &str, create: bool) -> Told<Descriptor> {
-        let (open, access) = match create {
-            true => (OpenFlags::CREATE, DescriptorFlags::WRITE),
-            false => (OpenFlags::empty(), DescriptorFlags::READ),
+    async fn open(folder: &Descriptor, path: &str, how: Open) -> Told<Descriptor> {
+        let new = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+        let (open, access) = match how {
+            Open::Read => (OpenFlags::empty(), DescriptorFlags::READ),
+            Open::Create => (OpenFlags::CREATE, DescriptorFlags::WRITE),
+            Open::New => (new, DescriptorFlags::WRITE),
         };
         let follow = PathFlags::SYMLINK_FOLLOW;
         told(folder.open_at(follow, path.into(), open, access).await)

@@ -3,7 +3,7 @@
 //!
 //! | path | tries |
 //! |---|---|
-//! | `/open?FLAGS&PATH` | to open below the first folder: `r` reads the content, `c` creates |
+//! | `/open?FLAGS&PATH` | to open below the first folder: `r` reads the content, `c` creates, `n` makes a new file |
 //! | `/hold?N&PATH` | to open a file N times and close none |
 //! | `/listings?N` | to begin to read the first folder N times and go on with none, as long as the instance lives |
 //! | `/stat?PATH`, `/unlink?PATH`, `/mkdir?PATH` | what they are called |
@@ -24,6 +24,16 @@ use std::{fmt::Debug, mem, net::SocketAddr};
 /// What came of it, or what an interface answered, in its own words.
 pub type Told<T = String> = Result<T, String>;
 
+/// How a file is opened.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum Open {
+    Read,
+    /// To be written, and created if it is not there.
+    Create,
+    /// To be written, and not there before.
+    New,
+}
+
 /// The interfaces of one generation.
 #[allow(
     async_fn_in_trait,
@@ -43,8 +53,7 @@ pub trait Wasi {
 
     /// The first folder.
     fn folder() -> Option<Self::File>;
-    /// Opens a file to be read, or to be written and created.
-    async fn open(folder: &Self::File, path: &str, create: bool) -> Told<Self::File>;
+    async fn open(folder: &Self::File, path: &str, how: Open) -> Told<Self::File>;
     /// The beginning of a file's content.
     async fn read(file: &Self::File) -> Told<Vec<u8>>;
     /// Writes at the beginning of a file, or at its end.
@@ -100,12 +109,12 @@ async fn act<W: Wasi>(what: &str, query: &str) -> Told {
         "listings" => return listings::<W>(number(&first)).await,
         "write" => write::<W>(&first, number(&part())).await,
         "append" => {
-            let file = W::open(&folder()?, &first, false).await?;
+            let file = W::open(&folder()?, &first, Open::Read).await?;
             W::write(&file, vec![b'x'; number(&part())], true).await
         }
         "appends" => return appends::<W>(number(&first), &part()).await,
         "size" => {
-            let file = W::open(&folder()?, &first, true).await?;
+            let file = W::open(&folder()?, &first, Open::Create).await?;
             W::set_size(&file, number(&part()) as u64).await
         }
         "stat" => W::stat(&folder()?, &first).await,
@@ -154,9 +163,13 @@ fn folder<W: Wasi>() -> Told<W::File> {
 }
 
 async fn open<W: Wasi>(flags: &str, path: &str) -> Told {
-    let create = flags == "c";
-    let file = W::open(&folder::<W>()?, path, create).await?;
-    if create {
+    let how = match flags {
+        "c" => Open::Create,
+        "n" => Open::New,
+        _ => Open::Read,
+    };
+    let file = W::open(&folder::<W>()?, path, how).await?;
+    if how != Open::Read {
         return Ok("done".into());
     }
     let content = W::read(&file).await?;
@@ -167,7 +180,7 @@ async fn hold<W: Wasi>(count: usize, path: &str) -> Told {
     let folder = folder::<W>()?;
     let mut held = Vec::new();
     for at in 0..count {
-        let opened = W::open(&folder, path, false).await;
+        let opened = W::open(&folder, path, Open::Read).await;
         held.push(opened.map_err(|error| format!("{at}, then {error}"))?);
     }
     Ok(held.len().to_string())
@@ -183,7 +196,7 @@ async fn listings<W: Wasi>(count: usize) -> Told {
 }
 
 async fn appends<W: Wasi>(count: usize, path: &str) -> Told {
-    let file = W::open(&folder::<W>()?, path, true).await?;
+    let file = W::open(&folder::<W>()?, path, Open::Create).await?;
     let mut held = Vec::new();
     for at in 0..count {
         let begun = W::append(&file).await;
@@ -195,7 +208,7 @@ async fn appends<W: Wasi>(count: usize, path: &str) -> Told {
 async fn write<W: Wasi>(path: &str, count: usize) -> Told<()> {
     let folder = folder::<W>()?;
     let is_there = W::stat(&folder, path).await.is_ok();
-    let file = W::open(&folder, path, true).await?;
+    let file = W::open(&folder, path, Open::Create).await?;
     W::write(&file, vec![b'x'; count], is_there).await
 }
 

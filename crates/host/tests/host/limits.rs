@@ -356,7 +356,15 @@ fn a_file_of_a_full_volume_is_opened_as_before() {
         let full = ask("/open?c&b").to_lowercase();
         assert!(full.contains("insufficient"), "{guest}: {full}");
         assert_eq!(ask("/open?c&a"), "done", "{guest}");
+        // What is there already is told, and not that there is no room.
+        for path in ["/open?n&a", "/mkdir?a", "/symlink?a&a"] {
+            let exists = ask(path).to_lowercase();
+            assert!(exists.contains("exist"), "{guest}: {path}: {exists}");
+        }
+        let full = ask("/open?n&b").to_lowercase();
+        assert!(full.contains("insufficient"), "{guest}: {full}");
         assert_eq!(ask("/size?a&100"), "done", "{guest}");
         assert_eq!(ask("/open?c&b"), "done", "{guest}");
+        assert_eq!(ask("/open?n&c"), "done", "{guest}");
     }
 }

@@ -26,7 +26,7 @@ use super::{
 use crate::{Ctx, Refusal};
 
 /// Has a macro of a generation put functions in the place of wasmtime's: name, method, arguments, what
-/// it does, and what must hold before it is done.
+/// it does, what must hold before it is done, and the path at which nothing may be yet.
 macro_rules! replace_calls {
     ($calls:ident, $types:ident) => {
         $calls! { $types,
@@ -45,9 +45,9 @@ macro_rules! replace_calls {
             "remove-directory-at" remove_directory_at(path: String) Frees;
             "set-size" set_size(size: u64) Frees if |ctx, fd| may_grow(ctx, fd, size);
             "create-directory-at" create_directory_at(path: String) Writes
-                if |ctx, fd| may_make(ctx, fd, &path);
+                if |ctx, fd| may_make(ctx, fd, &path), new path;
             "symlink-at" symlink_at(old: String, new: String) Writes
-                if |ctx, fd| may_add(ctx, fd);
+                if |ctx, fd| may_add(ctx, fd), new new;
         }
     };
 }
@@ -127,6 +127,12 @@ macro_rules! parts {
                 false => flags | DescriptorFlags::READ | DescriptorFlags::WRITE,
             };
             (makes && may_be_there).then_some((open_flags & !OpenFlags::CREATE, writes))
+        }
+
+        /// Whether these make a file that must be new.
+        fn makes_new(open_flags: OpenFlags) -> bool {
+            let of_new_files = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+            open_flags.contains(of_new_files) && !open_flags.contains(OpenFlags::DIRECTORY)
         }
 
         /// Whether nothing was found.

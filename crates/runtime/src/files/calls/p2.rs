@@ -26,7 +26,7 @@ const TYPES: &str = "wasi:filesystem/types@0.2.12";
 macro_rules! calls {
     ($types:ident, $(
         $name:literal $method:ident($($argument:ident: $type:ty),*) $kind:ident
-            $(if |$ctx:ident, $fd:ident| $verdict:expr)?;
+            $(if |$ctx:ident, $fd:ident| $verdict:expr $(, new $path:ident)?)?;
     )*) => {$(
         $types.func_wrap_async(
             concat!("[method]descriptor.", $name),
@@ -35,6 +35,9 @@ macro_rules! calls {
                 Box::new(async move {
                     let (ctx, rep) = (store.data_mut(), fd.rep());
                     $(
+                        $(if is_taken(ctx, &fd, &$path).await {
+                            return Ok((Err(ErrorCode::Exist),));
+                        })?
                         let verdict: Verdict = {
                             let ($ctx, $fd) = (&mut *ctx, &fd);
                             $verdict
@@ -107,6 +110,20 @@ fn replace_listings(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
     )
 }
 
+/// Whether there is something at a path, below a quota: what is to be new there takes no room. A link
+/// itself is something.
+async fn is_taken(ctx: &mut Ctx, folder: &Resource<Descriptor>, path: &str) -> bool {
+    if ctx.quotas().of(folder).is_none() {
+        return false;
+    }
+    let (folder, none) = (Resource::new_borrow(folder.rep()), PathFlags::empty());
+    let found = ctx
+        .filesystem()
+        .stat_at(folder, none, path.to_owned())
+        .await;
+    found.is_ok()
+}
+
 async fn open_at(
     mut store: StoreContextMut<'_, Ctx>,
     (fd, path_flags, path, open_flags, flags): Opening,
@@ -126,6 +143,10 @@ async fn open_at(
             && is_special(ctx, &found)
         {
             return Ok((Err(ErrorCode::NotPermitted),));
+        }
+    } else if makes_new(open_flags) {
+        if is_taken(ctx, &fd, &path).await {
+            return Ok((Err(ErrorCode::Exist),));
         }
     } else if let Some((opens, writes)) = without_making(open_flags, flags) {
         // What is there takes no more room.

@@ -24,7 +24,7 @@ const TYPES: &str = "wasi:filesystem/types@0.3.0";
 macro_rules! calls {
     ($types:ident, $(
         $name:literal $method:ident($($argument:ident: $type:ty),*) $kind:ident
-            $(if |$ctx:ident, $fd:ident| $verdict:expr)?;
+            $(if |$ctx:ident, $fd:ident| $verdict:expr $(, new $path:ident)?)?;
     )*) => {$(
         $types.func_wrap_concurrent(
             concat!("[method]descriptor.", $name),
@@ -33,6 +33,9 @@ macro_rules! calls {
                 Box::pin(async move {
                     let rep = fd.rep();
                     $(
+                        $(if is_taken(accessor, &fd, &$path).await {
+                            return Ok((Err(ErrorCode::Exist),));
+                        })?
                         let verdict: Verdict = accessor.with(|mut store| {
                             let ($ctx, $fd) = (store.get(), &fd);
                             $verdict
@@ -69,6 +72,18 @@ pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     streams::replace(&mut types)
 }
 
+/// Whether there is something at a path, below a quota: what is to be new there takes no room. A link
+/// itself is something.
+async fn is_taken(accessor: &Accessor<Ctx>, folder: &Resource<Descriptor>, path: &str) -> bool {
+    if accessor.with(|mut store| store.get().quotas().of(folder).is_none()) {
+        return false;
+    }
+    let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);
+    let (folder, none) = (Resource::new_borrow(folder.rep()), PathFlags::empty());
+    let found = WasiFilesystem::stat_at(&inner, folder, none, path.to_owned()).await;
+    found.is_ok()
+}
+
 async fn open_at(
     accessor: &Accessor<Ctx>,
     (fd, path_flags, path, open_flags, flags): Opening,
@@ -86,6 +101,9 @@ async fn open_at(
         && accessor.with(|mut store| is_special(store.get(), &found))
     {
         return Ok((Err(ErrorCode::NotPermitted),));
+    }
+    if makes_new(open_flags) && is_taken(accessor, &fd, &path).await {
+        return Ok((Err(ErrorCode::Exist),));
     }
     if bound.is_some()
         && let Some((opens, writes)) = without_making(open_flags, flags)

@@ -10,7 +10,7 @@ use waft_runtime::EngineConfig;
 
 use crate::{
     connections::wait_until,
-    harness::{RUNTIME, Rig, engine_of, workload},
+    harness::{PATIENCE, RUNTIME, Rig, engine_of, workload},
 };
 
 fn failure(state: &WorkloadState) -> (FailureReason, &str) {
@@ -487,9 +487,9 @@ fn a_drained_host_has_guests_finish_what_they_do_after_their_answers() {
     run_keeper(&rig, "stays", "drained");
     run_keeper(&other, "reads", "drained");
     let count = || other.get("/get?drained&count").text().to_owned();
-    assert_eq!(rig.get("/stay?drained&count&20000").text(), "stays");
-    RUNTIME.block_on(rig.host.drain(Duration::from_secs(10)));
-    assert_eq!(count(), "20000");
+    assert_eq!(rig.get("/stay?drained&count&10000").text(), "stays");
+    RUNTIME.block_on(rig.host.drain(PATIENCE));
+    assert_eq!(count(), "10000");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use waft_ir::{CapabilityGrant, FailureReason, Phase, Workload};
 
 use crate::{
     connections::wait_until,
-    harness::{RUNTIME, Rig, workload},
+    harness::{PATIENCE, RUNTIME, Rig, workload},
 };
 
 fn grant(version: &str, subjects: &str) -> CapabilityGrant {
@@ -301,7 +301,7 @@ fn a_drained_host_handles_the_messages_that_it_has_accepted() {
     for _ in 0..5 {
         rig.publish("host.drain.in", "ask:host.drain.counts:x");
     }
-    RUNTIME.block_on(rig.host.drain(Duration::from_secs(10)));
+    RUNTIME.block_on(rig.host.drain(PATIENCE));
     assert_eq!(rig.count("w", "Handled"), 6);
     let said = other.ask("host.drain.in", "x");
     assert_eq!(said, "nobody takes messages of `host.drain.in`");

@@ -24,6 +24,12 @@ impl Bucket {
         self.take_at(bytes, Instant::now())
     }
 
+    /// Lets nothing fill it for as long as a test takes.
+    #[cfg(test)]
+    pub(super) fn fills_no_more(&mut self) {
+        self.filled_at += Duration::from_secs(3600);
+    }
+
     fn take_at(&mut self, bytes: u64, now: Instant) -> bool {
         if self.available < bytes {
             let elapsed = now.saturating_duration_since(self.filled_at);

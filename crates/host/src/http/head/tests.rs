@@ -155,7 +155,7 @@ async fn framing_of_hyper(head: &[u8]) -> Option<Framing> {
         // hyper answers before it closes, whatever it makes of the head.
         let _ = client.read(&mut answer).await;
     };
-    tokio::time::timeout(Duration::from_secs(10), async {
+    tokio::time::timeout(Duration::from_secs(60), async {
         tokio::select! {
             _ = connection => {}
             () = answered => {}

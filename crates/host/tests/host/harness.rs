@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{runtime::Runtime, sync::watch, time::timeout};
 use waft_capabilities::{Backends, Capabilities};
 use waft_host::{Host, HostConfig};
@@ -21,14 +22,24 @@ use waft_ir::{
 use waft_oci::{Store, StoreConfig};
 use waft_runtime::{Engine, EngineBuilder, EngineConfig, Resolve};
 
-/// Longer than anything here takes, unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than anything here takes, unless it hangs. Several guests may be compiled at a time.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Longer than a loaded machine needs for a few answers, and shorter than a call lives whose client
-/// has left, or that spins: those end after 15 seconds, the time that a request has.
+/// has left, or that spins: those take 20 seconds or more.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    raise_open_files();
+    Runtime::new().unwrap()
+});
+
+/// As the program does: the files that guests hold are all of this process.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
 
 static CAPABILITIES: LazyLock<Capabilities> =
     LazyLock::new(|| Capabilities::new(Backends::default()).unwrap());
@@ -168,9 +179,9 @@ impl Rig {
         self.host.stop(&self.id, id);
     }
 
-    /// Routes one host name to replicas, in place of the routes before.
+    /// Routes one host name to replicas, in place of the routes before. Answers may take their time.
     pub(crate) fn route(&self, host: &str, backends: &[&WorkloadId]) {
-        self.route_within(host, backends, Some(Duration::from_secs(15)));
+        self.route_within(host, backends, None);
     }
 
     pub(crate) fn route_within(
@@ -236,7 +247,8 @@ impl Rig {
     }
 }
 
-/// A workload of (component, guest) pairs.
+/// A workload of (component, guest) pairs. Time passes for a guest also while others have the
+/// processor: on a loaded machine it may need much of it.
 pub(crate) fn workload(name: &str, components: &[(&str, &str)]) -> Workload {
     let component = |(name, guest): &(&str, &str)| Component {
         name: (*name).into(),
@@ -247,7 +259,12 @@ pub(crate) fn workload(name: &str, components: &[(&str, &str)]) -> Workload {
         },
         pool: Pool::default(),
         resources: LocalResources::default(),
-        limits: Limits::default(),
+        limits: Limits {
+            cpu_time: PATIENCE,
+            request_timeout: Some(PATIENCE),
+            queue_timeout: PATIENCE,
+            ..Limits::default()
+        },
     };
     Workload {
         id: WorkloadId(format!("uid-{name}")),

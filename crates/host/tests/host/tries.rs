@@ -29,18 +29,20 @@ use world::World;
 const EGRESS: &str = "waft_egress_denied_total";
 const GUEST: &str = "waft_guest_denied_total";
 
-/// The series of a counter of the component `main` of a workload.
+/// The series of a counter of the component `main` of a workload, which is named with its namespace
+/// unless that is `default`.
 fn series(workload: &str, name: &str, reason: &str) -> String {
-    let labels = format!("namespace=\"default\",workload=\"{workload}\",component=\"main\"");
+    let (namespace, workload) = workload.split_once('/').unwrap_or(("default", workload));
+    let labels = format!("namespace=\"{namespace}\",workload=\"{workload}\",component=\"main\"");
     match reason {
         "" => format!("{name}{{{labels}}}"),
         reason => format!("{name}{{{labels},reason=\"{reason}\"}}"),
     }
 }
 
-/// Everything that was refused to a workload.
+/// Everything that was refused to a workload, named as for its [`series`].
 fn refusals(rig: &Rig, workload: &str) -> Vec<String> {
-    let of = format!("workload=\"{workload}\"");
+    let of = series(workload, "", "").replace(['{', '}'], "");
     let metrics = rig.host.metrics();
     let lines = metrics.lines().filter(|line| {
         line.contains(&of)

@@ -145,14 +145,14 @@ fn buckets_that_are_not_granted_are_refused_and_those_of_others_are_not_seen() {
     show(&rig, of("spy", "spy", "keyvalue-p2", keys(&any)));
     assert_eq!(rig.get("/get?tries-own&k").text(), "none, exists: false");
     assert_eq!(rig.get("/keys?tries-own").text(), "");
-    // More than a namespace may keep.
-    let mut greedy = of("default", "greedy", "keyvalue-p2", keys(&any));
+    // More than a namespace may keep. That of the other tests must not be full meanwhile.
+    let mut greedy = of("full", "greedy", "keyvalue-p2", keys(&any));
     greedy.components[0].limits.memory_bytes = 64 << 20;
     show(&rig, greedy);
-    let (told, counted) = tell(&rig, "greedy", "/fill?tries-full&70", "StoreFull");
+    let (told, counted) = tell(&rig, "full/greedy", "/fill?tries-full&70", "StoreFull");
     assert!(told.contains("hold as much as they may"), "{told}");
     assert_eq!(counted, 1);
     assert_eq!(rig.get("/delete?tries-full&0").text(), "deleted");
-    let (told, counted) = tell(&rig, "greedy", "/set?tries-full&k&v", "StoreFull");
+    let (told, counted) = tell(&rig, "full/greedy", "/set?tries-full&k&v", "StoreFull");
     assert_eq!((told.as_str(), counted), ("set", 1));
 }

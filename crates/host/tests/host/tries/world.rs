@@ -53,12 +53,12 @@ impl World {
             config.allow_host_loopback = true;
             config.host_path_roots = vec![root];
         });
-        let outside = serve(own);
+        let (outside, datagrams) = serve_with_datagrams(own);
         Some(Self {
             rig,
             outside,
             machine: serve(Ipv4Addr::LOCALHOST.into()),
-            _datagrams: UdpSocket::bind(outside).unwrap(),
+            _datagrams: datagrams,
             _folder: folder,
         })
     }
@@ -110,6 +110,18 @@ fn fill(folder: &Path) {
     }
     let pipe = Command::new("mkfifo").arg(inside.join("pipe")).status();
     assert!(pipe.unwrap().success());
+}
+
+/// A server, and a UDP socket of the same address. Somebody else may have that of a port that is free
+/// for TCP.
+fn serve_with_datagrams(ip: IpAddr) -> (SocketAddr, UdpSocket) {
+    loop {
+        let server = serve(ip);
+        match UdpSocket::bind(server) {
+            Ok(socket) => return (server, socket),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+        }
+    }
 }
 
 /// A server that answers with the head of a request, once it has the body that the head promises, and

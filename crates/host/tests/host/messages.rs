@@ -171,22 +171,23 @@ fn an_entry_whose_messages_nobody_takes_is_told() {
 fn a_message_that_fails_is_counted_told_and_harms_no_other() {
     let rig = asking();
     let mut worker = worker("w", "worker", "fails");
-    worker.components[0].limits.cpu_time = Duration::from_millis(100);
+    // A loaded machine may interrupt the other messages for a while.
+    worker.components[0].limits.cpu_time = Duration::from_secs(2);
     let id = rig.run(worker);
-    for (text, result) in [
-        ("panic", "Trap"),
-        ("spin", "CpuTime"),
-        ("refuse", "Refused"),
-    ] {
-        assert_eq!(rig.publish("fails", text), "published");
-        wait_until(|| rig.count("w", result) == 1);
-        assert_eq!(rig.ask("fails", "still-there"), "STILL-THERE");
-    }
+    // The first error is told, and another one not before some seconds have passed.
+    assert_eq!(rig.publish("fails", "panic"), "published");
     let said = rig.wait_for(&id, |state| {
         state.is_some_and(|state| state.components[0].last_error.is_some())
     });
     let error = said.unwrap().components[0].last_error.clone().unwrap();
     assert_eq!(error, "Trap: the component failed");
+    wait_until(|| rig.count("w", "Trap") == 1);
+    assert_eq!(rig.ask("fails", "still-there"), "STILL-THERE");
+    for (text, result) in [("spin", "CpuTime"), ("refuse", "Refused")] {
+        assert_eq!(rig.publish("fails", text), "published");
+        wait_until(|| rig.count("w", result) == 1);
+        assert_eq!(rig.ask("fails", "still-there"), "STILL-THERE");
+    }
     assert!(rig.host.metrics().contains("kind=\"CpuTime\"} 1"));
 }
 
@@ -220,7 +221,8 @@ fn what_waits_is_bounded_and_the_publisher_learns_of_it() {
         .config
         .insert("max_in_flight".into(), "1".into());
     rig.run(worker);
-    let busy = "2000";
+    // For longer than anything here takes.
+    let busy = "600000";
     let mut refused = false;
     for _ in 0..4 {
         let said = rig.publish("bounded", busy);

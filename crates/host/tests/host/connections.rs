@@ -281,6 +281,7 @@ fn a_client_that_leaves_frees_its_instance() {
     let rig = Rig::serving_with("hello-p2", |c| {
         c.limits.max_in_flight = 1;
         c.limits.queue = 1;
+        c.limits.queue_timeout = PATIENCE;
     });
     let counted = |name: &str, count: usize| {
         let of_guest = "namespace=\"default\",workload=\"w\",component=\"main\"";
@@ -345,6 +346,7 @@ fn a_client_that_leaves_is_noticed_though_its_guest_has_dropped_the_body() {
 fn a_client_that_leaves_in_the_middle_of_its_body_frees_its_instance() {
     let rig = Rig::serving_with("echo-p2", |c| {
         c.limits.max_in_flight = 1;
+        c.limits.queue_timeout = PATIENCE;
     });
     let mut client = rig.connect();
     client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\nhello");

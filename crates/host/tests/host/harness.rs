@@ -262,7 +262,6 @@ pub(crate) fn workload(name: &str, components: &[(&str, &str)]) -> Workload {
         limits: Limits {
             cpu_time: PATIENCE,
             request_timeout: Some(PATIENCE),
-            queue_timeout: PATIENCE,
             ..Limits::default()
         },
     };

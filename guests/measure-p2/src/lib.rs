@@ -2,9 +2,9 @@
 //!
 //! | path | measures |
 //! |---|---|
-//! | `/linked?N` | N calls of another component, with a small record both ways |
-//! | `/hop?N&HOST` | N requests with the same record to `/record` of a host |
-//! | `/record?COUNT` | (answers the record that it gets, counted once more) |
+//! | `/linked?N`, `/linked-point?N` | N calls of another component, with a small record both ways, of strings or of numbers only |
+//! | `/hop?N&HOST`, `/hop-point?N&HOST` | N requests with the same record to `/record` or `/point` of a host |
+//! | `/record?COUNT`, `/point?COUNT` | (answers the record that it gets, counted once more) |
 //! | `/list?N`, `/copy?N` | N calls with a list of 1 MiB; N copies of it in memory |
 //! | `/get?N`, `/floor?N` | N reads of a key in `wasi:keyvalue`; N of the cheapest host call |
 
@@ -25,9 +25,14 @@ wit_bindgen::generate!({
 });
 wasip2::http::proxy::export!(Measure);
 
-use bench::records::records::{self, Sample};
+use bench::records::records::{self, Point, Sample};
 use wasi::keyvalue::store;
 
+const POINT: Point = Point {
+    x: 0.5,
+    y: -0.5,
+    count: 0,
+};
 /// Bytes of the large list.
 const LARGE: usize = 1 << 20;
 
@@ -46,6 +51,29 @@ impl wasip2::exports::http::incoming_handler::Guest for Measure {
                 });
                 return http_answer::text(out, 200, &text);
             }
+            "/point" => {
+                let text = point_written(&Point {
+                    count: count + 1,
+                    ..POINT
+                });
+                return http_answer::text(out, 200, &text);
+            }
+            "/linked-point" => {
+                let mut point = POINT;
+                let took = time(|| {
+                    for _ in 0..count {
+                        point = records::step(point);
+                    }
+                });
+                assert_eq!(point.count, count);
+                took
+            }
+            "/hop-point" => time(|| {
+                for at in 0..count {
+                    let text = hop(host, "/point", at);
+                    assert_eq!(point_read(&text).count, at + 1);
+                }
+            }),
             "/linked" => {
                 let mut sample = sample();
                 let took = time(|| {
@@ -58,7 +86,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Measure {
             }
             "/hop" => time(|| {
                 for at in 0..count {
-                    let text = hop(host, at);
+                    let text = hop(host, "/record", at);
                     assert_eq!(read(&text).count, at + 1);
                 }
             }),
@@ -130,12 +158,26 @@ fn read(text: &str) -> Sample {
     }
 }
 
-fn hop(host: &str, count: u64) -> String {
+fn point_written(point: &Point) -> String {
+    format!("{};{};{}", point.x, point.y, point.count)
+}
+
+fn point_read(text: &str) -> Point {
+    let mut parts = text.split(';');
+    let mut part = || parts.next().expect("three numbers");
+    Point {
+        x: part().parse().expect("a number"),
+        y: part().parse().expect("a number"),
+        count: part().parse().expect("a count"),
+    }
+}
+
+fn hop(host: &str, path: &str, count: u64) -> String {
     let request = OutgoingRequest::new(Fields::new());
     let set = request
         .set_scheme(Some(&Scheme::Http))
         .and_then(|()| request.set_authority(Some(host)))
-        .and_then(|()| request.set_path_with_query(Some(&format!("/record?{count}"))));
+        .and_then(|()| request.set_path_with_query(Some(&format!("{path}?{count}"))));
     set.expect("a valid address");
     let body = request.body().expect("the body is taken once");
     let pending = outgoing_handler::handle(request, None).expect("it is granted");

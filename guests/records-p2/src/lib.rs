@@ -3,13 +3,18 @@
 
 wit_bindgen::generate!({ path: "../wit/records.wit" });
 
-use exports::bench::records::records::{Guest, Sample};
+use exports::bench::records::records::{Guest, Point, Sample};
 
 struct Records;
 
 export!(Records);
 
 impl Guest for Records {
+    fn step(mut point: Point) -> Point {
+        point.count += 1;
+        point
+    }
+
     fn next(mut sample: Sample) -> Sample {
         sample.count += 1;
         sample

@@ -19,15 +19,15 @@ use tokio::{
 };
 
 use crate::{
-    CallError, CallInfo, Origin,
+    CallError, CallInfo, HttpVersion, Origin,
     call::{Call, Job},
     guest::GuestInner,
     stats::Counters,
 };
 
-/// How long a guest's end may take to be known after its means to answer have gone: the thread that is
-/// to tell of it stands behind all others.
-const END_IS_KNOWN: Duration = Duration::from_secs(1);
+/// How long a guest's end may take to be known after its means to answer have gone, where a guest may
+/// also drop them and go on. They go with its store otherwise, when its end has been told.
+const END_IS_KNOWN: Duration = Duration::from_millis(100);
 
 /// A job under way. Dropping it ends the call.
 pub(crate) struct Calling<A> {
@@ -56,8 +56,8 @@ enum Stage {
     Queued(Place, Job, Origin),
     Running(Call),
     /// It runs in another thread and can't answer any more: it is about to end, or has, which is known
-    /// by then.
-    Ending(Call, Pin<Box<Sleep>>),
+    /// by then. `None`: it has ended, and the thread that is to tell of it stands behind all others.
+    Ending(Call, Option<Pin<Box<Sleep>>>),
     /// It will not go on, for this reason.
     Over(CallError),
 }
@@ -151,6 +151,9 @@ impl<A> Calling<A> {
                         }
                         (Poll::Pending, Some(lost)) => self.leave(lost),
                         (Poll::Pending, None) => {
+                            let Some(known) = known else {
+                                return self.poll_deadline(cx);
+                            };
                             ready!(known.as_mut().poll(cx));
                             call.is_accounted_for();
                             Stage::Over(CallError::NoResponse)
@@ -194,7 +197,10 @@ impl<A> Calling<A> {
         match self.replace(Stage::Over(CallError::NoResponse)) {
             // It may also have ended, in another thread, which is about to say how.
             Stage::Running(call) if call.runs_elsewhere() => {
-                Stage::Ending(call, Box::pin(sleep(END_IS_KNOWN)))
+                // A handler of 0.3 answers by returning.
+                let may_go_on = self.guest.http() != Some(HttpVersion::P3);
+                let known = may_go_on.then(|| Box::pin(sleep(END_IS_KNOWN)));
+                Stage::Ending(call, known)
             }
             Stage::Running(mut call) => {
                 call.is_accounted_for();
@@ -221,7 +227,7 @@ impl<A> Calling<A> {
             .deadline
             .get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(deadline.as_mut().poll(cx));
-        if let Stage::Running(call) = &mut self.stage {
+        if let Stage::Running(call) | Stage::Ending(call, _) = &mut self.stage {
             call.give_up();
         }
         Poll::Ready(Err(CallError::Deadline))

@@ -313,6 +313,7 @@ where
     instance.cell.store.data_mut().end_call();
     match result {
         Ok(()) => {
+            guest.counters.recent_traps.went_well();
             guest.give_back(instance);
             Ok(())
         }

@@ -305,7 +305,8 @@ impl GuestInner {
         meter: Arc<Meter>,
     ) -> Driver<T> {
         let metered = Metered::new(whole, self.ticker.clone(), meter);
-        Driver::new(metered, self.lane.clone())
+        let begins_behind = self.counters.recent_traps.are_often();
+        Driver::new(metered, self.lane.clone(), begins_behind)
     }
 
     pub(crate) fn pool(&self) -> &Pool {

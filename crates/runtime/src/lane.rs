@@ -1,6 +1,7 @@
 //! Where guests run: in the task that called them, and, while they compute for long, in threads of
 //! their own that stand behind all others. One that then waits for something comes back. A call that
 //! takes much memory goes there at once and stays until it ends, for the kernel works for it that long.
+//! Calls of a guest that often traps begin there: ending an instance and making the next one is work too.
 //!
 //! A guest gives way at each tick, but with as many guests that compute as there are threads, every
 //! other request waits for a tick. Behind them, it waits for nobody.
@@ -8,7 +9,10 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -34,10 +38,16 @@ const NICENESS: i32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct SlowLane(OnceLock<Option<Runtime>>);
 
+/// How often a guest's calls trap: each trap counts, and is forgotten as others end well.
+#[derive(Debug, Default)]
+pub(crate) struct Traps(AtomicU32);
+
 /// A future of guest code. It runs in the task that polls it unless it computes for long. Dropping it
 /// ends it, in the slow threads at the next tick.
 pub(crate) struct Driver<T> {
     near: Option<Metered<T>>,
+    /// Whether it has yet to go behind, before it does anything.
+    begins_behind: bool,
     far: Option<JoinHandle<Back<T>>>,
     /// When it last came back.
     back: Option<Instant>,
@@ -106,10 +116,40 @@ impl Drop for SlowLane {
     }
 }
 
+impl Traps {
+    /// So many calls that end well make up for one trap.
+    const WEIGHT: u32 = 8;
+    /// From here on calls begin behind: after four traps in a row.
+    const OFTEN: u32 = 4 * Self::WEIGHT;
+    /// No more is remembered, so that a guest that has been mended comes back soon.
+    const MOST: u32 = 2 * Self::OFTEN;
+
+    /// Counts a call that trapped.
+    pub(crate) fn trapped(&self) {
+        let more = |score: u32| Some((score + Self::WEIGHT).min(Self::MOST));
+        let _ = self.0.fetch_update(Relaxed, Relaxed, more);
+    }
+
+    /// Counts a call that ended well.
+    pub(crate) fn went_well(&self) {
+        // Nearly always there is nothing to forget, and nothing that all calls write to.
+        if self.0.load(Relaxed) > 0 {
+            let less = |score: u32| score.checked_sub(1);
+            let _ = self.0.fetch_update(Relaxed, Relaxed, less);
+        }
+    }
+
+    /// Whether they trap so often that the next one is to begin behind all others.
+    pub(crate) fn are_often(&self) -> bool {
+        self.0.load(Relaxed) >= Self::OFTEN
+    }
+}
+
 impl<T> Driver<T> {
-    pub(crate) fn new(metered: Metered<T>, lane: Arc<SlowLane>) -> Self {
+    pub(crate) fn new(metered: Metered<T>, lane: Arc<SlowLane>, begins_behind: bool) -> Self {
         Self {
             near: Some(metered),
+            begins_behind,
             far: None,
             back: None,
             lane,
@@ -164,6 +204,9 @@ impl<T: Lost + Send + 'static> Future for Driver<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
+        if std::mem::take(&mut this.begins_behind) {
+            this.go_behind();
+        }
         loop {
             if let Some(near) = &mut this.near {
                 let polled = Pin::new(&mut *near).poll(cx);
@@ -227,5 +270,40 @@ impl<T> Drop for Behind<T> {
         // What a guest leaves behind may start tasks as it ends.
         let _there = self.origin.enter();
         self.metered = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traps_are_often_until_many_more_calls_end_well() {
+        let traps = Traps::default();
+        traps.went_well();
+        for _ in 0..3 {
+            traps.trapped();
+        }
+        assert!(!traps.are_often());
+        for _ in 0..100 {
+            traps.trapped();
+        }
+        let calls = (0..100).position(|_| {
+            traps.went_well();
+            !traps.are_often()
+        });
+        assert_eq!(calls, Some(32));
+        // One in nine keeps it where it is, one in ten doesn't.
+        for _ in 0..50 {
+            traps.trapped();
+            (0..8).for_each(|_| traps.went_well());
+        }
+        traps.trapped();
+        assert!(traps.are_often());
+        for _ in 0..50 {
+            (0..9).for_each(|_| traps.went_well());
+            traps.trapped();
+        }
+        assert!(!traps.are_often());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::{CallError, EgressStats, Refusal, TrapReason};
+use crate::{CallError, EgressStats, Refusal, TrapReason, lane::Traps};
 
 /// Live counters; each is written by whoever sees the event, never under a lock.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct Counters {
     pub(crate) instances_created: AtomicU64,
     pub(crate) warm: AtomicU64,
     pub(crate) traps: [AtomicU64; TrapReason::ALL.len()],
+    /// Not shown: what they mean for the next call.
+    pub(crate) recent_traps: Traps,
     pub(crate) deadlines: AtomicU64,
     pub(crate) queue_full: AtomicU64,
     pub(crate) queue_timeouts: AtomicU64,
@@ -91,6 +93,7 @@ impl Counters {
 
     pub(crate) fn trap(&self, reason: TrapReason) {
         Self::add(&self.traps[reason as usize]);
+        self.recent_traps.trapped();
     }
 
     pub(crate) fn refuse(&self, reason: Refusal) {

@@ -192,7 +192,10 @@ impl Inside {
             loop {
                 while let Poll::Ready(Some((end, number))) = Pin::new(&mut running).poll_next(cx) {
                     match end {
-                        End::Done(Ok(())) => self.busy.call_ended(self.take_outcome(number)),
+                        End::Done(Ok(())) => {
+                            self.counters.recent_traps.went_well();
+                            self.busy.call_ended(self.take_outcome(number));
+                        }
                         End::Done(Err(error)) => return Poll::Ready(Err(error)),
                         End::Left => {
                             self.busy.call_ended(self.take_outcome(number));

@@ -237,3 +237,43 @@ async fn calls_that_take_much_memory_go_behind_at_once() {
     }
     panic!("calls that take little went behind as well");
 }
+
+#[tokio::test]
+async fn calls_of_a_guest_that_often_traps_begin_behind() {
+    for _ in 0..20 {
+        let threads = Arc::<Threads>::default();
+        let (guest, _) = guest("trap-p2", |spec| spec.log = threads.clone()).await;
+        for _ in 0..8 {
+            get(&guest, "/panic").await.unwrap_err();
+        }
+        let told = |line: &(String, String)| line.0.starts_with("thread");
+        let panics: Vec<_> = threads
+            .0
+            .lock()
+            .iter()
+            .filter(|line| told(line))
+            .cloned()
+            .collect();
+        assert_eq!(panics.len(), 8, "{:?}", threads.0.lock());
+        assert!(
+            panics[4..].iter().all(|(_, thread)| is_slow(thread)),
+            "{panics:?}"
+        );
+        for _ in 0..64 {
+            get(&guest, "/ok").await.unwrap();
+        }
+        get(&guest, "/panic").await.unwrap_err();
+        let last = threads
+            .0
+            .lock()
+            .iter()
+            .rev()
+            .find(|line| told(line))
+            .cloned();
+        // On a busy machine anything may take 5 ms, but not each time.
+        if !is_slow(&panics[0].1) && !is_slow(&last.unwrap().1) {
+            return;
+        }
+    }
+    panic!("calls of a guest that seldom traps begin behind as well");
+}

@@ -25,6 +25,9 @@ use crate::{
 };
 
 /// Which object it is.
+/// Where objects lie that name no namespace.
+pub(crate) const DEFAULT_NAMESPACE: &str = "default";
+
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct ObjectId {
     pub(crate) api_version: String,
@@ -68,7 +71,7 @@ impl std::fmt::Display for ObjectId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.kind, self.name)?;
         match self.namespace.as_deref() {
-            None | Some("default") => Ok(()),
+            None | Some(DEFAULT_NAMESPACE) => Ok(()),
             Some(namespace) => write!(f, " in namespace {namespace}"),
         }
     }
@@ -300,7 +303,7 @@ impl Applier {
 
 /// The identity of an object of a manifest.
 fn id_of(object: &Object, namespaced: bool) -> ObjectId {
-    let namespace = object.namespace().unwrap_or("default");
+    let namespace = object.namespace().unwrap_or(DEFAULT_NAMESPACE);
     ObjectId {
         api_version: object.api_version().into(),
         kind: object.kind().into(),

@@ -7,7 +7,10 @@ mod paths;
 mod read;
 mod wasm;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use url::Url;
@@ -88,6 +91,14 @@ pub enum ManifestError {
     NoObject,
     /// The name of a `.wasm` file gives no object name.
     #[error("{origin}: no object name can be made of this file's name")]
+    /// Two of the objects are one.
+    #[error("{origins}: both would be {object}")]
+    Twice {
+        /// Where they come from.
+        origins: String,
+        /// Kind, namespace and name.
+        object: String,
+    },
     Unnameable {
         /// The file.
         origin: String,
@@ -111,6 +122,40 @@ impl Source {
     /// Reads an argument: `-`, an address, or a path.
     pub fn parse(argument: &str) -> Self {
         if argument == "-" {
+
+    /// Refuses a set that has an object twice: the last would win, and nobody would know. Objects that
+    /// name no namespace lie in `namespace`.
+    ///
+    /// # Errors
+    /// [`ManifestError::Twice`].
+    pub fn each_once(self, namespace: &str) -> Result<Self, ManifestError> {
+        let mut known = BTreeMap::new();
+        for object in &self.objects {
+            let group = object.api_version().split_once('/');
+            let namespace = object.namespace().unwrap_or(namespace);
+            let key = (
+                group.map_or("", |(group, _)| group),
+                object.kind(),
+                namespace,
+                object.name(),
+            );
+            let Some(other) = known.insert(key, &object.origin) else {
+                continue;
+            };
+            let origins = match *other == object.origin {
+                true => format!("{other}, twice"),
+                false => format!("{other} and {}", object.origin),
+            };
+            let object = match object.kind() {
+                kind @ ("Namespace" | "CustomResourceDefinition") => {
+                    format!("{kind} {}", object.name())
+                }
+                kind => format!("{kind} {namespace}/{}", object.name()),
+            };
+            return Err(ManifestError::Twice { origins, object });
+        }
+        Ok(self)
+    }
             return Self::Stdin;
         }
         match Url::parse(argument) {
@@ -170,6 +215,9 @@ impl ManifestError {
 }
 
 /// Parses one text: YAML or JSON, several documents, `List`s unfolded. Relative image paths count
+            Self::Twice { .. } => {
+                Some("nothing was applied; leave one of them away, or give it another name".into())
+            }
 /// from `folder`.
 pub(crate) fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
     // A platform's whole repository may come in one stream; the reader's own bounds are for one file

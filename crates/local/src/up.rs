@@ -23,7 +23,7 @@ use waft_operator::{Operator, OperatorConfig};
 
 use crate::{
     admin::{self, Readiness},
-    apply::Applier,
+    apply::{Applier, DEFAULT_NAMESPACE},
     connect::Workloads,
     data_dir::DataDir,
     event::{UpError, UpEvent},
@@ -130,7 +130,7 @@ async fn read(options: &UpOptions, working_dir: &Path) -> Result<Manifests, UpEr
     let reading = spawn_blocking(move || runtime.block_on(load(&sources, &folder)));
     match reading.await {
         Ok(manifests) if options.sources.is_empty() => Ok(manifests?),
-        Ok(manifests) => Ok(manifests?.not_empty()?),
+        Ok(manifests) => Ok(manifests?.not_empty()?.each_once(DEFAULT_NAMESPACE)?),
         Err(error) => Err(UpError::Internal(error.to_string())),
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    apply::{Applier, Checked, ObjectId},
+    apply::{Applier, Checked, DEFAULT_NAMESPACE, ObjectId},
     event::{UpError, UpEvent},
     manifest::{Manifests, Object, Source, image_paths, load},
 };
@@ -124,6 +124,7 @@ impl Watching {
             .zip(&self.given)
             .filter(|(new, old)| new != old);
         let mut all = Vec::new();
+        let manifests = manifests.each_once(DEFAULT_NAMESPACE)?;
         for (new, _) in changed {
             all.extend(applier.mark(new).await?);
         }

@@ -212,6 +212,24 @@ spec: {size: large}
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_given_twice_applies_nothing() {
+    let home = Home::new();
+    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
+    let files = ["one.yaml", "two.yaml"].map(|name| home.write(name, map));
+    let options = UpOptions {
+        sources: files.map(Source::Path).into(),
+        ..home.options()
+    };
+    let error = Platform::start(options).await.err().unwrap();
+    let said = error.to_string();
+    assert!(
+        said.ends_with("both would be ConfigMap default/a"),
+        "{said}"
+    );
+    assert!(error.hint().unwrap().starts_with("nothing was applied"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_set_without_an_object_is_refused() {
     let home = Home::new();
     let file = home.write("set.yaml", "# Later.\n---\n");

@@ -33,7 +33,7 @@ pub(crate) async fn delete(
     options: Options,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let manifests = load(files).await?;
+    let manifests = load(connection, files).await?;
     let catalog = connection.catalog().await?;
     let mut doomed = Vec::new();
     let mut absent = Vec::new();

@@ -144,6 +144,60 @@ async fn a_folder_gives_its_manifests_and_a_component_a_deployment() {
 }
 
 #[tokio::test]
+async fn an_object_is_given_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("other")).unwrap();
+    let map = |namespace: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a{namespace}}}\n---\n")
+    };
+    for (name, text) in [
+        ("app.wasm", String::new()),
+        ("other/app.wasm", String::new()),
+        ("a_b.wasm", String::new()),
+        ("a-b.wasm", String::new()),
+        ("one.yaml", map("")),
+        ("same.yaml", map(", namespace: default")),
+        ("elsewhere.yaml", map(", namespace: b")),
+        ("both.yaml", map("") + &map("")),
+    ] {
+        std::fs::write(root.join(name), text).unwrap();
+    }
+    let given = async |paths: &[&str]| {
+        let sources: Vec<_> = paths.iter().map(|p| Source::Path(p.into())).collect();
+        let once = load(&sources, &root).await.unwrap().each_once("default");
+        let said = once.map_or_else(|error| error.to_string(), |_| String::new());
+        said.replace(&format!("{}/", root.display()), "")
+    };
+    assert_eq!(given(&["app.wasm", "a_b.wasm"]).await, "");
+    assert_eq!(given(&["one.yaml", "elsewhere.yaml"]).await, "");
+    for (paths, told) in [
+        (
+            &["app.wasm", "other/app.wasm"][..],
+            "app.wasm and other/app.wasm: both would be WorkloadDeployment default/app",
+        ),
+        (
+            &["a_b.wasm", "a-b.wasm"],
+            "a_b.wasm and a-b.wasm: both would be WorkloadDeployment default/a-b",
+        ),
+        (
+            &["one.yaml", "same.yaml"],
+            "one.yaml and same.yaml: both would be ConfigMap default/a",
+        ),
+        (
+            &["one.yaml", "one.yaml"],
+            "one.yaml, twice: both would be ConfigMap default/a",
+        ),
+        (
+            &["both.yaml"],
+            "both.yaml, twice: both would be ConfigMap default/a",
+        ),
+    ] {
+        assert_eq!(given(paths).await, told);
+    }
+}
+
+#[tokio::test]
 async fn an_address_gives_no_more_than_a_manifest_may_have() {
     // The program does so at its start.
     let _ = rustls::crypto::ring::default_provider().install_default();

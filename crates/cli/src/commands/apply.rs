@@ -133,8 +133,10 @@ async fn write(
     {
         after = connection.apply(&forced, &object.value).await;
     }
-    let after =
-        after.map_err(|error| error.context(format!("{} ({})", object.name(), object.origin)))?;
+    let after = after.map_err(|error| {
+        let (kind, name) = (object.kind(), object.name());
+        error.context(format!("{kind}/{name} in {}", object.origin))
+    })?;
     Ok(match before {
         None => "created",
         Some(before) => match waft_local::is_same(before, after) {

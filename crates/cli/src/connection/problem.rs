@@ -14,6 +14,10 @@ use crate::{
 const IS_IT_RUNNING: &str = "is it running? `waft up` starts a platform; another is named with \
                              `--kubeconfig` or `--context`";
 
+/// How an API server begins to say of a manifest that it does not fit its kind. It calls that an error
+/// of its own, 500.
+const UNTYPED: &str = "failed to create typed patch object";
+
 /// A request that the server refused.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -75,7 +79,11 @@ pub(super) fn broken_off(error: &io::Error, server: &str) -> anyhow::Error {
 }
 
 fn refused(status: Box<Status>) -> anyhow::Error {
+    let is_untyped = status.message.contains(UNTYPED);
     let hint = match (status.code, status.reason.as_str()) {
+        (500, _) if is_untyped => Some(
+            "correct the manifest: it has a field that its kind has not, or a value of another type",
+        ),
         (401, _) => Some("the kubeconfig is of another platform, or of an earlier one"),
         (403, "Forbidden") => Some("ask whoever runs the cluster for this right"),
         (409, "Conflict") => Some("`--force-conflicts` takes the fields over"),

@@ -127,6 +127,21 @@ fn objects_are_managed_without_kubectl() {
         assert!(ended.stderr.contains(told), "{ended:?}");
     }
 
+    // Kubernetes calls it an error of the server.
+    let wrong = folder.path().join("wrong.yaml");
+    let text = manifest::deployment("wrong", "file:hello.wasm");
+    fs::write(&wrong, text.replace("  replicas: 1", "  replicaz: 1")).unwrap();
+    let refused = waft.cli(&["apply", "-f", wrong.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = format!("WorkloadDeployment/wrong in {}: ", wrong.display());
+    assert!(refused.stderr.contains(&told), "{refused:?}");
+    let hint = "hint: correct the manifest";
+    assert!(refused.stderr.contains(hint), "{refused:?}");
+    let twice = waft.cli(&["apply", "-f", path, "-f", path]);
+    assert_eq!(twice.status.code(), Some(1), "{twice:?}");
+    let told = "both would be WorkloadDeployment default/hello";
+    assert!(twice.stderr.contains(told), "{twice:?}");
+
     let spin = folder.path().join("spin.yaml");
     let app = "{apiVersion: core.spinkube.dev/v1alpha1, kind: SpinApp, metadata: {name: a}}";
     fs::write(&spin, app).unwrap();

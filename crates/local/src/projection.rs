@@ -24,11 +24,17 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use waft_api::{Host, Workload, names::MANAGER_PROJECTION};
 use waft_ir::{Phase, StateMap, States, WorkloadId};
 
-use crate::index::{Index, Known};
+use crate::{
+    event::UpEvent,
+    index::{Index, Known},
+};
 
 /// Namespace and name.
 type Key = (String, String);
@@ -75,6 +81,7 @@ pub(crate) struct Projection {
     client: Client,
     index: Index,
     states: States,
+    events: mpsc::Sender<UpEvent>,
     /// The state that the Pods show.
     shown: StateMap,
     workloads: BTreeMap<Key, Followed>,
@@ -121,11 +128,17 @@ impl Shown {
 }
 
 impl Projection {
-    pub(crate) fn new(client: Client, index: Index, states: States) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        index: Index,
+        states: States,
+        events: mpsc::Sender<UpEvent>,
+    ) -> Self {
         Self {
             client,
             index,
             states,
+            events,
             shown: StateMap::default(),
             workloads: BTreeMap::new(),
             listed: false,
@@ -148,7 +161,7 @@ impl Projection {
         let mut workloads = events::<Workload>(&self.client);
         let mut pods = events::<Pod>(&self.client);
         let mut hosts = events::<Host>(&self.client);
-        let foreign = foreign::follow(self.client.clone());
+        let foreign = foreign::follow(self.client.clone(), self.events.clone());
         let mut foreign = std::pin::pin!(foreign);
         self.forget_nodes().await;
         loop {
@@ -220,7 +233,7 @@ impl Projection {
                 let key = key_of(&pod);
                 let shown = Shown::of(&pod);
                 if shown.workload.is_none() {
-                    foreign::tell_pod(&self.client, &pod).await;
+                    foreign::tell_pod(&self.client, &self.events, &pod).await;
                     return;
                 }
                 if pod.metadata.deletion_timestamp.is_some() {

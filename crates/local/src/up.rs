@@ -283,6 +283,7 @@ impl Platform {
         let report = Report {
             client: self.client.clone(),
             host: self.host.clone(),
+            self.events.clone(),
             routes,
             index: self.index.clone(),
             http: http_address,

@@ -415,6 +415,81 @@ async fn a_container_is_kept_and_told_that_nothing_runs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whatever_makes_containers_elsewhere_is_warned_of() {
+    let template = "{metadata: {labels: {app: a}}, spec: {restartPolicy: Always, containers: \
+                    [{name: a, image: nginx}]}}";
+    let once = template.replace("Always", "Never");
+    let selector = "selector: {matchLabels: {app: a}}";
+    let objects = [
+        (
+            "apps/v1",
+            "Deployment",
+            format!("{selector}, template: {template}"),
+        ),
+        (
+            "apps/v1",
+            "ReplicaSet",
+            format!("{selector}, template: {template}"),
+        ),
+        (
+            "apps/v1",
+            "StatefulSet",
+            format!("serviceName: a, {selector}, template: {template}"),
+        ),
+        (
+            "apps/v1",
+            "DaemonSet",
+            format!("{selector}, template: {template}"),
+        ),
+        (
+            "v1",
+            "ReplicationController",
+            format!("template: {template}"),
+        ),
+        ("batch/v1", "Job", format!("template: {once}")),
+        (
+            "batch/v1",
+            "CronJob",
+            format!("schedule: '* * * * *', jobTemplate: {{spec: {{template: {once}}}}}"),
+        ),
+        (
+            "v1",
+            "Pod",
+            "containers: [{name: a, image: nginx}]".to_owned(),
+        ),
+    ];
+    let text = objects.iter().map(|(version, kind, spec)| {
+        format!(
+            "---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{{spec}}}\n"
+        )
+    });
+    let home = Home::new();
+    let file = home.write("all.yaml", text.collect::<String>());
+    let mut platform = Platform::start(home.applying(&file)).await.unwrap();
+    let events = platform.api::<Event>();
+    for (_, kind, _) in &objects {
+        let wanted = format!("{kind}/a");
+        platform
+            .event(|event| match event {
+                UpEvent::Failed { object, reason, .. } => {
+                    (*object == wanted && reason == "ContainersNotSupported").then_some(())
+                }
+                _ => None,
+            })
+            .await;
+        eventually(async || {
+            let events = events.list(&ListParams::default()).await.unwrap();
+            let mut about = events.items.iter().map(|e| &e.involved_object.kind);
+            about
+                .any(|about| about.as_deref() == Some(kind))
+                .then_some(())
+        })
+        .await;
+    }
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_of_containers_is_told_again_when_it_is_edited() {
     let home = Home::new();
     let platform = Platform::start(home.options()).await.unwrap();

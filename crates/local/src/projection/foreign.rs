@@ -1,13 +1,15 @@
 //! Pods, Deployments and Jobs of users: Waft stores them and runs none, and says so at once, on the
-//! object and as an Event.
+//! object, as an Event and as a warning.
+
+use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, stream::select_all};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
-        batch::v1::Job,
-        core::v1::{Event, EventSource, ObjectReference, Pod},
+        batch::v1::{CronJob, Job},
+        core::v1::{Event, EventSource, ObjectReference, Pod, ReplicationController},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
@@ -18,38 +20,61 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use waft_api::{Reason, names::MANAGER_PROJECTION};
+
+use crate::{apply::DEFAULT_NAMESPACE, event::UpEvent};
 
 const MESSAGE: &str = "Waft runs WebAssembly components, not containers: this object is kept, and \
                        nothing runs it. Use a WorkloadDeployment.";
 
 /// Follows the kinds that make Pods elsewhere.
-pub(super) async fn follow(client: Client) {
+pub(super) async fn follow(client: Client, events: mpsc::Sender<UpEvent>) {
     let kinds = [
         ApiResource::erase::<Deployment>(&()),
         ApiResource::erase::<ReplicaSet>(&()),
         ApiResource::erase::<StatefulSet>(&()),
         ApiResource::erase::<DaemonSet>(&()),
         ApiResource::erase::<Job>(&()),
+        ApiResource::erase::<CronJob>(&()),
+        ApiResource::erase::<ReplicationController>(&()),
     ];
     let streams = kinds.map(|kind| {
         let api = Api::<DynamicObject>::all_with(client.clone(), &kind);
         watcher(api, watcher::Config::default())
             .default_backoff()
-            .applied_objects()
-            .filter_map(|object| async { object.ok() })
-            .map(move |object| (kind.clone(), object))
+            .filter_map(|event| async { event.ok() })
+            .map(move |event| (kind.clone(), event))
             .boxed()
     });
-    let mut objects = select_all(streams);
-    while let Some((kind, object)) = objects.next().await {
+    let mut changes = select_all(streams);
+    // Those that users were warned of.
+    let mut warned = BTreeSet::new();
+    while let Some((kind, event)) = changes.next().await {
+        let object = match event {
+            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => object,
+            watcher::Event::Delete(object) => {
+                warned.remove(&object.uid());
+                continue;
+            }
+            watcher::Event::Init | watcher::Event::InitDone => continue,
+        };
+        let is_new = warned.insert(object.uid());
+        if is_new {
+            // Nobody listening is no reason not to go on.
+            let _ = events.send(warning(&kind.kind, &object)).await;
+        }
         let namespace = object.namespace().unwrap_or_default();
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &kind);
         let generation = object.metadata.generation;
-        if is_told(&object.data["status"], &kind.kind, generation) {
+        let status = status_of(&kind.kind, generation);
+        let is_told = match &status {
+            Some(_) => is_told(&object.data["status"], &kind.kind, generation),
+            None => !is_new,
+        };
+        if is_told {
             continue;
         }
-        let status = status_of(&kind.kind, generation);
         let name = object.name_any();
         tell(
             &client,
@@ -57,7 +82,7 @@ pub(super) async fn follow(client: Client) {
             &namespace,
             &name,
             reference(&kind, &object),
-            &status,
+            status.as_ref(),
         )
         .await;
     }
@@ -73,10 +98,24 @@ fn is_told(status: &Value, kind: &str, generation: Option<i64>) -> bool {
     is_of_generation && reasons.any(|told| told == reason)
 }
 
+/// The line for people.
+fn warning(kind: &str, object: &impl Resource) -> UpEvent {
+    let name = object.name_any();
+    UpEvent::Failed {
+        object: match object.namespace().as_deref() {
+            None | Some(DEFAULT_NAMESPACE) => format!("{kind}/{name}"),
+            Some(namespace) => format!("{kind}/{name} in namespace {namespace}"),
+        },
+        reason: Reason::ContainersNotSupported.as_str().into(),
+        message: MESSAGE.into(),
+    }
+}
+
 /// What says of an object that nothing will come of it, in the words for which kubectl ends its
-/// waiting, where there are such words.
-fn status_of(kind: &str, generation: Option<i64>) -> Value {
+/// waiting, where there are such words. `None`: the status of its kind has no conditions.
+fn status_of(kind: &str, generation: Option<i64>) -> Option<Value> {
     let conditions = match kind {
+        "CronJob" => return None,
         "Job" => vec![condition("Failed", "True")],
         "Deployment" => {
             let mut progressing = condition("Progressing", "False");
@@ -89,16 +128,18 @@ fn status_of(kind: &str, generation: Option<i64>) -> Value {
     if kind != "Job" {
         status["observedGeneration"] = generation.into();
     }
-    json!({"status": status})
+    Some(json!({"status": status}))
 }
 
 /// Tells a Pod that is no workload's, unless it was told before.
-pub(super) async fn tell_pod(client: &Client, pod: &Pod) {
+pub(super) async fn tell_pod(client: &Client, events: &mpsc::Sender<UpEvent>, pod: &Pod) {
     let reason = Reason::ContainersNotSupported.as_str();
     let told = pod.status.as_ref().and_then(|s| s.reason.as_deref()) == Some(reason);
     if told || pod.metadata.deletion_timestamp.is_some() {
         return;
     }
+    // Workloads' Pods are not kept waiting by a terminal that is paused.
+    let _ = events.try_send(warning("Pod", pod));
     let namespace = pod.namespace().unwrap_or_default();
     let status = json!({"status": {
         "phase": "Failed",
@@ -108,7 +149,15 @@ pub(super) async fn tell_pod(client: &Client, pod: &Pod) {
     }});
     let about = reference(&ApiResource::erase::<Pod>(&()), pod);
     let api = Api::<Pod>::namespaced(client.clone(), &namespace);
-    tell(client, &api, &namespace, &pod.name_any(), about, &status).await;
+    tell(
+        client,
+        &api,
+        &namespace,
+        &pod.name_any(),
+        about,
+        Some(&status),
+    )
+    .await;
 }
 
 fn condition(type_: &str, holds: &str) -> Value {
@@ -138,7 +187,7 @@ async fn tell<K>(
     namespace: &str,
     name: &str,
     about: ObjectReference,
-    status: &Value,
+    status: Option<&Value>,
 ) where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
@@ -146,9 +195,13 @@ async fn tell<K>(
         field_manager: Some(MANAGER_PROJECTION.into()),
         ..PatchParams::default()
     };
-    let patched = api
-        .patch_status(name, &parameters, &Patch::Merge(status))
-        .await;
+    let patched = match status {
+        Some(status) => {
+            let patch = Patch::Merge(status);
+            api.patch_status(name, &parameters, &patch).await.err()
+        }
+        None => None,
+    };
     let now = Some(Time(Timestamp::now()));
     let event = Event {
         metadata: ObjectMeta {
@@ -176,10 +229,7 @@ async fn tell<K>(
     };
     let events = Api::<Event>::namespaced(client.clone(), namespace);
     let created = events.create(&PostParams::default(), &event).await;
-    for error in [patched.map(drop).err(), created.map(drop).err()]
-        .into_iter()
-        .flatten()
-    {
+    for error in [patched, created.err()].into_iter().flatten() {
         tracing::debug!(%error, name, "an object that nothing runs could not be told so");
     }
 }
@@ -190,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_deployment_ends_the_waiting_of_kubectl() {
-        let status = &status_of("Deployment", Some(3))["status"];
+        let status_of = |kind, generation| status_of(kind, Some(generation)).unwrap();
+        let status = &status_of("Deployment", 3)["status"];
         assert_eq!(status["observedGeneration"], 3);
         assert_eq!(status["conditions"][0]["reason"], "ContainersNotSupported");
         assert_eq!(status["conditions"][1]["type"], "Progressing");
@@ -198,11 +249,11 @@ mod tests {
             status["conditions"][1]["reason"],
             "ProgressDeadlineExceeded"
         );
-        let job = &status_of("Job", Some(1))["status"];
+        let job = &status_of("Job", 1)["status"];
         assert_eq!(job["conditions"][0]["type"], "Failed");
         assert!(job.get("observedGeneration").is_none());
 
-        let status = &status_of("Deployment", Some(3))["status"];
+        let status = &status_of("Deployment", 3)["status"];
         assert!(is_told(status, "Deployment", Some(3)));
         assert!(!is_told(status, "Deployment", Some(4)));
         assert!(is_told(job, "Job", Some(2)));

@@ -51,6 +51,8 @@ pub struct Manifests {
     pub folders: Vec<PathBuf>,
     /// Files to watch: manifests, and the components and layouts they name.
     pub files: Vec<PathBuf>,
+    /// A folder without manifests that was given.
+    pub empty: Option<PathBuf>,
 }
 
 /// Why a source is no set of objects.
@@ -89,8 +91,6 @@ pub enum ManifestError {
     /// The sources hold nothing.
     #[error("there is no object in these manifests")]
     NoObject,
-    /// The name of a `.wasm` file gives no object name.
-    #[error("{origin}: no object name can be made of this file's name")]
     /// Two of the objects are one.
     #[error("{origins}: both would be {object}")]
     Twice {
@@ -99,6 +99,8 @@ pub enum ManifestError {
         /// Kind, namespace and name.
         object: String,
     },
+    /// The name of a `.wasm` file gives no object name.
+    #[error("{origin}: no object name can be made of this file's name")]
     Unnameable {
         /// The file.
         origin: String,
@@ -106,22 +108,20 @@ pub enum ManifestError {
 }
 
 impl Manifests {
-    /// Refuses a set without an object: whoever names sources wants something of them.
+    /// Refuses a set without an object, and a folder without manifests: whoever names sources wants
+    /// something of each.
     ///
     /// # Errors
-    /// [`ManifestError::NoObject`].
+    /// [`ManifestError::Empty`] and [`ManifestError::NoObject`].
     pub fn not_empty(self) -> Result<Self, ManifestError> {
-        match self.objects.is_empty() {
-            true => Err(ManifestError::NoObject),
-            false => Ok(self),
+        match (&self.empty, self.objects.is_empty()) {
+            (Some(folder), _) => Err(ManifestError::Empty {
+                origin: folder.display().to_string(),
+            }),
+            (None, true) => Err(ManifestError::NoObject),
+            (None, false) => Ok(self),
         }
     }
-}
-
-impl Source {
-    /// Reads an argument: `-`, an address, or a path.
-    pub fn parse(argument: &str) -> Self {
-        if argument == "-" {
 
     /// Refuses a set that has an object twice: the last would win, and nobody would know. Objects that
     /// name no namespace lie in `namespace`.
@@ -156,6 +156,12 @@ impl Source {
         }
         Ok(self)
     }
+}
+
+impl Source {
+    /// Reads an argument: `-`, an address, or a path.
+    pub fn parse(argument: &str) -> Self {
+        if argument == "-" {
             return Self::Stdin;
         }
         match Url::parse(argument) {
@@ -209,15 +215,15 @@ impl ManifestError {
                 "a manifest holds at least one document with apiVersion, kind and metadata.name"
                     .into(),
             ),
+            Self::Twice { .. } => {
+                Some("nothing was applied; leave one of them away, or give it another name".into())
+            }
             Self::Unreadable { .. } | Self::Unnameable { .. } => None,
         }
     }
 }
 
 /// Parses one text: YAML or JSON, several documents, `List`s unfolded. Relative image paths count
-            Self::Twice { .. } => {
-                Some("nothing was applied; leave one of them away, or give it another name".into())
-            }
 /// from `folder`.
 pub(crate) fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Object>, ManifestError> {
     // A platform's whole repository may come in one stream; the reader's own bounds are for one file

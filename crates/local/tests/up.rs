@@ -6,7 +6,7 @@ mod support;
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Event, Namespace, Node, Pod},
+    core::v1::{ConfigMap, Event, Namespace, Node, Pod},
 };
 use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
 use support::{Home, Platform, client, eventually, hello, hello_wasm};
@@ -340,6 +340,54 @@ async fn a_watched_file_is_followed() {
     })
     .await;
     platform.until_status("one.localhost", 200).await;
+    platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_manifest_of_a_watched_folder_takes_its_objects_with_it() {
+    let home = Home::new();
+    let folder = home.path().join("manifests");
+    std::fs::create_dir(&folder).unwrap();
+    let map = |name: &str| {
+        let text = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}}}");
+        home.write(&format!("manifests/{name}.yaml"), text)
+    };
+    let first = map("first");
+    let options = UpOptions {
+        watch: true,
+        ..home.applying(&folder)
+    };
+    let mut platform = Platform::start(options).await.unwrap();
+    let deleted = async |platform: &mut Platform, name: &str| {
+        let name = format!("ConfigMap/{name}");
+        let is_it = |event: &UpEvent| match event {
+            UpEvent::Deleted { object } => (*object == name).then_some(()),
+            _ => None,
+        };
+        platform.event(is_it).await;
+    };
+    std::fs::remove_file(first).unwrap();
+    deleted(&mut platform, "first").await;
+
+    // A folder that is not there is no empty one.
+    let second = map("second");
+    let created = |event: &UpEvent| match event {
+        UpEvent::Applied { object, .. } => (object == "ConfigMap/second").then_some(()),
+        _ => None,
+    };
+    platform.event(created).await;
+    let away = home.path().join("away");
+    std::fs::rename(&folder, &away).unwrap();
+    let failed = |event: &UpEvent| match event {
+        UpEvent::SourceFailed { message } => message.contains("manifests: ").then_some(()),
+        _ => None,
+    };
+    platform.event(failed).await;
+    let maps = platform.api::<ConfigMap>();
+    assert!(maps.get_opt("second").await.unwrap().is_some());
+    std::fs::rename(&away, &folder).unwrap();
+    std::fs::remove_file(second).unwrap();
+    deleted(&mut platform, "second").await;
     platform.stop().await.unwrap();
 }
 

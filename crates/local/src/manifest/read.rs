@@ -53,7 +53,7 @@ fn from_path(path: &Path, manifests: &mut Manifests) -> Result<(), ManifestError
         manifests.folders.push(path.clone());
         let files = manifest_files(&path)?;
         if files.is_empty() {
-            return Err(ManifestError::Empty { origin });
+            manifests.empty = Some(origin.into());
         }
         for file in files {
             manifests.objects.extend(from_file(&file)?);

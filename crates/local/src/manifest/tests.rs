@@ -137,9 +137,9 @@ async fn a_folder_gives_its_manifests_and_a_component_a_deployment() {
         "{missing}"
     );
     std::fs::create_dir(root.join("empty")).unwrap();
-    let empty = load(&[Source::Path("empty".into())], &root)
-        .await
-        .unwrap_err();
+    let empty = load(&[Source::Path("empty".into())], &root).await.unwrap();
+    assert!(empty.files.contains(&root.join("empty")));
+    let empty = empty.not_empty().unwrap_err();
     assert!(matches!(empty, ManifestError::Empty { .. }));
 }
 

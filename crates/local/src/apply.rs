@@ -12,6 +12,7 @@ use kube::{
     api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
 };
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use waft_api::names::MANAGER_UP;
 
 pub use content::is_same;
@@ -24,10 +25,10 @@ use crate::{
     manifest::{Object, image_paths},
 };
 
-/// Which object it is.
 /// Where objects lie that name no namespace.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
+/// Which object it is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct ObjectId {
     pub(crate) api_version: String,
@@ -120,12 +121,21 @@ impl Applier {
                 namespaces,
             }),
             Err(error) => {
-                for namespace in namespaces {
-                    // The refusal is what the user must see.
-                    let _ = self.delete(&namespace).await;
-                }
+                self.remove(&namespaces).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Removes what was made so that a set could be checked, as nothing of it was applied.
+    pub(crate) async fn withdraw(&mut self, checked: &Checked) {
+        self.remove(&checked.namespaces).await;
+    }
+
+    async fn remove(&mut self, namespaces: &[ObjectId]) {
+        for namespace in namespaces {
+            // Why they are removed is what the user must see.
+            let _ = self.delete(namespace).await;
         }
     }
 
@@ -205,11 +215,19 @@ impl Applier {
         }))
     }
 
-    /// Applies a set. What can be refused only now ends it, and says what was applied before.
-    pub(crate) async fn apply(&mut self, checked: &Checked) -> Result<Vec<Applied>, UpError> {
+    /// Applies a set, until `shutdown`. What can be refused only now ends it, and says what was applied
+    /// before.
+    pub(crate) async fn apply(
+        &mut self,
+        checked: &Checked,
+        shutdown: &CancellationToken,
+    ) -> Result<Vec<Applied>, UpError> {
         let mut applied = Vec::new();
         for Accepted { id, text, origin } in &checked.objects {
             let change = self.apply_one(id, text).await.map_err(|error| {
+            if shutdown.is_cancelled() {
+                break;
+            }
                 let (object, message) = told(id, origin, &error);
                 let applied = applied.iter().map(|applied: &Applied| &applied.object);
                 let mut kept: Vec<_> = checked.namespaces.iter().chain(applied).collect();
@@ -230,6 +248,9 @@ impl Applier {
         Ok(applied)
     }
 
+        if applied.is_empty() && shutdown.is_cancelled() {
+            self.withdraw(checked).await;
+        }
     async fn apply_one(&mut self, id: &ObjectId, text: &str) -> Result<&'static str, kube::Error> {
         let value = serde_json::from_str(text).map_err(kube::Error::SerdeError)?;
         let before = self.api(id).await?.get_opt(&id.name).await?;

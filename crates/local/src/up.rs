@@ -167,6 +167,10 @@ impl Platform {
         // Before anything runs: a set that is refused must leave no trace.
         let checked = applier.check(take(&mut manifests.objects)).await?;
         tracing::debug!("the manifests are accepted");
+        if self.shutdown.is_cancelled() {
+            applier.withdraw(&checked).await;
+            return Ok(());
+        }
 
         let Listeners { http, api, admin } = listeners;
         let http_address = listen::address(&http)?;
@@ -178,10 +182,14 @@ impl Platform {
             address: http_address,
         })
         .await;
-        for applied in applier.apply(&checked).await? {
+        for applied in applier.apply(&checked, &self.shutdown).await? {
             let object = applied.object.to_string();
             let change = applied.change;
             self.tell(UpEvent::Applied { object, change }).await;
+        }
+        if self.shutdown.is_cancelled() {
+            self.finish(options).await;
+            return Ok(());
         }
         if options.watch {
             let watching = Watching::start(
@@ -192,9 +200,9 @@ impl Platform {
                 &mut applier,
             )
             .await?;
-            let events = self.events.clone();
+            let (events, shutdown) = (self.events.clone(), self.shutdown.clone());
             self.tasks.spawn(async move {
-                watching.run(applier, events).await;
+                watching.run(applier, events, shutdown).await;
                 Ok(())
             });
         }
@@ -275,6 +283,7 @@ impl Platform {
             self.client.clone(),
             self.index.clone(),
             waft_ir::HostLink::states(&*self.host),
+            self.events.clone(),
         );
         self.tasks.spawn(async move {
             projection.run().await;
@@ -283,7 +292,6 @@ impl Platform {
         let report = Report {
             client: self.client.clone(),
             host: self.host.clone(),
-            self.events.clone(),
             routes,
             index: self.index.clone(),
             http: http_address,

@@ -15,6 +15,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout_at},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply::{Applier, Checked, DEFAULT_NAMESPACE, ObjectId},
@@ -89,7 +90,12 @@ impl Watching {
     }
 
     /// Applies changes until the platform stops.
-    pub(crate) async fn run(mut self, mut applier: Applier, events: mpsc::Sender<UpEvent>) {
+    pub(crate) async fn run(
+        mut self,
+        mut applier: Applier,
+        events: mpsc::Sender<UpEvent>,
+        shutdown: CancellationToken,
+    ) {
         while let Some(path) = self.changes.recv().await {
             if !self.take_note(&path) {
                 continue;
@@ -101,7 +107,7 @@ impl Watching {
                     quiet = Instant::now() + QUIET;
                 }
             }
-            if let Err(error) = self.again(&mut applier, &events).await {
+            if let Err(error) = self.again(&mut applier, &events, &shutdown).await {
                 let message = error.to_string();
                 let _ = events.send(UpEvent::SourceFailed { message }).await;
             }
@@ -112,11 +118,13 @@ impl Watching {
         &mut self,
         applier: &mut Applier,
         events: &mpsc::Sender<UpEvent>,
+        shutdown: &CancellationToken,
     ) -> Result<(), UpError> {
         // First of all: when the manifests can't be read, their next change must still be seen.
         self.watch()?;
         let manifests = load(&self.sources, &self.working_dir).await?;
         self.follow(&manifests.files)?;
+        let manifests = manifests.each_once(DEFAULT_NAMESPACE)?;
         let mut given = self.given.clone();
         applier.stamp(&mut given);
         let changed = given
@@ -124,18 +132,20 @@ impl Watching {
             .zip(&self.given)
             .filter(|(new, old)| new != old);
         let mut all = Vec::new();
-        let manifests = manifests.each_once(DEFAULT_NAMESPACE)?;
         for (new, _) in changed {
             all.extend(applier.mark(new).await?);
         }
         let checked = applier.check(manifests.objects).await?;
-        all.extend(applier.apply(&checked).await?);
+        all.extend(applier.apply(&checked, shutdown).await?);
         for applied in all {
             if applied.change != "unchanged" {
                 let object = applied.object.to_string();
                 let change = applied.change;
                 let _ = events.send(UpEvent::Applied { object, change }).await;
             }
+        }
+        if shutdown.is_cancelled() {
+            return Ok(());
         }
         self.given = given;
         let held = checked.ids();

@@ -229,6 +229,44 @@ async fn an_object_that_is_given_twice_applies_nothing() {
     assert!(error.hint().unwrap().starts_with("nothing was applied"));
 }
 
+/// Starts a platform whose reader tells it to stop when it hears of the API, and hears nothing else
+/// before that.
+async fn stopped_early(options: UpOptions) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Room for one: the next events wait until the reader has told it to stop.
+    let (sender, mut events) = tokio::sync::mpsc::channel(1);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(waft_local::up(options, sender, shutdown.clone()));
+    let first = events.recv().await.unwrap();
+    assert!(matches!(first, UpEvent::ApiReady { .. }), "{first:?}");
+    shutdown.cancel();
+    while let Some(event) = events.recv().await {
+        assert!(!matches!(event, UpEvent::Applied { .. }), "{event:?}");
+    }
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_applied_once_it_is_to_stop() {
+    let home = Home::new();
+    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: late, namespace: fresh}}";
+    let file = home.write("map.yaml", map);
+    stopped_early(home.applying(&file)).await;
+
+    let platform = Platform::start(home.options()).await.unwrap();
+    let maps = kube::Api::<ConfigMap>::all(platform.client.clone());
+    let kept = maps.list(&ListParams::default()).await.unwrap();
+    let mut names = kept.items.iter().filter_map(|m| m.metadata.name.as_deref());
+    assert!(names.all(|name| name != "late"));
+    let namespaces = kube::Api::<Namespace>::all(platform.client.clone());
+    eventually(async || {
+        let fresh = namespaces.get_opt("fresh").await.unwrap();
+        fresh.is_none().then_some(())
+    })
+    .await;
+    platform.stop().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_set_without_an_object_is_refused() {
     let home = Home::new();

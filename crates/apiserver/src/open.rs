@@ -23,7 +23,7 @@ use crate::cached::Cached;
 use crate::connect::{Connect, NoConnect};
 use crate::root_certificate::RootCertificate;
 use crate::service::{Service, Text};
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::tokens::Tokens;
 
 /// What a server is made of.
@@ -74,8 +74,13 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// The objects could not be read.
-    #[error("the data cannot be read: {0}")]
-    Store(#[from] StoreError),
+    #[error("the data in {} cannot be read: {source}", path.display())]
+    Store {
+        /// The file that holds them.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: StoreError,
+    },
     /// The key of ServiceAccount tokens could not be made or read.
     #[error("the key of service accounts: {0}")]
     Key(#[from] AccessError),
@@ -111,7 +116,12 @@ impl ApiServer {
     /// Opens the data folder, or an empty server in memory, and starts the background work.
     pub async fn open(config: Config) -> Result<Arc<ApiServer>, OpenError> {
         let lock = config.data_dir.as_deref().map(lock_folder).transpose()?;
-        let store = Store::open(config.data_dir.as_deref(), config.history_bytes)?;
+        let folder = config.data_dir.as_deref();
+        let store =
+            Store::open(folder, config.history_bytes).map_err(|source| OpenError::Store {
+                path: folder.unwrap_or(Path::new("")).join(store::FILE),
+                source,
+            })?;
         let tokens = Tokens::open(config.data_dir.as_deref())?;
         let server = Arc::new(ApiServer {
             store,

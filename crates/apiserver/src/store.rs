@@ -69,6 +69,9 @@ pub(crate) struct Expired {
     pub(crate) oldest: u64,
 }
 
+/// Name of the file that holds the objects, in the data folder.
+pub(crate) const FILE: &str = "state.db";
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -21,7 +21,10 @@ pub(crate) use self::{
     catalog::{Catalog, Resource},
     problem::Refused,
 };
-use crate::settings::{ConnectionSettings, Kubeconfig};
+use crate::{
+    advice::Advice,
+    settings::{ConnectionSettings, Kubeconfig},
+};
 
 /// Asks for a table, and takes a plain list from a server that has none.
 pub(crate) const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -147,8 +150,14 @@ impl Connection {
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        self.answered(self.client.request(request.body(body)?))
-            .await
+        // Of all that is in it, only a name can be what no address has.
+        let request = request.body(body).map_err(|_| {
+            Advice::error(
+                format!("`{path}` is no address of an object"),
+                "a name or namespace has a character that no name has, a space for example",
+            )
+        })?;
+        self.answered(self.client.request(request)).await
     }
 
     /// What the server answers, if it does in time.

@@ -166,7 +166,8 @@ impl Applier {
                 namespace => namespace.as_ref(),
             };
             if let Some(namespace) = namespace {
-                created.extend(self.ensure_namespace(namespace).await?);
+                let made = self.ensure_namespace(namespace).await;
+                created.extend(made.map_err(|error| refused(&id, &object.origin, &error))?);
             }
             if !by_set {
                 self.send(&id, &object.value, true)
@@ -224,10 +225,10 @@ impl Applier {
     ) -> Result<Vec<Applied>, UpError> {
         let mut applied = Vec::new();
         for Accepted { id, text, origin } in &checked.objects {
-            let change = self.apply_one(id, text).await.map_err(|error| {
             if shutdown.is_cancelled() {
                 break;
             }
+            let change = self.apply_one(id, text).await.map_err(|error| {
                 let (object, message) = told(id, origin, &error);
                 let applied = applied.iter().map(|applied: &Applied| &applied.object);
                 let mut kept: Vec<_> = checked.namespaces.iter().chain(applied).collect();
@@ -247,10 +248,10 @@ impl Applier {
         }
         Ok(applied)
     }
-
         if applied.is_empty() && shutdown.is_cancelled() {
             self.withdraw(checked).await;
         }
+
     async fn apply_one(&mut self, id: &ObjectId, text: &str) -> Result<&'static str, kube::Error> {
         let value = serde_json::from_str(text).map_err(kube::Error::SerdeError)?;
         let before = self.api(id).await?.get_opt(&id.name).await?;
@@ -303,21 +304,19 @@ impl Applier {
     }
 
     /// Creates a namespace if it is missing, and returns it then.
-    async fn ensure_namespace(&mut self, name: &str) -> Result<Option<ObjectId>, UpError> {
+    async fn ensure_namespace(&mut self, name: &str) -> Result<Option<ObjectId>, kube::Error> {
         let id = ObjectId {
             api_version: "v1".into(),
             kind: "Namespace".into(),
             namespace: None,
             name: name.into(),
         };
-        let api = self.api(&id).await;
-        let exists = async { api?.get_metadata_opt(name).await };
-        if exists.await.map_err(|e| refused(&id, "", &e))?.is_some() {
+        let api = self.api(&id).await?;
+        if api.get_metadata_opt(name).await?.is_some() {
             return Ok(None);
         }
         let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let sent = self.send(&id, &value, false).await;
-        sent.map_err(|error| refused(&id, "", &error))?;
+        self.send(&id, &value, false).await?;
         Ok(Some(id))
     }
 }
@@ -366,13 +365,14 @@ fn refused(id: &ObjectId, origin: &str, error: &kube::Error) -> UpError {
 
 /// Which object was refused, and why.
 fn told(id: &ObjectId, origin: &str, error: &kube::Error) -> (String, String) {
-    let object = match origin {
-        "" => id.to_string(),
-        origin => format!("{id} in {origin}"),
-    };
+    let object = format!("{id} in {origin}");
     let message = match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     };
+        // Of all that is in its address, only these two are of the manifest's choosing.
+        kube::Error::BuildRequest(_) => {
+            "its name or namespace has a character that no name has, a space for example".into()
+        }
     (object, message)
 }

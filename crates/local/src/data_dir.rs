@@ -58,10 +58,7 @@ impl DataDir {
                 _temporary: temporary,
             }),
             Err(TryLockError::WouldBlock) => Err(UpError::DataDirInUse { path }),
-            Err(TryLockError::Error(source)) => Err(UpError::Io {
-                path: lock_path,
-                source,
-            }),
+            Err(TryLockError::Error(source)) => Err(io(&lock_path)(source)),
         }
     }
 
@@ -74,7 +71,7 @@ impl DataDir {
 /// Puts the path into an error of the system.
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> UpError {
     let path = path.to_owned();
-    move |source| UpError::Io { path, source }
+    move |source| UpError::DataDir { path, source }
 }
 
 #[cfg(test)]

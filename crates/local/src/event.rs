@@ -132,6 +132,22 @@ pub enum UpError {
         /// The folder.
         path: PathBuf,
     },
+    /// What earlier runs have kept can't be read.
+    #[error("{} can't be read: {problem}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The data folder can't be opened.
+    #[error("{}: {source}", path.display())]
+    DataDir {
+        /// The folder, or what lies in it.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A folder or file of the platform can't be used.
     #[error("{}: {source}", path.display())]
     Io {
@@ -168,6 +184,14 @@ impl UpError {
             Self::DataDirInUse { .. } => {
                 Some("stop it, or give this one its own folder with --data-dir".into())
             }
+            Self::DataDir { .. } => Some(
+                "take another with --data-dir, or none with --ephemeral, which keeps nothing".into(),
+            ),
+            Self::Data { .. } => Some(
+                "put a copy of it back, or take another data folder with --data-dir; without the \
+                 file, what was applied is gone"
+                    .into(),
+            ),
             Self::DiskFull { .. } => {
                 Some("nothing is lost: make space, some hundred KiB at least, and start again".into())
             }

@@ -10,7 +10,7 @@ const FILE: &str = "manifest-folders";
 /// Adds folders to those the data folder remembers, and returns all that still exist.
 pub(crate) fn remember(data_dir: &Path, new: &[PathBuf]) -> Result<Vec<PathBuf>, UpError> {
     let path = data_dir.join(FILE);
-    let io = |source| UpError::Io {
+    let io = |source| UpError::DataDir {
         path: path.clone(),
         source,
     };

@@ -238,7 +238,8 @@ pub(crate) fn parse(text: &str, origin: &str, folder: &Path) -> Result<Vec<Objec
     };
     let documents = serde_saphyr::from_multiple_with_options(text, options);
     let documents: Vec<Value> = documents.map_err(|error| {
-        let message = error.without_snippet().to_string();
+        let words = serde_saphyr::UserMessageFormatter;
+        let message = error.without_snippet().render_with_formatter(&words);
         ManifestError::Syntax {
             origin: origin.into(),
             message,

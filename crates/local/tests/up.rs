@@ -212,6 +212,32 @@ spec: {size: large}
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_object_can_have_is_told_with_its_file() {
+    let home = Home::new();
+    for (metadata, object) in [
+        (
+            "name: a, namespace: Bad NS",
+            "ConfigMap/a in namespace Bad NS in ",
+        ),
+        ("name: a b", "ConfigMap/a b in "),
+        (
+            "name: a, namespace: Bad",
+            "ConfigMap/a in namespace Bad in ",
+        ),
+    ] {
+        let text = format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{{metadata}}}}}");
+        let file = home.write("map.yaml", text);
+        let error = Platform::start(home.applying(&file)).await.err().unwrap();
+        let said = error.to_string();
+        assert!(
+            said.starts_with(object) && said.contains("map.yaml: "),
+            "{said}"
+        );
+        assert!(!said.contains("build request"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_given_twice_applies_nothing() {
     let home = Home::new();
     let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
@@ -265,6 +291,27 @@ async fn nothing_is_applied_once_it_is_to_stop() {
     })
     .await;
     platform.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_cannot_be_used_says_which_and_the_way_out() {
+    let home = Home::new();
+    let platform = Platform::start(home.options()).await.unwrap();
+    platform.stop().await.unwrap();
+    let database = home.path().join("data/api/state.db");
+    std::fs::write(&database, "no database at all").unwrap();
+    let error = Platform::start(home.options()).await.err().unwrap();
+    let said = error.to_string();
+    assert!(said.contains("data/api/state.db can't be read: "), "{said}");
+    assert!(error.hint().unwrap().contains("--data-dir"));
+
+    let options = UpOptions {
+        data_dir: Some("/proc/nowhere".into()),
+        ..home.options()
+    };
+    let error = Platform::start(options).await.err().unwrap();
+    assert!(error.to_string().starts_with("/proc/nowhere: "), "{error}");
+    assert!(error.hint().unwrap().contains("--data-dir"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

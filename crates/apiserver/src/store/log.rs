@@ -11,11 +11,11 @@ use std::time::Duration;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use rusqlite::{Connection, ErrorCode, params};
 
-use super::StoreError;
 use super::index::Index;
 use super::object::{Key, Meta, Stored};
 use super::window::{Event, EventKind, Window};
 use super::writer::{Staged, superseded_by};
+use super::{FILE, StoreError};
 
 const FORMAT: i64 = 1;
 
@@ -35,7 +35,7 @@ fn is_for_want_of_space(error: &rusqlite::Error) -> bool {
 
 impl Log {
     pub(super) fn open(folder: &Path) -> Result<Log, StoreError> {
-        Log::open_file(&folder.join("state.db")).map_err(|error| match error {
+        Log::open_file(&folder.join(FILE)).map_err(|error| match error {
             StoreError::Database(refused) if is_for_want_of_space(&refused) => {
                 StoreError::DiskFull(folder.to_owned())
             }

@@ -29,6 +29,8 @@ use tokio_postgres::{
 use tokio_rustls::TlsConnector;
 use waft_ir::{Failure, FailureReason};
 
+/// How a URL of a server begins.
+const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 /// How long a connection may take to be made.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Connections of one component, unless the URL says `pool_size`.
@@ -85,8 +87,12 @@ impl Server {
             },
         };
         let url = for_the_client(&url);
-        // What it says of a value does not hold the value.
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+            // The client reads it as `host=… user=…`, and speaks of that.
+            if !SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+                return refused("this is no URL of a PostgreSQL server".into());
+            }
+            // What it says of a value does not hold the value.
             let source = std::error::Error::source(&error);
             refused(source.map_or_else(|| error.to_string(), ToString::to_string))
         })?;
@@ -340,8 +346,12 @@ mod tests {
             "postgres://u:hunter2@db/x?colour=green",
             "postgres:///x",
             "http://u:hunter2@db",
+            "mysql://u:hunter2@db/x",
+            "foo",
+            "mysql://u:hunter2@db/x?a=b",
         ] {
             let refused = Server::new(url, &[]).err().unwrap();
+            assert!(!refused.message.contains("EOF"), "{refused}");
             assert!(refused.message.starts_with("--postgres"), "{refused}");
             assert!(!refused.message.contains("hunter2"), "{refused}");
         }

@@ -66,7 +66,7 @@ fn from_path(path: &Path, manifests: &mut Manifests) -> Result<(), ManifestError
     if let Some(folder) = path.parent() {
         manifests.folders.push(folder.to_owned());
     }
-    if path.extension().is_some_and(|ending| ending == "wasm") {
+    if ending(&path) == "wasm" {
         manifests.objects.push(wasm::deployment(&path)?);
     } else {
         manifests.objects.extend(from_file(&path)?);
@@ -89,8 +89,7 @@ fn manifest_files(folder: &Path) -> Result<Vec<PathBuf>, ManifestError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable(&origin))? {
         let path = entry.map_err(unreadable(&origin))?.path();
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        if path.is_file() && matches!(ending, Some("yaml" | "yml" | "json")) {
+        if path.is_file() && matches!(ending(&path).as_str(), "yaml" | "yml" | "json") {
             files.push(path);
         }
     }
@@ -98,17 +97,36 @@ fn manifest_files(folder: &Path) -> Result<Vec<PathBuf>, ManifestError> {
     Ok(files)
 }
 
+/// What stands after the last dot of a file's name, in lower case.
+fn ending(path: &Path) -> String {
+    let ending = path.extension().unwrap_or_default();
+    ending.to_string_lossy().to_ascii_lowercase()
+}
+
 /// Reads a text of bounded length.
 fn read_text(reader: impl Read, origin: &str) -> Result<String, ManifestError> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = reader
         .take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .map_err(unreadable(origin))?;
     if read as u64 > MAX_BYTES {
         return Err(too_large(origin));
     }
-    Ok(text)
+    as_text(bytes, origin)
+}
+
+/// The text that some bytes are.
+fn as_text(bytes: Vec<u8>, origin: &str) -> Result<String, ManifestError> {
+    let no_manifest = |why: &str| ManifestError::NotAnObject {
+        origin: origin.into(),
+        message: format!("this is no manifest: {why}"),
+    };
+    if bytes.starts_with(b"\0asm") {
+        let why = "it is WebAssembly, which is taken from a file with the ending .wasm";
+        return Err(no_manifest(why));
+    }
+    String::from_utf8(bytes).map_err(|_| no_manifest("it is no text"))
 }
 
 fn too_large(origin: &str) -> ManifestError {
@@ -135,10 +153,7 @@ async fn download(url: &url::Url) -> Result<String, ManifestError> {
         }
         bytes.extend_from_slice(&piece);
     }
-    String::from_utf8(bytes).map_err(|error| ManifestError::Unreadable {
-        origin: url.to_string(),
-        message: format!("it is no text: {}", error.utf8_error()),
-    })
+    as_text(bytes, url.as_str())
 }
 
 /// An error and what lies below it: the first alone rarely says what happened.

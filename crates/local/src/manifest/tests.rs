@@ -49,7 +49,10 @@ fn what_is_no_object_is_refused_by_document() {
             "document 2 is not",
         ),
         ("a: [\n", "does not parse"),
-        ("a: 1\na: 2\n", "does not parse"),
+        (
+            "a: 1\na: 2\n",
+            "does not parse: duplicate mapping key: a not allowed here at line 2, column 1",
+        ),
     ] {
         let message = parse_at(text).unwrap_err().to_string();
         assert!(message.contains(expected), "{text}: {message}");
@@ -195,6 +198,27 @@ async fn an_object_is_given_once() {
     ] {
         assert_eq!(given(paths).await, told);
     }
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_no_manifest() {
+    let folder = tempfile::tempdir().unwrap();
+    let given = async |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        let read = load(&[Source::Path(name.into())], folder.path()).await;
+        let objects = read.map(|manifests| manifests.objects);
+        let object = objects.map(|objects| objects[0].name().to_owned());
+        object.unwrap_or_else(|error| error.to_string())
+    };
+    assert_eq!(given("APP.WASM", b"\0asm").await, "app");
+    let said = given("app.bin", b"\0asm\x0d\0\x01\0").await;
+    let told = "app.bin: this is no manifest: it is WebAssembly, which";
+    assert!(said.contains(told), "{said}");
+    let said = given("app.yaml", b"\xff\xfe").await;
+    assert!(
+        said.ends_with("app.yaml: this is no manifest: it is no text"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

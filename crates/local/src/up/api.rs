@@ -95,8 +95,15 @@ pub(super) fn no_access(error: AccessError) -> UpError {
 fn cannot_open(error: OpenError) -> UpError {
     match error {
         OpenError::InUse(path) => UpError::DataDirInUse { path },
-        OpenError::Folder { path, source } => UpError::Io { path, source },
-        OpenError::Store(StoreError::DiskFull(path)) => UpError::DiskFull { path },
+        OpenError::Folder { path, source } => UpError::DataDir { path, source },
+        OpenError::Store {
+            source: StoreError::DiskFull(path),
+            ..
+        } => UpError::DiskFull { path },
+        OpenError::Store { path, source } => UpError::Data {
+            path,
+            problem: source.to_string(),
+        },
         other => UpError::Internal(other.to_string()),
     }
 }

@@ -103,11 +103,12 @@ pub(super) fn open(
         control_runtime: Handle::current(),
         guest_runtime: guests.handle()?,
     };
-    let host =
-        Host::new(config, engine, capabilities, store.clone()).map_err(|source| UpError::Io {
+    let host = Host::new(config, engine, capabilities, store.clone()).map_err(|source| {
+        UpError::DataDir {
             path: data_dir.join("logs"),
             source,
-        })?;
+        }
+    })?;
     Ok((host, store))
 }
 

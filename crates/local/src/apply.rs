@@ -241,16 +241,18 @@ impl Applier {
                     applied: kept.iter().map(ToString::to_string).collect(),
                 }
             })?;
+            // One that was made for the check is new all the same.
+            let is_new = checked.namespaces.contains(id);
             applied.push(Applied {
                 object: id.clone(),
-                change,
+                change: if is_new { "created" } else { change },
             });
         }
-        Ok(applied)
-    }
         if applied.is_empty() && shutdown.is_cancelled() {
             self.withdraw(checked).await;
         }
+        Ok(applied)
+    }
 
     async fn apply_one(&mut self, id: &ObjectId, text: &str) -> Result<&'static str, kube::Error> {
         let value = serde_json::from_str(text).map_err(kube::Error::SerdeError)?;
@@ -368,11 +370,11 @@ fn told(id: &ObjectId, origin: &str, error: &kube::Error) -> (String, String) {
     let object = format!("{id} in {origin}");
     let message = match error {
         kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    };
         // Of all that is in its address, only these two are of the manifest's choosing.
         kube::Error::BuildRequest(_) => {
             "its name or namespace has a character that no name has, a space for example".into()
         }
+        other => other.to_string(),
+    };
     (object, message)
 }

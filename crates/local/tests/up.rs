@@ -212,6 +212,29 @@ spec: {size: large}
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_of_the_set_is_created_with_it() {
+    let home = Home::new();
+    let set = "{apiVersion: v1, kind: Namespace, metadata: {name: team}}\n---\n\
+               {apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: team}}\n";
+    let file = home.write("set.yaml", set);
+    for change in ["created", "unchanged"] {
+        let platform = Platform::start(home.applying(&file)).await.unwrap();
+        let applied = platform.told.iter().filter_map(|event| match event {
+            UpEvent::Applied { object, change } => Some((object.as_str(), *change)),
+            _ => None,
+        });
+        assert_eq!(
+            applied.collect::<Vec<_>>(),
+            [
+                ("Namespace/team", change),
+                ("ConfigMap/a in namespace team", change)
+            ]
+        );
+        platform.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_no_object_can_have_is_told_with_its_file() {
     let home = Home::new();
     for (metadata, object) in [

@@ -81,7 +81,8 @@ impl FileRoots {
             FailureReason::PathNotAllowed,
             format!(
                 "`{reference}` lies outside the folders that images may come from (the working \
-                 folder, the manifests' folders); allow its folder with `--file-root DIR`"
+                 folder of `waft up` and the folders of the manifests given to it); start it with \
+                 `--file-root DIR` to allow another"
             ),
         )
     }
@@ -207,6 +208,12 @@ mod tests {
         for path in ["../secret/key", &secret, &absent, "/etc/passwd"] {
             assert_eq!(tree.reason(path), FailureReason::PathNotAllowed, "{path}");
         }
+        let failure = tree
+            .roots
+            .find("/etc/passwd", "file:/etc/passwd")
+            .unwrap_err();
+        let whose = "the working folder of `waft up` and the folders of the manifests given to it";
+        assert!(failure.message.contains(whose), "{}", failure.message);
         symlink(tree.path("secret"), tree.path("work/link")).unwrap();
         assert_eq!(tree.reason("link/key"), FailureReason::PathNotAllowed);
         let absent = tree.reason("absent.wasm");

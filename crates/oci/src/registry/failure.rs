@@ -118,12 +118,24 @@ impl Repository<'_> {
             Access::Pull => "pulled",
             Access::Push => "pushed",
         };
-        format!("`{}` can't be {verb}", self.reference)
+        let attempted = format!("`{}` can't be {verb}", self.reference);
+        match may_be_a_file(&self.reference) {
+            true => format!(
+                "{attempted} (the file of that name is `file:{}`)",
+                self.reference
+            ),
+            false => attempted,
+        }
     }
 
     fn host(&self) -> String {
         client::authority(&self.base)
     }
+}
+
+/// Whether a reference looks like the name of a file, and its author has forgotten to say so.
+fn may_be_a_file(reference: &str) -> bool {
+    reference.ends_with(".wasm") && !reference.contains('/')
 }
 
 /// The registry's own words, if it has some, without control characters.

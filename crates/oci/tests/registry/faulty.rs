@@ -61,6 +61,24 @@ async fn nobody_there() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_taken_for_an_image_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start().await;
+    let mirror = format!("docker.io=http://{}", server.host);
+    let store = configured(dir.path(), |config| {
+        config.mirrors.push(mirror.parse().unwrap());
+    });
+    let said = async |reference: &str| {
+        let wanted = image(reference, PullPolicy::IfNotPresent);
+        failure(store.fetch(&wanted).await).message
+    };
+    let message = said("hello_p2.wasm").await;
+    assert!(message.contains("`file:hello_p2.wasm`"), "{message}");
+    let message = said("team/hello_p2.wasm").await;
+    assert!(!message.contains("file:"), "{message}");
+}
+
+#[tokio::test]
 async fn absence_is_final() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start().await;

@@ -1,5 +1,7 @@
 //! `waft logs`
 
+use std::collections::BTreeSet;
+
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
@@ -146,39 +148,50 @@ async fn pods(
     } = target(connection, catalog, workload).await?;
     let is = |wanted: &str| kind.is_none_or(|kind| kind == wanted);
     let pods = catalog.find("pods")?;
+    let mut found = Vec::new();
     if is("Workload") || is("Pod") {
         // A replica is shown by a Pod of its name.
-        if let Some(pod) = connection.find(&pods.object(namespace, name)).await? {
-            return Ok(vec![pod]);
-        }
+        let pod = connection.find(&pods.object(namespace, name)).await?;
+        found.extend(pod.map(|pod| ("workload", pod)));
     }
     let mut deployments = Vec::new();
     if is("WorkloadDeployment") {
-        deployments.push(name.to_owned());
+        deployments.push(("workloaddeployment", name.to_owned()));
     }
     if is("HTTPTrigger") {
         let resource = catalog.find("workloaddeployments")?;
         let of_trigger = owned_by(connection, resource, namespace, "HTTPTrigger", name).await?;
         let others = of_trigger.into_iter();
-        deployments.extend(others.filter(|owned| owned != name || kind.is_some()));
+        let others = others.filter(|owned| owned != name || kind.is_some());
+        deployments.extend(others.map(|owned| ("httptrigger", owned)));
     }
-    let mut found = Vec::new();
-    for deployment in &deployments {
+    for (of, deployment) in &deployments {
         let selector = format!("{LABEL_WORKLOAD_DEPLOYMENT}={deployment}");
         let path = pods.collection(Some(namespace));
         let path = query(&path, &[("labelSelector", selector.as_str())]);
-        found.extend(items(connection, &path).await?);
+        let shown = items(connection, &path).await?;
+        found.extend(shown.into_iter().map(|pod| (*of, pod)));
     }
-    if is("WorkloadReplicaSet") && found.is_empty() {
+    if is("WorkloadReplicaSet") {
         let resource = catalog.find("workloads")?;
         let of_set = owned_by(connection, resource, namespace, "WorkloadReplicaSet", name).await?;
         for workload in of_set {
             let pod = connection.find(&pods.object(namespace, &workload)).await?;
-            found.extend(pod);
+            found.extend(pod.map(|pod| ("workloadreplicaset", pod)));
         }
     }
+    let meant: BTreeSet<_> = found.iter().map(|(of, _)| format!("{of}/{name}")).collect();
+    if meant.len() > 1 {
+        return Err(Advice::error(
+            format!("`{name}` is the name of several workloads"),
+            format!(
+                "say which: {}",
+                text::quoted(meant.iter().map(String::as_str))
+            ),
+        ));
+    }
     if !found.is_empty() {
-        return Ok(found);
+        return Ok(found.into_iter().map(|(_, pod)| pod).collect());
     }
     Err(Advice::error(
         format!("no replica of `{name}` runs in namespace `{namespace}`"),

@@ -2,6 +2,8 @@
 
 mod summary;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use self::summary::{Line, Objects, summarize};
@@ -61,9 +63,17 @@ fn render(lines: &[Line]) -> String {
     let header = ["WORKLOAD", "URL", "READY", "RESTARTS", "LAST ERROR"];
     let mut rows: Vec<Vec<String>> = vec![header.map(Into::into).into()];
     let dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let mut named = BTreeMap::new();
+    for line in lines {
+        *named.entry((&line.namespace, &line.name)).or_insert(0) += 1;
+    }
     rows.extend(lines.iter().map(|line| {
+        let name = format!("{}/{}", line.namespace, line.name);
         vec![
-            format!("{}/{}", line.namespace, line.name),
+            match named.get(&(&line.namespace, &line.name)) {
+                Some(2..) => format!("{name} ({})", line.kind),
+                _ => name,
+            },
             dash(&line.url),
             format!("{}/{}", line.ready, line.replicas),
             line.restarts.to_string(),

@@ -202,6 +202,47 @@ fn a_set_of_its_own_is_shown_like_a_deployment() {
 }
 
 #[test]
+fn workloads_of_one_name_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let hello = waft_guests::path("hello-p2");
+    fs::copy(hello, folder.path().join("hello.wasm")).unwrap();
+    let file = folder.path().join("both.yaml");
+    let deployment = manifest::deployment("twin", "file:hello.wasm");
+    let workload = manifest::workload("twin", "file:hello.wasm");
+    let workload = workload.replace("twin.localhost", "other.localhost");
+    fs::write(&file, format!("{deployment}---\n{workload}")).unwrap();
+    let waft = Up::default().arg(&file).start();
+    waft.get_ok("twin.localhost", "/log?of-the-deployment");
+    waft.get_ok("other.localhost", "/log?of-the-workload");
+    let status = waft.cli(&["status"]);
+    for kind in ["WorkloadDeployment", "Workload"] {
+        let name = format!("default/twin ({kind}) ");
+        let mut lines = status.stdout.lines();
+        assert!(lines.any(|line| line.starts_with(&name)), "{status:?}");
+    }
+    eventually("both are shown by Pods", || {
+        let asked = waft.cli(&["logs", "twin"]);
+        let told = "say which: `workload/twin`, `workloaddeployment/twin`";
+        match asked.status.code() == Some(1) && asked.stderr.contains(told) {
+            true => Ok(()),
+            false => Err(format!("{asked:?}")),
+        }
+    });
+    for (kind, line) in [
+        ("workload", "of-the-workload"),
+        ("workloaddeployment", "of-the-deployment"),
+    ] {
+        eventually("the guest's line is in its log", || {
+            let log = waft.cli(&["logs", &format!("{kind}/twin")]).stdout;
+            match log.lines().any(|text| text.ends_with(line)) {
+                true => Ok(()),
+                false => Err(log),
+            }
+        });
+    }
+}
+
+#[test]
 fn applying_a_manifest_again_brings_a_component_that_was_built_again() {
     let folder = tempfile::tempdir().unwrap();
     let component = folder.path().join("hello.wasm");

@@ -32,7 +32,7 @@ pub use parts::PartMap;
 pub use placement::Placement;
 pub use route::{
     Backend, HostPattern, HostRoutes, PathMatch, Route, RouteKey, RouteTable, Routes,
-    normalize_host,
+    normalize_host, split_port,
 };
 pub use workload::{
     CapabilityGrant, Component, Credentials, Image, LocalResources, Pool, PullPolicy, Service,

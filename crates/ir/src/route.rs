@@ -77,25 +77,42 @@ pub struct RouteTable {
 /// long as it is the same.
 pub type HostRoutes = Arc<[Arc<Route>]>;
 
+/// The name or address of a host, and what stands behind its `:`, if there is one: digits of a port,
+/// or, as HTTP has it, nothing. `None` if it is anything else.
+pub fn split_port(host: &str) -> Option<(&str, Option<&str>)> {
+    let end = match host.strip_prefix('[') {
+        // An IPv6 literal keeps its brackets.
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at(end);
+    if rest.is_empty() {
+        return Some((name, None));
+    }
+    let port = rest.strip_prefix(':')?;
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let fits = port.is_empty() || (is_number && port.parse::<u16>().is_ok());
+    fits.then_some((name, Some(port)))
+}
+
 /// A host name as routes hold it: lower case, without port and last dot. `None` if nothing is left
 /// or the text is no host.
 pub fn normalize_host(host: &str) -> Option<String> {
-    let name = if let Some(rest) = host.strip_prefix('[') {
-        // An IPv6 literal keeps its brackets.
-        let end = rest.find(']')?;
-        &host[..end + 2]
-    } else {
-        host.split_once(':').map_or(host, |(name, _)| name)
-    };
+    let (name, _) = split_port(host)?;
     let name = name.strip_suffix('.').unwrap_or(name);
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }
 
 impl HostPattern {
-    /// Reads `*`, `*.suffix` or a name. `None` if it is none of them.
+    /// Reads `*`, `*.suffix` or a name; a port behind it, which no route looks at, must be one that
+    /// there can be. `None` if it is none of them.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "*" {
             return Some(Self::Any);
+        }
+        let (_, port) = split_port(text)?;
+        if port.is_some_and(|port| !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return None;
         }
         if let Some(suffix) = text.strip_prefix("*.") {
             return normalize_host(suffix).map(Self::Suffix);
@@ -313,7 +330,31 @@ mod tests {
         assert_eq!(normalize_host("[::1]:80").as_deref(), Some("[::1]"));
         assert_eq!(normalize_host(":80"), None);
         assert_eq!(normalize_host("."), None);
+        assert_eq!(normalize_host("a.test:").as_deref(), Some("a.test"));
         assert_eq!(HostPattern::parse("a.*.b"), None);
+        let named = HostPattern::Exact("a.test".into());
+        assert_eq!(HostPattern::parse("a.test:65535"), Some(named));
+    }
+
+    #[test]
+    fn what_follows_a_host_is_a_port_or_nothing() {
+        for host in [
+            "http://a.test",
+            "a.test:http",
+            "a.test:65536",
+            "a.test:+80",
+            "a.test:80:80",
+            "[::1]80",
+            "[::1",
+            "::1",
+        ] {
+            assert_eq!(split_port(host), None, "{host}");
+            assert_eq!(normalize_host(host), None, "{host}");
+            assert_eq!(HostPattern::parse(host), None, "{host}");
+        }
+        for host in ["a.test:", "a.test:0", "*.a.test:0", "*.http://a.test"] {
+            assert_eq!(HostPattern::parse(host), None, "{host}");
+        }
     }
 
     #[test]

@@ -132,13 +132,15 @@ impl Wish {
     fn key(&self) -> Result<RouteKey, Refusal> {
         let refuse = |reason, message: String| Err(Refusal { reason, message });
         let Some(host) = HostPattern::parse(&self.host).filter(is_host_name) else {
+            let advice = match self.host.split_once("://") {
+                Some((scheme, _)) => format!("give the name only, without `{scheme}://`"),
+                None => "use a name of letters, digits, `-` and `.`, `*.suffix` or `*`; a port \
+                         behind it is a number from 1 to 65535"
+                    .into(),
+            };
             return refuse(
                 Reason::InvalidHost,
-                format!(
-                    "`{}` is no host name; use a name of letters, digits, `-` and `.`, `*.suffix` \
-                     or `*`",
-                    self.host
-                ),
+                format!("`{}` is no host name; {advice}", self.host),
             );
         };
         if !self.path.starts_with('/') {
@@ -287,6 +289,12 @@ mod tests {
             "*.",
             "é.test",
             "",
+            "http://a.test",
+            "a.test/path",
+            "a.test:80/path",
+            "a.test:http",
+            "a.test:0",
+            "a.test:65536",
         ];
         let refused = |host: &str| {
             !decided(vec![source("a", 1, &[(host, "Prefix", "/")])])
@@ -300,6 +308,16 @@ mod tests {
         for host in bad {
             assert!(refused(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_url_is_told_to_be_a_name() {
+        let wishes = [("https://a.test", "Prefix", "/")];
+        let (_, outcomes) = decided(vec![source("a", 1, &wishes)]);
+        let refused = &outcome(&outcomes, "a").refused[0];
+        assert_eq!(refused.reason, Reason::InvalidHost);
+        let advice = "give the name only, without `https://`";
+        assert!(refused.message.ends_with(advice), "{}", refused.message);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::{
     uri::Authority,
 };
 use http_body::Body;
-use waft_ir::{WorkloadId, normalize_host};
+use waft_ir::{WorkloadId, normalize_host, split_port};
 use waft_runtime::{CallInfo, Origin, TraceContext, request_body};
 
 use super::{
@@ -165,22 +165,29 @@ fn host_of<B>(request: &Request<B>) -> Result<Option<&str>, Reason> {
     if header.is_none() && request.version() == Version::HTTP_11 {
         return Err(Reason::MissingHost);
     }
+    if of_target.is_some_and(|target| !is_authority(target)) {
+        return Err(Reason::InvalidHost);
+    }
     // HTTP/2 knows no reason for two that differ: RFC 9113, 8.3.1.
     let contradicts = of_target.zip(header).is_some_and(|(t, h)| t != h);
     if contradicts && request.version() >= Version::HTTP_2 {
         return Err(Reason::InvalidHost);
     }
-    match of_target.or(header) {
-        Some(host) if host.contains('@') => Err(Reason::InvalidHost),
-        Some("") | None => Ok(None),
-        Some(host) => Ok(Some(host)),
-    }
+    Ok(of_target.or(header).filter(|host| !host.is_empty()))
 }
 
-/// Whether a text is a host name or address with, perhaps, a port.
+/// Whether a text is a host name or address with, perhaps, a port. Each request is asked: it
+/// allocates nothing.
 fn is_authority(host: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]~%".contains(&b);
-    host.bytes().all(is_plain) && host.parse::<Authority>().is_ok()
+    let Some((name, _)) = split_port(host) else {
+        return false;
+    };
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    let address = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    match address {
+        Some(address) => address.bytes().all(|b| is_plain(b) || b":%".contains(&b)),
+        None => name.bytes().all(is_plain),
+    }
 }
 
 /// Makes the `Host` header agree with an absolute target.

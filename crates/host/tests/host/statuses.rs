@@ -18,6 +18,7 @@ fn host_names_are_matched_whatever_their_spelling() {
     for head in [
         "GET / HTTP/1.1\r\nhost: test\r\n\r\n",
         "GET /any/path?q HTTP/1.1\r\nHOST: TeSt.:8000\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: test:\r\n\r\n",
         "GET http://test/ HTTP/1.1\r\nhost: elsewhere\r\n\r\n",
         "GET / HTTP/1.0\r\nhost: test\r\n\r\n",
     ] {
@@ -54,6 +55,13 @@ fn a_request_must_name_one_host() {
         ("GET / HTTP/1.1\r\nhost: te st\r\n\r\n", "InvalidHost"),
         ("GET / HTTP/1.1\r\nhost: test/x\r\n\r\n", "InvalidHost"),
         ("GET / HTTP/1.1\r\nhost: .\r\n\r\n", "InvalidHost"),
+        ("GET / HTTP/1.1\r\nhost: test:abc\r\n\r\n", "InvalidHost"),
+        ("GET / HTTP/1.1\r\nhost: test:99999\r\n\r\n", "InvalidHost"),
+        ("GET / HTTP/1.1\r\nhost: test:80:80\r\n\r\n", "InvalidHost"),
+        (
+            "GET http://test:abc/ HTTP/1.1\r\nhost: test\r\n\r\n",
+            "InvalidHost",
+        ),
     ] {
         let answer = rig.connect().request(head);
         println!("{head:?}");

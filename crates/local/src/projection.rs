@@ -1,8 +1,9 @@
 //! Shows workloads and hosts as the Pods and Nodes that Kubernetes tools know.
 //!
-//! One task owns it all: it follows Workloads, Pods and Hosts of the API and the states of the
+//! One task owns it all: it follows Workloads, Pods, Hosts and Nodes of the API and the states of the
 //! hosts' workloads, and writes an object only when what it should say has changed. Pods of others
-//! are told that nothing runs them. Deleting a Pod deletes its Workload, so that a set replaces it.
+//! are told that nothing runs them. Deleting a Pod deletes its Workload, so that a set replaces it; a
+//! Node that is deleted comes again, as long as there is its Host.
 
 mod foreign;
 mod node;
@@ -161,6 +162,7 @@ impl Projection {
         let mut workloads = events::<Workload>(&self.client);
         let mut pods = events::<Pod>(&self.client);
         let mut hosts = events::<Host>(&self.client);
+        let mut nodes = events::<Node>(&self.client);
         let foreign = foreign::follow(self.client.clone(), self.events.clone());
         let mut foreign = std::pin::pin!(foreign);
         self.forget_nodes().await;
@@ -173,6 +175,7 @@ impl Projection {
                 Some(event) = workloads.next() => self.workload(event).await,
                 Some(event) = pods.next() => self.pod(event).await,
                 Some(event) = hosts.next() => self.host(event).await,
+                Some(event) = nodes.next() => self.node(&event),
                 Ok(()) = self.states.changed() => self.state(),
                 () = &mut foreign => return,
                 () = sleep_until(waits.unwrap_or(due)), if waits.is_some() => {}
@@ -329,6 +332,15 @@ impl Projection {
                 self.delete_node(&name).await;
             }
             watcher::Event::Init | watcher::Event::InitDone => {}
+        }
+    }
+
+    /// A Node that is gone is written anew if its Host is not.
+    fn node(&mut self, event: &watcher::Event<Node>) {
+        if let watcher::Event::Delete(node) = event {
+            let name = node.name_any();
+            self.written.remove(&(String::new(), name.clone()));
+            self.dirty_hosts.insert(name);
         }
     }
 

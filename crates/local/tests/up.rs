@@ -84,7 +84,15 @@ async fn a_bare_component_is_a_workload_with_a_pod_on_a_node() {
         Some(host.as_str())
     );
     let nodes = kube::Api::<Node>::all(platform.client.clone());
-    assert!(nodes.get_opt(&host).await.unwrap().is_some());
+    let node = nodes.get(&host).await.unwrap();
+
+    // A Host always has a Node.
+    nodes.delete(&host, &DeleteParams::default()).await.unwrap();
+    eventually(async || {
+        let new = nodes.get_opt(&host).await.unwrap()?;
+        (new.metadata.uid != node.metadata.uid).then_some(())
+    })
+    .await;
 
     // Its log is what the guest wrote.
     platform.get("hello.localhost", "/log?a-line").await;

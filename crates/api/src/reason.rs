@@ -78,7 +78,7 @@ reasons! {
     SecretNotFound,
     /// A ConfigMap or Secret lacks a key.
     KeyNotFound,
-    /// A value of a ConfigMap or Secret is not text.
+    /// A value of a ConfigMap or Secret is not text, or can't be an environment variable.
     InvalidConfigValue,
     /// A pull secret is not of type `kubernetes.io/dockerconfigjson`, or does not parse.
     InvalidPullSecret,

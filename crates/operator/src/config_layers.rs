@@ -61,15 +61,7 @@ impl<'a> Layers<'a> {
     /// The merged values.
     pub(crate) fn resolve(&self, sources: &Sources) -> Result<BTreeMap<String, String>, Problem> {
         let mut merged = self.inline.cloned().unwrap_or_default();
-        let maps = self
-            .config_maps
-            .iter()
-            .map(|name| (Kind::ConfigMap, *name, sources.config_maps.get(*name)));
-        let secrets = self
-            .secrets
-            .iter()
-            .map(|name| (Kind::Secret, *name, sources.secrets.get(*name)));
-        for (kind, name, source) in maps.chain(secrets) {
+        for (kind, name, source) in self.named(sources) {
             let source = source.ok_or_else(|| kind.missing(name))?;
             if let Some(key) = source.binary.keys().next() {
                 return Err(Problem {
@@ -85,6 +77,53 @@ impl<'a> Layers<'a> {
         }
         Ok(merged)
     }
+
+    /// The merged values, if each from a ConfigMap or Secret can be an environment variable. Those that
+    /// stand in the manifest are checked with it.
+    pub(crate) fn resolve_environment(
+        &self,
+        sources: &Sources,
+    ) -> Result<BTreeMap<String, String>, Problem> {
+        let merged = self.resolve(sources)?;
+        for (kind, name, source) in self.named(sources) {
+            if let Some(wrong) = source.and_then(|source| wrong_variable(&source.values)) {
+                let message = format!("{} `{name}`: {wrong}", kind.name());
+                return Err(Problem::new(Reason::InvalidConfigValue, message));
+            }
+        }
+        Ok(merged)
+    }
+
+    /// The ConfigMaps and Secrets, in order, with what they hold if they are there.
+    fn named<'s>(
+        &'s self,
+        sources: &'s Sources,
+    ) -> impl Iterator<Item = (Kind, &'s str, Option<&'s Source>)> {
+        let maps = self.config_maps.iter();
+        let maps = maps.map(|name| (Kind::ConfigMap, *name, sources.config_maps.get(*name)));
+        let secrets = self.secrets.iter();
+        let secrets = secrets.map(|name| (Kind::Secret, *name, sources.secrets.get(*name)));
+        maps.chain(secrets)
+    }
+}
+
+/// What keeps one of some values from being an environment variable, without the value.
+pub(crate) fn wrong_variable(values: &BTreeMap<String, String>) -> Option<String> {
+    values.iter().find_map(|(name, value)| {
+        let shown = name.escape_debug();
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Some(format!(
+                "`{shown}` can't be the name of an environment variable; it must not be empty and \
+                 must not contain `=` or NUL"
+            ));
+        }
+        let is_text = !value.contains('\0');
+        (!is_text).then(|| {
+            format!(
+                "the value of `{shown}` can't be that of an environment variable; it contains NUL"
+            )
+        })
+    })
 }
 
 /// The error for a ConfigMap that does not exist.
@@ -177,6 +216,38 @@ mod tests {
             ("e", "inline"),
         ];
         assert_eq!(layers.resolve(&sources).unwrap(), map(&wanted));
+    }
+
+    #[test]
+    fn an_environment_has_names_and_values_that_there_can_be() {
+        for (name, value) in [
+            ("GREETING=Hey", "there"),
+            ("", "x"),
+            ("A\0", "x"),
+            ("A", "x\0y"),
+        ] {
+            let sources = Sources {
+                secrets: [("s".to_owned(), source(&[(name, value)]))].into(),
+                ..Sources::default()
+            };
+            let from = Layers {
+                secrets: vec!["s"],
+                ..Layers::default()
+            };
+            let error = from.resolve_environment(&sources).unwrap_err();
+            assert_eq!(error.reason, Reason::InvalidConfigValue, "{name:?}");
+            assert!(
+                error.message.starts_with("Secret `s`: "),
+                "{}",
+                error.message
+            );
+            let shown = format!("`{}`", name.escape_debug());
+            assert!(error.message.contains(&shown), "{}", error.message);
+            assert!(!error.message.contains("x\0y"), "{}", error.message);
+            // Other configuration has names of its own.
+            assert!(from.resolve(&sources).is_ok(), "{name:?}");
+        }
+        assert_eq!(wrong_variable(&map(&[("a.b-c", "d=e"), ("1", "")])), None);
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn resources(
         return Ok(waft_ir::LocalResources::default());
     };
     let environment = raw.environment.as_ref().map(Layers::of_layer);
-    let environment = environment.map(|layers| layers.resolve(&inputs.sources));
+    let environment = environment.map(|layers| layers.resolve_environment(&inputs.sources));
     Ok(waft_ir::LocalResources {
         environment: environment.transpose()?.unwrap_or_default(),
         config: raw.config.clone(),

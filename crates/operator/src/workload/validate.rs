@@ -18,7 +18,7 @@ use waft_ir::{
 };
 
 use super::volumes::{self, CheckedVolume};
-use crate::{problem::Problem, unserved::unserved};
+use crate::{config_layers::wrong_variable, problem::Problem, unserved::unserved};
 
 /// A spec that makes sense.
 #[derive(Clone, Debug)]
@@ -222,6 +222,17 @@ fn check_ports(resources: &LocalResources, path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The schema can say nothing of names in a map.
+fn check_environment(resources: &LocalResources, path: &str) -> Result<(), Problem> {
+    let environment = resources.environment.as_ref();
+    match environment.and_then(|layer| wrong_variable(&layer.config)) {
+        Some(wrong) => Err(Problem::invalid(format!(
+            "`{path}.localResources.environment.config`: {wrong}"
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn pull_policy(text: Option<&str>, path: &str) -> Result<PullPolicy, Problem> {
     Ok(match text.unwrap_or_default() {
         "" | names::PULL_IF_NOT_PRESENT => PullPolicy::IfNotPresent,
@@ -242,6 +253,7 @@ fn limits(
 ) -> Result<waft_ir::Limits, Problem> {
     if let Some(resources) = resources {
         check_ports(resources, path)?;
+        check_environment(resources, path)?;
     }
     let mut checked = waft_ir::Limits::default();
     let memory = resources.and_then(|r| r.memory_limit_mb).unwrap_or(0);

@@ -20,6 +20,7 @@ pub mod names;
 pub mod nesting;
 pub mod openapi;
 pub mod patch;
+pub mod platform;
 pub mod protobuf;
 pub mod quantity;
 pub mod registry;

@@ -1,6 +1,7 @@
 //! Building answers.
 
 use std::borrow::Cow;
+use std::env::consts::{ARCH, OS};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
@@ -8,6 +9,7 @@ use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use waft_apimachinery::platform;
 use waft_apimachinery::registry::{Registry, Resource};
 use waft_apimachinery::request::Output;
 use waft_apimachinery::status::Status;
@@ -176,7 +178,7 @@ pub(crate) fn version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+        "platform": format!("{}/{}", platform::os(OS), platform::arch(ARCH)),
     })
 }
 

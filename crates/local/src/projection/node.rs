@@ -11,6 +11,7 @@ use k8s_openapi::{
 };
 use kube::ResourceExt as _;
 use waft_api::{Host, HostStatus, conditions};
+use waft_apimachinery::platform;
 
 /// Label of the Nodes that stand for Hosts.
 pub(super) const LABEL: &str = "waft.dev/host";
@@ -26,8 +27,9 @@ pub(super) fn of(host: &Host) -> Node {
     labels.insert("kubernetes.io/hostname".into(), name.clone());
     labels.insert(LABEL.into(), "true".into());
     if let Some(status) = status {
-        labels.insert("kubernetes.io/os".into(), status.os_name.clone());
-        labels.insert("kubernetes.io/arch".into(), status.os_arch.clone());
+        let (os, arch) = platform_of(status);
+        labels.insert("kubernetes.io/os".into(), os);
+        labels.insert("kubernetes.io/arch".into(), arch);
     }
     labels.retain(|_, value| value.len() <= 63);
     Node {
@@ -95,13 +97,21 @@ fn room(status: &HostStatus) -> BTreeMap<String, Quantity> {
     .into()
 }
 
+/// The operating system and the architecture, as nodes call them.
+fn platform_of(status: &HostStatus) -> (String, String) {
+    let os = platform::os(&status.os_name);
+    let arch = platform::arch(&status.os_arch);
+    (os.into(), arch.into())
+}
+
 fn info(status: &HostStatus) -> NodeSystemInfo {
+    let (os, arch) = platform_of(status);
     NodeSystemInfo {
-        architecture: status.os_arch.clone(),
+        architecture: arch,
         container_runtime_version: "waft://wasmtime".into(),
         kernel_version: status.os_kernel.clone(),
         kubelet_version: format!("waft-{}", status.version),
-        operating_system: status.os_name.clone(),
+        operating_system: os,
         os_image: status.os_name.clone(),
         ..NodeSystemInfo::default()
     }
@@ -131,6 +141,8 @@ mod tests {
         assert_eq!(node["status"]["conditions"][0]["status"], "True");
         assert_eq!(node["status"]["capacity"]["memory"], "4Ki");
         assert_eq!(node["status"]["nodeInfo"]["kubeletVersion"], "waft-1.2.3");
+        assert_eq!(node["status"]["nodeInfo"]["architecture"], "amd64");
+        assert_eq!(node["metadata"]["labels"]["kubernetes.io/arch"], "amd64");
 
         let silent: Host = serde_json::from_value(json!({"metadata": {"name": "s"}})).unwrap();
         let node = serde_json::to_value(of(&silent)).unwrap();

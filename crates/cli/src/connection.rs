@@ -177,6 +177,11 @@ pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
     problem::is_not_found(error)
 }
 
+/// Whether an error says that what was asked can't be answered as things are.
+pub(crate) fn is_bad_request(error: &anyhow::Error) -> bool {
+    problem::is_bad_request(error)
+}
+
 /// Whether an error says that an object's namespace is not there.
 pub(crate) fn is_missing_namespace(error: &anyhow::Error) -> bool {
     problem::is_missing_namespace(error)

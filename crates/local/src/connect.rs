@@ -11,9 +11,12 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 use waft_apiserver::{ByteStream, Connect, LogOptions, Status};
-use waft_ir::{HostLink, LogLine, LogQuery};
+use waft_ir::{HostLink, LogLine, LogQuery, Phase};
 
-use crate::index::{Index, Known};
+use crate::{
+    index::{Index, Known},
+    waiting,
+};
 
 /// Pods that are workloads of the host.
 pub(crate) struct Workloads {
@@ -31,6 +34,34 @@ impl Workloads {
             ))
         })
     }
+
+    /// Why a workload does not run, unless it does or has. Who follows waits for one that is on the
+    /// way.
+    fn not_started(&self, known: &Known, follow: bool) -> Option<String> {
+        let states = self.link.states();
+        let states = states.borrow();
+        let Some(state) = states.get(&known.id) else {
+            return Some(known.waits_for.clone());
+        };
+        let waits = match state.phase {
+            Phase::Failed(_) => true,
+            Phase::Pulling | Phase::Compiling => !follow,
+            Phase::Running | Phase::Restarting(_) | Phase::Completed | Phase::Stopping => false,
+        };
+        waiting::of_state(state)
+            .filter(|_| waits)
+            .map(|(reason, _)| reason)
+    }
+
+    /// Whether a component has a log: one that failed after it ran may.
+    async fn has_lines(&self, known: &Known, component: &str) -> bool {
+        let last = LogQuery {
+            component: Some(component.into()),
+            tail: Some(1),
+            ..LogQuery::default()
+        };
+        self.link.logs(&known.id, last).await.next().await.is_some()
+    }
 }
 
 #[async_trait]
@@ -47,6 +78,13 @@ impl Connect for Workloads {
             return Err(Status::bad_request(format!(
                 "container \"{component}\" in pod \"{pod}\" has one log for all its runs, the \
                  earlier ones too: ask without --previous"
+            )));
+        }
+        if let Some(reason) = self.not_started(&known, options.follow)
+            && !self.has_lines(&known, &component).await
+        {
+            return Err(Status::bad_request(format!(
+                "container \"{component}\" in pod \"{pod}\" is waiting to start: {reason}"
             )));
         }
         let query = LogQuery {
@@ -155,6 +193,7 @@ mod tests {
             name: "hello-x".into(),
             shown: "hello".into(),
             containers: containers.iter().map(|&c| c.into()).collect(),
+            waits_for: "Pending".into(),
         }
     }
 

@@ -8,6 +8,8 @@ use parking_lot::RwLock;
 use waft_api::{Workload, names::LABEL_WORKLOAD_DEPLOYMENT};
 use waft_ir::WorkloadId;
 
+use crate::waiting;
+
 /// What is known of one workload.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Known {
@@ -21,6 +23,8 @@ pub(crate) struct Known {
     pub(crate) shown: String,
     /// Names of its components and its service, in the order of its Pod's containers.
     pub(crate) containers: Vec<String>,
+    /// What it waits for while it is on no host.
+    pub(crate) waits_for: String,
 }
 
 /// The workloads, shared by whoever asks.
@@ -50,6 +54,7 @@ impl Known {
                 .clone(),
             name,
             containers: components.chain(service).collect(),
+            waits_for: waiting::of_object(workload).0,
         }
     }
 }

@@ -15,6 +15,7 @@ mod options;
 mod projection;
 mod report;
 mod up;
+mod waiting;
 mod watching;
 
 pub use apply::{is_same, not_served_yet, stamp};

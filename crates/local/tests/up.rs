@@ -399,8 +399,31 @@ async fn a_failure_is_told_with_its_object_and_the_rest_serves() {
     assert!(message.contains("nowhere.wasm"), "{message}");
     platform.until_status("works.localhost", 200).await;
     platform.until_status("missing.localhost", 503).await;
+
+    // A container that never started has no log, and its Pod says why.
+    let pods = platform.api::<Pod>();
+    let selector = "runtime.wasmcloud.dev/workload-deployment=missing";
+    let pod = eventually(async || {
+        let selected = ListParams::default().labels(selector);
+        let pods = pods.list(&selected).await.unwrap();
+        pods.items.into_iter().next()?.metadata.name
+    })
+    .await;
+    let waiting = format!("container \"http\" in pod \"{pod}\" is waiting to start: ");
+    eventually(async || {
+        let error = pods.logs(&pod, &LogParams::default()).await.unwrap_err();
+        let kube::Error::Api(status) = error else {
+            panic!("{error}");
+        };
+        assert_eq!(status.code, 400);
+        let reason = status.message.strip_prefix(&waiting);
+        // It is tried again now and then, and is `Pulling` meanwhile.
+        (reason.expect(&status.message) == "FileNotFound").then_some(())
+    })
+    .await;
     home.write("nowhere.wasm", hello_wasm());
     platform.until_status("missing.localhost", 200).await;
+    eventually(async || pods.logs(&pod, &LogParams::default()).await.ok()).await;
     platform.stop().await.unwrap();
 }
 

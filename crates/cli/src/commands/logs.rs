@@ -9,7 +9,7 @@ use waft_api::names::LABEL_WORKLOAD_DEPLOYMENT;
 use crate::{
     advice::Advice,
     arguments::LogsArguments,
-    connection::{Catalog, Connection, JSON, Resource, is_not_found, query},
+    connection::{Catalog, Connection, JSON, Resource, is_bad_request, is_not_found, query},
     exit::ExitStatus,
     printer::Printer,
     text,
@@ -34,12 +34,18 @@ pub(crate) async fn logs(
     let logs = choose(&pods, arguments.component.as_deref(), &arguments.workload)?;
     let several = logs.len() > 1;
     let mut streams = Vec::new();
+    let mut refused = Vec::new();
     for log in logs {
         let path = path(&log, arguments);
         let lines = match connection.lines(&path).await {
             Ok(lines) => lines.lines(),
             // The replica went since it was listed.
             Err(error) if several && is_not_found(&error) => continue,
+            // It has not started; others may have.
+            Err(error) if several && is_bad_request(&error) => {
+                refused.push(error);
+                continue;
+            }
             Err(error) => return Err(error),
         };
         let prefix = match several {
@@ -47,6 +53,14 @@ pub(crate) async fn logs(
             false => String::new(),
         };
         streams.push(lines.map_ok(move |line| (prefix.clone(), line)).boxed());
+    }
+    if streams.is_empty()
+        && let Some(error) = refused.pop()
+    {
+        return Err(error);
+    }
+    for error in refused {
+        printer.warning(error);
     }
     // Followed logs come as they come; others one after the other, so that each stays whole.
     let mut lines = match arguments.follow {

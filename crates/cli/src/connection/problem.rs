@@ -120,6 +120,12 @@ pub(super) fn is_not_found(error: &anyhow::Error) -> bool {
     refused.is_some_and(|refused| refused.code == 404)
 }
 
+/// Whether an error says that what was asked can't be answered as things are.
+pub(super) fn is_bad_request(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|refused| refused.code == 400)
+}
+
 /// Whether an error says that a namespace is not there.
 pub(super) fn is_missing_namespace(error: &anyhow::Error) -> bool {
     let refused = error.downcast_ref::<Refused>();

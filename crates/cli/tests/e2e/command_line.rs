@@ -243,6 +243,32 @@ fn workloads_of_one_name_are_told_apart() {
 }
 
 #[test]
+fn a_replica_that_has_not_started_hides_no_log() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(
+        waft_guests::path("hello-p2"),
+        folder.path().join("hello.wasm"),
+    )
+    .unwrap();
+    let file = folder.path().join("app.yaml");
+    fs::write(&file, manifest::deployment("hello", "file:hello.wasm")).unwrap();
+    let waft = Up::default().arg(&file).start();
+    waft.get_ok("hello.localhost", "/log?noted");
+    fs::write(&file, manifest::deployment("hello", "file:nowhere.wasm")).unwrap();
+    let path = file.to_str().unwrap();
+    let applied = waft.cli(&["apply", "--force-conflicts", "-f", path]);
+    assert!(applied.status.success(), "{applied:?}");
+    eventually("one log, and why there is no other", || {
+        let ended = waft.cli(&["logs", "hello"]);
+        let is_told = ended.stderr.contains("is waiting to start: FileNotFound");
+        match ended.status.success() && ended.stdout.contains("noted") && is_told {
+            true => Ok(()),
+            false => Err(format!("{ended:?}")),
+        }
+    });
+}
+
+#[test]
 fn applying_a_manifest_again_brings_a_component_that_was_built_again() {
     let folder = tempfile::tempdir().unwrap();
     let component = folder.path().join("hello.wasm");

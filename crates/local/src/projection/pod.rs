@@ -13,6 +13,8 @@ use kube::{Resource as _, ResourceExt as _};
 use waft_api::{Workload, conditions};
 use waft_ir::{ComponentState, Phase, WorkloadState};
 
+use crate::waiting;
+
 /// Everything is reached through the machine's loopback.
 const ADDRESS: &str = "127.0.0.1";
 
@@ -87,7 +89,9 @@ fn containers(workload: &Workload) -> Vec<Container> {
 }
 
 fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -> PodStatus {
-    let (waiting_reason, waiting_message) = waiting(workload, state);
+    let (waiting_reason, waiting_message) = state
+        .and_then(waiting::of_state)
+        .unwrap_or_else(|| waiting::of_object(workload));
     let phase = state.map(|state| &state.phase);
     let running = matches!(
         phase,
@@ -169,31 +173,6 @@ fn status(workload: &Workload, state: Option<&WorkloadState>, scheduled: bool) -
         start_time: workload.creation_timestamp(),
         qos_class: Some("BestEffort".into()),
         ..PodStatus::default()
-    }
-}
-
-/// Why a workload that does not run does not, for the column STATUS and for people.
-fn waiting(workload: &Workload, state: Option<&WorkloadState>) -> (String, Option<String>) {
-    match state.map(|state| &state.phase) {
-        Some(Phase::Failed(failure) | Phase::Restarting(failure)) => {
-            return (failure.reason.to_string(), Some(failure.message.clone()));
-        }
-        Some(Phase::Pulling) => return ("Pulling".into(), None),
-        Some(Phase::Compiling) => return ("Compiling".into(), None),
-        Some(_) | None => {}
-    }
-    // It never came to a host: one of its conditions says why.
-    let status = workload.status.as_ref();
-    let failed = status
-        .into_iter()
-        .flat_map(|status| &status.conditions)
-        .find(|condition| condition.status == "False" && condition.type_ != conditions::READY);
-    match failed {
-        Some(condition) => (
-            condition.reason.clone().unwrap_or_else(|| "Pending".into()),
-            condition.message.clone(),
-        ),
-        None => ("Pending".into(), None),
     }
 }
 

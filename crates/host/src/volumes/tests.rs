@@ -114,7 +114,7 @@ fn what_can_not_be_deleted_is_tried_again() {
         fs::remove_dir(&path).unwrap();
         fs::write(&path, "").unwrap();
         drop(held);
-        assert_eq!(names(), [path.clone()]);
+        assert_eq!(names(), [path.as_path()]);
         path
     };
     let is_again_a_folder = |path: &Path| {

@@ -43,7 +43,7 @@ pub(crate) fn require_component(name: &str, bytes: &[u8]) -> Result<(), Failure>
 /// what is damaged.
 pub(crate) fn refused(name: &str, error: &wasmtime::Error) -> Failure {
     let why = format!("{error:#}");
-    // Some of its words are lists.
+    // Some of its texts are lists over several lines.
     let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
     if !why.contains("exceeds the configured maximum") {
         return truncated(name, &why);

@@ -26,7 +26,7 @@ use super::{
 use crate::{Ctx, Refusal};
 
 /// Has a macro of a generation put functions in the place of wasmtime's: name, method, arguments, what
-/// it does, what must hold before it is done, and the path at which nothing may be yet.
+/// it does, what must hold before it is done, and the path at which there must be nothing yet.
 macro_rules! replace_calls {
     ($calls:ident, $types:ident) => {
         $calls! { $types,

@@ -23,6 +23,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep_until},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes that each file and folder counts, beside its content: empty ones take room too.
 pub(super) const ENTRY: u64 = 1 << 10;
@@ -105,26 +106,36 @@ impl Quota {
     pub(super) async fn charge(self: &Arc<Self>, bytes: u64) -> Option<Charged> {
         let mut has_room = self.charge_unseen(bytes);
         while has_room.is_none() {
-            let turn = self.turn_to_look().await;
-            // Who had the turn before may have found room.
+            // A task of its own: who does not go on waiting for it holds up nobody else who does.
+            let look = tokio::spawn(self.clone().look_for(bytes));
+            AbortOnDropHandle::new(look).await.ok()?;
             has_room = self.charge_unseen(bytes);
-            let rests_until = self.state.lock().rests_until;
-            if let (None, Some(end)) = (has_room, rests_until) {
-                sleep_until(end).await;
-                has_room = self.charge_unseen(bytes);
-            }
-            if has_room.is_none() {
-                let quota = self.clone();
-                // The turn lasts as long as the look, though nobody may wait for it any more.
-                let look = move || {
-                    quota.look();
-                    drop(turn);
-                };
-                spawn_blocking(look).await.ok()?;
-            }
         }
         let quota = self.clone();
         (has_room == Some(true)).then_some(Charged { quota, bytes })
+    }
+
+    /// Looks what there is, in turn and not too soon, unless it can be said meanwhile without a look
+    /// whether there is room for so many bytes.
+    async fn look_for(self: Arc<Self>, bytes: u64) {
+        let turn = self.turn_to_look().await;
+        if self.has_room(bytes).is_some() {
+            return;
+        }
+        let rests_until = self.state.lock().rests_until;
+        if let Some(end) = rests_until {
+            sleep_until(end).await;
+            if self.has_room(bytes).is_some() {
+                return;
+            }
+        }
+        // The turn lasts as long as the look, though nobody may wait for it any more.
+        let look = move || {
+            self.look();
+            drop(turn);
+        };
+        // One that panics has been told, and was a look.
+        let _ = spawn_blocking(look).await;
     }
 
     /// Waits until nobody else looks what there is, and nobody else does while this is held.
@@ -132,19 +143,21 @@ impl Quota {
         self.looking.clone().lock_owned().await
     }
 
+    /// Whether there is room for so many more bytes, if that can be said without a look.
+    pub(super) fn has_room(&self, bytes: u64) -> Option<bool> {
+        self.state.lock().has_room(self.limit, bytes)
+    }
+
     /// Makes room for so many more bytes, if that can be said without a look.
     fn charge_unseen(&self, bytes: u64) -> Option<bool> {
         let mut state = self.state.lock();
-        let fits = |used: u64| used.checked_add(bytes).is_some_and(|sum| sum <= self.limit);
-        if fits(state.used) {
+        let has_room = state.has_room(self.limit, bytes);
+        if has_room == Some(true) {
             state.used += bytes;
             state.added += bytes;
             state.pending += bytes;
-            return Some(true);
         }
-        let in_doubt = state.added.saturating_sub(state.pending);
-        let may_help = state.has_freed() || fits(state.used.saturating_sub(in_doubt));
-        (!may_help).then_some(false)
+        has_room
     }
 
     /// Is told that something may have gone.
@@ -199,6 +212,16 @@ impl Quota {
 }
 
 impl State {
+    fn has_room(&self, limit: u64, bytes: u64) -> Option<bool> {
+        let fits = |used: u64| used.checked_add(bytes).is_some_and(|sum| sum <= limit);
+        if fits(self.used) {
+            return Some(true);
+        }
+        let in_doubt = self.added.saturating_sub(self.pending);
+        let may_help = self.has_freed() || fits(self.used.saturating_sub(in_doubt));
+        (!may_help).then_some(false)
+    }
+
     /// There is no look for a while after one that took so long.
     fn rest_from(&mut self, look: Duration) {
         self.rests_until = Instant::now().checked_add(look.saturating_mul(REST));
@@ -306,6 +329,8 @@ impl Sum {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -375,6 +400,18 @@ mod tests {
         quota.state.lock().rest_from(Duration::from_secs(10));
         assert!(charge(&quota, 10 * ENTRY).await);
         assert!(began.elapsed() >= Duration::from_secs(40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_go_on_waiting_holds_up_nobody() {
+        let (_folder, quota) = limited(10 * ENTRY);
+        quota.state.lock().used = 10 * ENTRY;
+        quota.state.lock().rest_from(Duration::from_secs(1));
+        quota.freed();
+        let mut first = pin!(quota.charge(1));
+        assert!(futures::poll!(&mut first).is_pending());
+        assert!(charge(&quota, 1).await);
+        assert!(first.await.is_some());
     }
 
     #[tokio::test]

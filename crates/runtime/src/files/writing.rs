@@ -118,6 +118,11 @@ impl Bound {
         charged.ok_or(Denied::Full)
     }
 
+    /// Whether another file or folder certainly has room.
+    pub(super) fn has_room_for_entry(&self) -> bool {
+        self.quota.has_room(ENTRY) == Some(true)
+    }
+
     /// Is told that something may have gone.
     pub(super) fn freed(&self) {
         self.quota.freed();

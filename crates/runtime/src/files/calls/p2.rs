@@ -110,10 +110,11 @@ fn replace_listings(types: &mut LinkerInstance<'_, Ctx>) -> Result<()> {
     )
 }
 
-/// Whether there is something at a path, below a quota: what is to be new there takes no room. A link
-/// itself is something.
+/// Whether there is something at a path, where there may be no room: what is to be new there takes none. A
+/// link itself is something.
 async fn is_taken(ctx: &mut Ctx, folder: &Resource<Descriptor>, path: &str) -> bool {
-    if ctx.quotas().of(folder).is_none() {
+    let bound = ctx.quotas().of(folder);
+    if bound.is_none_or(|bound| bound.has_room_for_entry()) {
         return false;
     }
     let (folder, none) = (Resource::new_borrow(folder.rep()), PathFlags::empty());

@@ -72,10 +72,11 @@ pub(super) fn replace(linker: &mut Linker<Ctx>) -> Result<()> {
     streams::replace(&mut types)
 }
 
-/// Whether there is something at a path, below a quota: what is to be new there takes no room. A link
-/// itself is something.
+/// Whether there is something at a path, where there may be no room: what is to be new there takes none. A
+/// link itself is something.
 async fn is_taken(accessor: &Accessor<Ctx>, folder: &Resource<Descriptor>, path: &str) -> bool {
-    if accessor.with(|mut store| store.get().quotas().of(folder).is_none()) {
+    let bound = accessor.with(|mut store| store.get().quotas().of(folder));
+    if bound.is_none_or(|bound| bound.has_room_for_entry()) {
         return false;
     }
     let inner = accessor.with_getter::<WasiFilesystem>(Ctx::filesystem);

@@ -15,7 +15,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, oneshot},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
     stats::Counters,
 };
 
-/// How long a guest's end may take to be known after its means to answer have gone, where a guest may
-/// also drop them and go on. They go with its store otherwise, when its end has been told.
+/// How long a guest's end may take to be known after its means to answer have gone. A guest of 0.2 may drop
+/// them and go on; one of 0.3 has lost them because it has ended, and is looked at again so often.
 const END_IS_KNOWN: Duration = Duration::from_millis(100);
 
 /// A job under way. Dropping it ends the call.
@@ -55,9 +55,9 @@ enum Stage {
     /// All places are taken.
     Queued(Place, Job, Origin),
     Running(Call),
-    /// It runs in another thread and can't answer any more: it is about to end, or has, which is known
-    /// by then. `None`: it has ended, and the thread that is to tell of it stands behind all others.
-    Ending(Call, Option<Pin<Box<Sleep>>>),
+    /// It runs in another thread and can't answer any more: it is about to end, or has, which the thread that
+    /// is to tell of it should have done by then.
+    Ending(Call, Pin<Box<Sleep>>),
     /// It will not go on, for this reason.
     Over(CallError),
 }
@@ -151,10 +151,15 @@ impl<A> Calling<A> {
                         }
                         (Poll::Pending, Some(lost)) => self.leave(lost),
                         (Poll::Pending, None) => {
-                            let Some(known) = known else {
+                            // A handler of 0.3 answers by returning.
+                            let may_go_on = self.guest.http() != Some(HttpVersion::P3);
+                            if known.as_mut().poll(cx).is_pending() {
                                 return self.poll_deadline(cx);
-                            };
-                            ready!(known.as_mut().poll(cx));
+                            }
+                            if !may_go_on {
+                                known.as_mut().reset(Instant::now() + END_IS_KNOWN);
+                                continue;
+                            }
                             call.is_accounted_for();
                             Stage::Over(CallError::NoResponse)
                         }
@@ -197,10 +202,7 @@ impl<A> Calling<A> {
         match self.replace(Stage::Over(CallError::NoResponse)) {
             // It may also have ended, in another thread, which is about to say how.
             Stage::Running(call) if call.runs_elsewhere() => {
-                // A handler of 0.3 answers by returning.
-                let may_go_on = self.guest.http() != Some(HttpVersion::P3);
-                let known = may_go_on.then(|| Box::pin(sleep(END_IS_KNOWN)));
-                Stage::Ending(call, known)
+                Stage::Ending(call, Box::pin(sleep(END_IS_KNOWN)))
             }
             Stage::Running(mut call) => {
                 call.is_accounted_for();

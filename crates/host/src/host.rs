@@ -232,24 +232,32 @@ impl Host {
     }
 
     /// Ends in order: no new connections and workloads, the requests in flight are finished within
-    /// the grace period, and after them messages and what guests do after their answers; then what is
-    /// left is cut off. Logs stay: the workloads are still wanted.
+    /// the grace period, and so are messages, which are taken for half of it at most, and what guests do
+    /// after their answers; then what is left is cut off. Logs stay: the workloads are still wanted.
     pub async fn drain(&self, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
         self.stop_accepting.cancel();
         self.connections.close();
-        let until = Instant::now() + grace;
-        let finished = timeout_at(until, self.connections.wait()).await;
-        let running = self.serving.running.all();
-        if finished.is_err() {
-            for workload in &running {
-                workload.cut_off().cancel();
+        let began = Instant::now();
+        let until = began + grace;
+        let requests = async {
+            if timeout_at(until, self.connections.wait()).await.is_err() {
+                for workload in self.serving.running.all() {
+                    workload.cut_off().cancel();
+                }
             }
-        }
-        // Requests may need the answers to messages until here.
-        let workers = self.serving.workers();
-        let left = until.saturating_duration_since(Instant::now());
-        join_all(workers.iter().map(|worker| worker.drain(left))).await;
+        };
+        let messages = async {
+            // Requests may need the answers to messages. One that lasts must not cost all messages their
+            // time.
+            let _ = timeout_at(began + grace / 2, self.connections.wait()).await;
+            let workers = self.serving.workers();
+            let left = until.saturating_duration_since(Instant::now());
+            join_all(workers.iter().map(|worker| worker.drain(left))).await;
+            workers
+        };
+        let ((), workers) = tokio::join!(requests, messages);
+        let running = self.serving.running.all();
         let guests = running.iter().map(|workload| &workload.guest);
         let guests = guests.chain(workers.iter().map(|worker| &worker.guest));
         join_all(guests.map(|guest| end(guest, until))).await;
@@ -363,12 +371,14 @@ impl Host {
         } else if let Some(running) = &started.http {
             self.serving.admit(running);
         }
-        let mut taking = Vec::new();
-        for (worker, subscribed) in workers {
-            worker.begin(subscribed);
-            taking.push(worker);
-        }
+        let taking: Vec<_> = workers.iter().map(|(worker, _)| worker.clone()).collect();
         self.serving.add_workers(id, taking.clone());
+        // A host that ends from here on finds them.
+        if !self.draining.load(Ordering::Relaxed) {
+            for (worker, subscribed) in workers {
+                worker.begin(subscribed);
+            }
+        }
         let serves = started.http.is_some() || !taking.is_empty();
 
         let failed = loop {

@@ -36,8 +36,10 @@ pub(crate) struct Volumes {
 #[derive(Debug, Default)]
 struct Folders {
     used: HashSet<PathBuf>,
-    /// Those that could not be deleted, which was said. It is tried again whenever another one goes.
+    /// Those that could not be deleted, as the log has been told. It is tried again when another one goes.
     left: HashSet<PathBuf>,
+    /// One thread at a time tries again.
+    is_tried: bool,
 }
 
 /// A folder that was made for a workload, and goes when this is dropped.
@@ -85,7 +87,7 @@ impl Volumes {
     /// Deletes everything that was made, whoever still has it: the process is about to end, and
     /// then nobody drops what it holds.
     pub(crate) fn remove_all(&self) {
-        let Folders { used, left } = std::mem::take(&mut *self.made.lock());
+        let Folders { used, left, .. } = std::mem::take(&mut *self.made.lock());
         for folder in used {
             remove_or_say(&folder);
         }
@@ -200,22 +202,39 @@ impl Volumes {
 impl Drop for Made {
     fn drop(&mut self) {
         let (folder, all) = (std::mem::take(&mut self.folder), self.all.clone());
-        aside(move || Folders::delete(&all, folder));
+        aside(move || {
+            Folders::try_again(&all);
+            Folders::delete(&all, folder);
+        });
     }
 }
 
 impl Folders {
-    /// Deletes a folder, and those that could not be deleted before.
+    /// Deletes a folder.
     fn delete(all: &Mutex<Self>, folder: PathBuf) {
-        let left: Vec<_> = all.lock().left.iter().cloned().collect();
         let is_gone = remove_or_say(&folder);
-        let gone: Vec<_> = left.iter().filter(|left| remove(left).is_ok()).collect();
         let mut all = all.lock();
-        all.left.retain(|left| !gone.contains(&left));
         all.used.remove(&folder);
         if !is_gone {
             all.left.insert(folder);
         }
+    }
+
+    /// Deletes those that could not be deleted before, unless another thread does.
+    fn try_again(all: &Mutex<Self>) {
+        let left: Vec<_> = {
+            let mut all = all.lock();
+            if std::mem::replace(&mut all.is_tried, true) {
+                return;
+            }
+            all.left.iter().cloned().collect()
+        };
+        for folder in left {
+            if remove(&folder).is_ok() {
+                all.lock().left.remove(&folder);
+            }
+        }
+        all.lock().is_tried = false;
     }
 }
 

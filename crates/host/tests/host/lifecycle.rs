@@ -520,9 +520,9 @@ fn a_drained_host_has_guests_finish_what_they_do_after_their_answers() {
     run_keeper(&rig, "stays", "drained");
     run_keeper(&other, "reads", "drained");
     let count = || other.get("/get?drained&count").text().to_owned();
-    assert_eq!(rig.get("/stay?drained&count&10000").text(), "stays");
+    assert_eq!(rig.get("/stay?drained&count&1000").text(), "stays");
     RUNTIME.block_on(rig.host.drain(PATIENCE));
-    assert_eq!(count(), "10000");
+    assert_eq!(count(), "1000");
 }
 
 #[test]
@@ -534,11 +534,12 @@ fn a_drained_host_ends_guests_that_go_on_after_their_answers_past_the_grace() {
     assert_eq!(rig.get("/stay?ended&count").text(), "stays");
     wait_until(|| count().is_ok_and(|count| count > 1));
     RUNTIME.block_on(rig.host.drain(Duration::from_millis(50)));
-    // It has set more keys by then if it goes on.
-    let last = count().unwrap();
-    for _ in 0..100 {
-        assert_eq!(count().unwrap(), last);
-    }
+    // It sets more keys meanwhile if it goes on; on a busy machine it may end a moment later.
+    let stands_still = || {
+        let last = count().unwrap();
+        (0..100).all(|_| count().unwrap() == last)
+    };
+    assert!((0..5).any(|_| stands_still()), "it goes on");
 }
 
 #[test]
@@ -553,9 +554,10 @@ fn a_guest_that_goes_on_after_its_answer_ends_with_its_workload() {
     wait_until(|| count().is_ok_and(|count| count > 1));
     rig.stop(&stays);
     rig.wait_for(&stays, |state| state.is_none());
-    // It has set more keys by then if it goes on.
-    let last = count().unwrap();
-    for _ in 0..100 {
-        assert_eq!(count().unwrap(), last);
-    }
+    // It sets more keys meanwhile if it goes on; on a busy machine it may end a moment later.
+    let stands_still = || {
+        let last = count().unwrap();
+        (0..100).all(|_| count().unwrap() == last)
+    };
+    assert!((0..5).any(|_| stands_still()), "it goes on");
 }

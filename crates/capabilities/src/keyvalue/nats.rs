@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
-    kv::{self, DeleteErrorKind, Operation, PutErrorKind, UpdateErrorKind},
+    kv::{self, DeleteErrorKind, Operation, UpdateErrorKind},
 };
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -167,7 +167,7 @@ impl Bucket for Kept {
         if !is_key(key) {
             return Ok(None);
         }
-        let value = last(store, key).await?.and_then(|last| last.value);
+        let value = read(store, key).await?.and_then(|last| last.value);
         Ok(value.map(Vec::from))
     }
 
@@ -194,14 +194,15 @@ impl Bucket for Kept {
     async fn set(&self, pairs: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         pairs.iter().try_for_each(|(key, _)| check_name(key))?;
         let store = self.store().await?;
+        if let Some((key, _)) = pairs.iter().find(|(key, _)| !is_key(key)) {
+            return Err(invalid(key));
+        }
         // Of a key that is named twice the last value counts.
         let pairs: std::collections::BTreeMap<_, _> = pairs.into_iter().collect();
         let writes = futures::stream::iter(pairs).map(|(key, value)| async move {
             let put = store.put(&key, value.into()).await;
-            put.map(drop).map_err(|error| match error.kind() {
-                PutErrorKind::InvalidKey => invalid(&key),
-                _ => NatsError::failed(error).into(),
-            })
+            put.map(drop)
+                .map_err(|error| NatsError::failed(error).into())
         });
         writes.buffer_unordered(AT_A_TIME).try_collect().await
     }
@@ -219,7 +220,7 @@ impl Bucket for Kept {
             return Err(invalid(key));
         }
         for _ in 0..TRIES {
-            let (revision, sum) = match last(store, key).await? {
+            let (revision, sum) = match nats::last(store, key).await? {
                 None => (0, delta),
                 Some(last) => match last.value {
                     None => (last.revision, delta),
@@ -290,7 +291,7 @@ async fn delete(store: &kv::Store, key: &str) -> Result<(), StoreError> {
 
 /// What was said last of a key. Where a bucket has replicas, the one is asked that takes all changes:
 /// who has set a key reads what they have set. Where there is one, any way to ask leads to it.
-async fn last(store: &kv::Store, key: &str) -> Result<Option<Last>, StoreError> {
+async fn read(store: &kv::Store, key: &str) -> Result<Option<Last>, StoreError> {
     if store.stream.cached_info().config.num_replicas > 1 {
         return Ok(nats::last(store, key).await?);
     }
@@ -304,7 +305,7 @@ async fn last(store: &kv::Store, key: &str) -> Result<Option<Last>, StoreError> 
 /// Whether it can be a key in NATS, which is part of a subject.
 fn is_key(key: &str) -> bool {
     let is_fine = |c: char| c.is_ascii_alphanumeric() || "-/_=.".contains(c);
-    !key.is_empty() && !key.starts_with('.') && !key.ends_with('.') && key.chars().all(is_fine)
+    key.split('.').all(|part| !part.is_empty()) && key.chars().all(is_fine)
 }
 
 fn busy() -> StoreError {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// The first pause after a failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// The longest pause after failures.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+pub(crate) const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
 /// What a reconcile wants to happen next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

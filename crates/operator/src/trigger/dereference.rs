@@ -35,8 +35,8 @@ pub(crate) enum Looked {
     Nothing {
         /// How many looks in a row found that.
         looks: u32,
-        /// When the next one is due, if one may find more with no object changed.
-        again: Option<Instant>,
+        /// When the next one is due.
+        again: Instant,
     },
 }
 
@@ -72,13 +72,12 @@ pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<
     let question = question(trigger, images.as_ref().ok());
     let looks = match context.handlers.at(&uid, &question) {
         Some(Some(Looked::Handler(handler))) => return Ok(Found::Handler(handler.to_owned())),
-        Some(Some(Looked::Nothing { looks, again })) => match again {
-            None => return Ok(Found::Nothing(Next::Await)),
-            Some(due) => match due.checked_duration_since(Instant::now()) {
+        Some(Some(Looked::Nothing { looks, again })) => {
+            match again.checked_duration_since(Instant::now()) {
                 Some(rest) if !rest.is_zero() => return Ok(Found::Nothing(Next::After(rest))),
                 _ => looks,
-            },
-        },
+            }
+        }
         Some(None) => return Ok(Found::Asked(asked())),
         None => 0,
     };
@@ -103,12 +102,16 @@ fn question(trigger: &HttpTrigger, images: Option<&Vec<Image>>) -> String {
     question.template()
 }
 
-/// What a look says that found nothing, after so many others. What `may_come` is looked for again,
-/// later and later.
+/// What a look says that found nothing, after so many others. What `may_come` by itself is looked for
+/// again later and later; what somebody would have to replace, seldom.
 fn nothing(looks: u32, may_come: bool) -> Looked {
+    let pause = match may_come {
+        true => queue::pause(looks),
+        false => queue::LONGEST_BACKOFF,
+    };
     Looked::Nothing {
         looks: looks.saturating_add(1),
-        again: may_come.then(|| Instant::now() + queue::pause(looks)),
+        again: Instant::now() + pause,
     }
 }
 
@@ -219,15 +222,16 @@ mod tests {
             else {
                 panic!("no image can be had")
             };
-            (looks, again.map(|due| due - Instant::now()))
+            (looks, again - Instant::now())
         };
         for answer in [Some(FailureReason::ImagePullFailed), None] {
             let first = look(answer, 0).await;
-            assert_eq!(first, (1, Some(queue::pause(0))));
+            assert_eq!(first, (1, queue::pause(0)));
             let second = look(answer, first.0).await;
-            assert_eq!(second, (2, Some(queue::pause(1))));
+            assert_eq!(second, (2, queue::pause(1)));
         }
-        assert_eq!(look(Some(FailureReason::NotWasm), 0).await, (1, None));
+        let seldom = look(Some(FailureReason::NotWasm), 0).await;
+        assert_eq!(seldom, (1, queue::LONGEST_BACKOFF));
     }
 
     #[test]

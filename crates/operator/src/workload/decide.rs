@@ -116,6 +116,8 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
             Ok((workload, content)) if anything_new => {
                 memory = remembered(&state.host, content, 0);
                 action = Action::Start(state.host.clone(), workload.clone());
+                // If it fails the same way before anyone saw that it was started, that is no news.
+                next = Next::After(FIRST_RETRY);
                 Verdict::unknown(
                     Reason::Starting,
                     "it is started again with what has changed",
@@ -125,7 +127,7 @@ fn decide_placed(situation: &Situation<'_>, state: &WorkloadState) -> Decision {
                 next = retry(failed, &mut memory, situation.now);
                 if next == Next::Await && failed.reason.is_transient() {
                     action = Action::Start(state.host.clone(), workload.clone());
-                    // If it fails the same way before anyone saw that it was started, that is no news.
+                    // As above.
                     next = Next::After(FIRST_RETRY);
                 }
                 failure::verdict(failed)

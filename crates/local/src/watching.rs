@@ -107,6 +107,9 @@ impl Watching {
                     quiet = Instant::now() + QUIET;
                 }
             }
+            if shutdown.is_cancelled() {
+                return;
+            }
             if let Err(error) = self.again(&mut applier, &events, &shutdown).await {
                 let message = error.to_string();
                 let _ = events.send(UpEvent::SourceFailed { message }).await;
@@ -133,7 +136,14 @@ impl Watching {
             .filter(|(new, old)| new != old);
         let mut all = Vec::new();
         for (new, _) in changed {
+            if shutdown.is_cancelled() {
+                return Ok(());
+            }
             all.extend(applier.mark(new).await?);
+        }
+        // The check makes namespaces.
+        if shutdown.is_cancelled() {
+            return Ok(());
         }
         let checked = applier.check(manifests.objects).await?;
         all.extend(applier.apply(&checked, shutdown).await?);
@@ -235,5 +245,69 @@ fn cannot_watch(path: &Path, error: notify::Error) -> UpError {
     UpError::Io {
         path: path.into(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Client;
+    use serde_json::json;
+    use waft_apiserver::{ApiServer, Config};
+
+    use super::*;
+
+    /// A change of a map in a namespace that is missing, and of the component of a workload.
+    fn changed(folder: &Path, changes: mpsc::UnboundedReceiver<PathBuf>) -> Watching {
+        let (map, component) = (folder.join("map.yaml"), folder.join("app.wasm"));
+        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: late}}";
+        std::fs::write(&map, text).unwrap();
+        std::fs::write(&component, b"\0asm").unwrap();
+        let image = format!("file:{}", component.display());
+        let value = json!({
+            "apiVersion": "runtime.wasmcloud.dev/v1alpha1", "kind": "Workload",
+            "metadata": {"name": "app"},
+            "spec": {"components": [{"name": "app", "image": image}]}});
+        let origin = "-".into();
+        Watching {
+            sources: vec![Source::Path(map.clone())],
+            working_dir: folder.into(),
+            held: BTreeSet::new(),
+            given: vec![Object { value, origin }],
+            files: BTreeSet::from([map, component]),
+            watcher: notify::recommended_watcher(|_| {}).unwrap(),
+            folders: BTreeSet::new(),
+            changes,
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_of_the_api_once_it_is_to_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        let server = ApiServer::open(Config::default()).await.unwrap();
+        // What is asked now fails.
+        server.shut_down();
+        let applier = || Applier::new(Client::new(server.service(), "default"));
+        let (events, mut told) = mpsc::channel(8);
+        let (sender, changes) = mpsc::unbounded_channel();
+        sender.send(root.join("map.yaml")).unwrap();
+        drop(sender);
+        let watching = changed(&root, changes);
+        watching
+            .run(applier(), events.clone(), stopped.clone())
+            .await;
+
+        // It stops while the files are read.
+        let (_, changes) = mpsc::unbounded_channel();
+        let mut watching = changed(&root, changes);
+        let ended = watching.again(&mut applier(), &events, &stopped).await;
+        ended.unwrap();
+        watching.given.clear();
+        let ended = watching.again(&mut applier(), &events, &stopped).await;
+        ended.unwrap();
+        drop(events);
+        assert!(told.recv().await.is_none());
     }
 }

@@ -104,6 +104,21 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the file itself is damaged, so that only a copy of it brings the objects back.
+    pub fn is_damage(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Database(error) => matches!(
+                error.sqlite_error_code(),
+                Some(DatabaseCorrupt | NotADatabase)
+            ),
+            Self::Row { .. } => true,
+            Self::DiskFull(_) | Self::Io(_) | Self::Format { .. } => false,
+        }
+    }
+}
+
 struct State {
     index: Index,
     window: Window,

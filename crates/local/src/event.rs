@@ -132,12 +132,20 @@ pub enum UpError {
         /// The folder.
         path: PathBuf,
     },
-    /// What earlier runs have kept can't be read.
+    /// What earlier runs have kept is damaged.
     #[error("{} can't be read: {problem}", path.display())]
     Data {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// What earlier runs have kept is of another format than this program's.
+    #[error("{} can't be read: {problem}", path.display())]
+    DataFormat {
+        /// The file.
+        path: PathBuf,
+        /// Which format it has.
         problem: String,
     },
     /// The data folder can't be opened.
@@ -190,6 +198,10 @@ impl UpError {
             Self::Data { .. } => Some(
                 "put a copy of it back, or take another data folder with --data-dir; without the \
                  file, what was applied is gone"
+                    .into(),
+            ),
+            Self::DataFormat { .. } => Some(
+                "start the newer waft that wrote it, or take another data folder with --data-dir"
                     .into(),
             ),
             Self::DiskFull { .. } => {

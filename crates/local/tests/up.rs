@@ -330,11 +330,28 @@ async fn data_that_cannot_be_used_says_which_and_the_way_out() {
     let platform = Platform::start(home.options()).await.unwrap();
     platform.stop().await.unwrap();
     let database = home.path().join("data/api/state.db");
-    std::fs::write(&database, "no database at all").unwrap();
-    let error = Platform::start(home.options()).await.err().unwrap();
-    let said = error.to_string();
+    let refused = async || {
+        let error = Platform::start(home.options()).await.err().unwrap();
+        (error.to_string(), error.hint().unwrap())
+    };
+    // The format is SQLite's `user_version`, which stands there.
+    let mut newer = std::fs::read(&database).unwrap();
+    newer[60..64].copy_from_slice(&2_u32.to_be_bytes());
+    std::fs::write(&database, newer).unwrap();
+    let (said, hint) = refused().await;
     assert!(said.contains("data/api/state.db can't be read: "), "{said}");
-    assert!(error.hint().unwrap().contains("--data-dir"));
+    assert!(hint.starts_with("start the newer waft"), "{hint}");
+
+    std::fs::write(&database, "no database at all").unwrap();
+    let (said, hint) = refused().await;
+    assert!(said.contains("data/api/state.db can't be read: "), "{said}");
+    assert!(hint.starts_with("put a copy of it back"), "{hint}");
+
+    std::fs::remove_file(&database).unwrap();
+    std::fs::create_dir(&database).unwrap();
+    let (said, hint) = refused().await;
+    assert!(said.contains("data/api/state.db: Is a directory"), "{said}");
+    assert!(hint.starts_with("take another with --data-dir"), "{hint}");
 
     let options = UpOptions {
         data_dir: Some("/proc/nowhere".into()),

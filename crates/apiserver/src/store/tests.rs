@@ -305,6 +305,23 @@ async fn a_full_disk_refuses_and_heals() {
 }
 
 #[test]
+fn a_file_that_is_damaged_is_told_from_one_that_is_locked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let opened = || Store::open(Some(folder.path()), WINDOW).err();
+    assert!(opened().is_none());
+    let path = folder.path().join("state.db");
+    let backup = rusqlite::Connection::open(&path).expect("a database");
+    backup
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+        .expect("a lock");
+    assert!(!opened().expect("locked").is_damage());
+    drop(backup);
+    assert!(opened().is_none());
+    std::fs::write(&path, "no database at all").expect("written");
+    assert!(opened().expect("damaged").is_damage());
+}
+
+#[test]
 fn a_file_of_another_format_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let connection =

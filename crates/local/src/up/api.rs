@@ -100,9 +100,21 @@ fn cannot_open(error: OpenError) -> UpError {
             source: StoreError::DiskFull(path),
             ..
         } => UpError::DiskFull { path },
-        OpenError::Store { path, source } => UpError::Data {
-            path,
-            problem: source.to_string(),
+        OpenError::Store { path, source } => match source {
+            StoreError::Format { .. } => UpError::DataFormat {
+                path,
+                problem: source.to_string(),
+            },
+            StoreError::Io(source) => UpError::DataDir { path, source },
+            source if source.is_damage() => UpError::Data {
+                path,
+                problem: source.to_string(),
+            },
+            // Locked by a backup, for example.
+            source => UpError::DataDir {
+                path,
+                source: std::io::Error::other(source),
+            },
         },
         other => UpError::Internal(other.to_string()),
     }

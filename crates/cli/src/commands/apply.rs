@@ -29,7 +29,8 @@ pub(crate) async fn apply(
     force: bool,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let mut manifests = load(connection, files).await?;
+    let manifests = load(files).await?;
+    let mut manifests = manifests.each_once(&connection.namespace)?;
     waft_local::stamp(&mut manifests.objects);
     let mut catalog = connection.catalog().await?;
     let defined = defined_kinds(&manifests);
@@ -72,13 +73,12 @@ pub(crate) async fn apply(
 }
 
 /// Reads manifests as `waft up` does.
-pub(super) async fn load(connection: &Connection, files: &[String]) -> anyhow::Result<Manifests> {
+pub(super) async fn load(files: &[String]) -> anyhow::Result<Manifests> {
     let sources: Vec<_> = files.iter().map(|file| Source::parse(file)).collect();
     let working_dir = std::env::current_dir()?;
     Ok(waft_local::load(&sources, &working_dir)
         .await?
-        .not_empty()?
-        .each_once(&connection.namespace)?)
+        .not_empty()?)
 }
 
 /// The failure of an object whose kind the server does not have.

@@ -1,6 +1,6 @@
 //! `waft delete`
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{AsyncBufReadExt, TryStreamExt};
 use serde_json::Value;
@@ -33,8 +33,9 @@ pub(crate) async fn delete(
     options: Options,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let manifests = load(connection, files).await?;
+    let manifests = load(files).await?;
     let catalog = connection.catalog().await?;
+    let mut known = BTreeSet::new();
     let mut doomed = Vec::new();
     let mut absent = Vec::new();
     for object in manifests.objects.iter().rev() {
@@ -42,6 +43,10 @@ pub(crate) async fn delete(
         let resource = resource.ok_or_else(|| unknown_kind(object))?;
         let namespace = namespace_of(connection, object);
         let path = resource.object(namespace, object.name());
+        // What is named twice goes once.
+        if !known.insert(path.clone()) {
+            continue;
+        }
         let name = format!("{}/{}", resource.full_singular(), object.name());
         let uid = connection.find(&path).await?.map(|found| uid(&found));
         match uid {

@@ -150,7 +150,8 @@ fn objects_are_managed_without_kubectl() {
     let told = "kind SpinApp of core.spinkube.dev/v1alpha1 is not served yet";
     assert!(refused.stderr.contains(told), "{refused:?}");
 
-    ok(&["delete", "-f", path]);
+    let deleted = ok(&["delete", "-f", path, "-f", path]);
+    assert_eq!(deleted.matches("/hello deleted").count(), 1, "{deleted}");
     eventually("the route is gone", || {
         match waft.get("hello.localhost", "/").status {
             404 => Ok(()),

@@ -107,13 +107,16 @@ fn logs_are_followed() {
     });
     let mut following = kubectl.spawn(&["logs", "-f", "--tail=0", &pod]);
     // The stream opens some time after kubectl started: a line is logged until one arrives.
-    let line = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| line_of(&mut following, "after"));
-        while !reading.is_finished() {
-            waft.get("hello.localhost", "/log?after");
+    // Where none ever does, it ends with the platform, whose log it follows.
+    let reading = std::thread::spawn(move || line_of(&mut following, "after"));
+    eventually("kubectl prints the line", || {
+        waft.get("hello.localhost", "/log?after");
+        match reading.is_finished() {
+            true => Ok(()),
+            false => Err("it has printed none".into()),
         }
-        reading.join().expect("kubectl prints the line")
     });
+    let line = reading.join().expect("kubectl prints the line");
     assert!(!line.contains("before"), "{line}");
     let tail = kubectl.ok(&["logs", "--tail=1", "--timestamps", &pod]);
     assert_eq!(tail.lines().count(), 1, "{tail}");

@@ -14,6 +14,7 @@ use std::{
 
 use serde_json::Value;
 use url::Url;
+use waft_apimachinery::registry::Registry;
 
 pub(crate) use paths::image_paths;
 pub use read::load;
@@ -146,11 +147,10 @@ impl Manifests {
                 true => format!("{other}, twice"),
                 false => format!("{other} and {}", object.origin),
             };
-            let object = match object.kind() {
-                kind @ ("Namespace" | "CustomResourceDefinition") => {
-                    format!("{kind} {}", object.name())
-                }
-                kind => format!("{kind} {namespace}/{}", object.name()),
+            let (kind, name) = (object.kind(), object.name());
+            let object = match object.namespace().is_some() || object.is_of_a_namespaced_kind() {
+                true => format!("{kind} {namespace}/{name}"),
+                false => format!("{kind} {name}"),
             };
             return Err(ManifestError::Twice { origins, object });
         }
@@ -200,6 +200,19 @@ impl Object {
         self.value
             .pointer("/metadata/namespace")
             .and_then(Value::as_str)
+    }
+
+    /// Whether it is of a kind that is known, without asking the API, to lie in namespaces.
+    fn is_of_a_namespaced_kind(&self) -> bool {
+        let (api_version, kind) = (self.api_version(), self.kind());
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let mut ours = waft_api::crds().into_iter();
+        match ours.find(|crd| crd.spec.group == group && crd.spec.names.kind == kind) {
+            Some(crd) => crd.spec.scope == "Namespaced",
+            None => Registry::builtin()
+                .of_kind(api_version, kind)
+                .is_some_and(|resource| resource.namespaced),
+        }
     }
 }
 

@@ -154,6 +154,7 @@ async fn an_object_is_given_once() {
     let map = |namespace: &str| {
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a{namespace}}}\n---\n")
     };
+    let role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: a}";
     for (name, text) in [
         ("app.wasm", String::new()),
         ("other/app.wasm", String::new()),
@@ -163,6 +164,11 @@ async fn an_object_is_given_once() {
         ("same.yaml", map(", namespace: default")),
         ("elsewhere.yaml", map(", namespace: b")),
         ("both.yaml", map("") + &map("")),
+        ("role.yaml", role.into()),
+        (
+            "kind.yaml",
+            "apiVersion: a.b/v1\nkind: Pot\nmetadata: {name: a}".into(),
+        ),
     ] {
         std::fs::write(root.join(name), text).unwrap();
     }
@@ -194,6 +200,14 @@ async fn an_object_is_given_once() {
         (
             &["both.yaml"],
             "both.yaml, twice: both would be ConfigMap default/a",
+        ),
+        (
+            &["role.yaml", "role.yaml"],
+            "role.yaml, twice: both would be ClusterRole a",
+        ),
+        (
+            &["kind.yaml", "kind.yaml"],
+            "kind.yaml, twice: both would be Pot a",
         ),
     ] {
         assert_eq!(given(paths).await, told);

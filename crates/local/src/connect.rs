@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use jiff::Timestamp;
 use waft_apiserver::{ByteStream, Connect, LogOptions, Status};
-use waft_ir::{HostLink, LogLine, LogQuery, Phase};
+use waft_ir::{HostLink, LogLine, LogQuery, Phase, WorkloadState};
 
 use crate::{
     index::{Index, Known},
@@ -43,13 +43,8 @@ impl Workloads {
         let Some(state) = states.get(&known.id) else {
             return Some(known.waits_for.clone());
         };
-        let waits = match state.phase {
-            Phase::Failed(_) => true,
-            Phase::Pulling | Phase::Compiling => !follow,
-            Phase::Running | Phase::Restarting(_) | Phase::Completed | Phase::Stopping => false,
-        };
         waiting::of_state(state)
-            .filter(|_| waits)
+            .filter(|_| waits(state, follow))
             .map(|(reason, _)| reason)
     }
 
@@ -119,6 +114,17 @@ impl Connect for Workloads {
     }
 }
 
+/// Whether a workload has yet to start for the first time.
+fn waits(state: &WorkloadState, follow: bool) -> bool {
+    // Whatever fails once it runs leaves its error.
+    let has_run = state.components.iter().any(|c| c.last_error.is_some());
+    match state.phase {
+        Phase::Failed(_) => !has_run,
+        Phase::Pulling | Phase::Compiling => !has_run && !follow,
+        Phase::Running | Phase::Restarting(_) | Phase::Completed | Phase::Stopping => false,
+    }
+}
+
 /// The container whose lines are wanted.
 fn container(known: &Known, wanted: Option<&str>) -> Result<String, Status> {
     let pod = &known.name;
@@ -182,7 +188,7 @@ fn saturating(number: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use waft_ir::{LogSource, WorkloadId};
+    use waft_ir::{ComponentState, Failure, FailureReason, HostId, LogSource, WorkloadId};
 
     use super::*;
 
@@ -207,6 +213,24 @@ mod tests {
             message(Some("c")),
             "container c is not valid for pod hello-x"
         );
+    }
+
+    #[test]
+    fn what_ran_and_failed_does_not_wait_for_its_start() {
+        let state = |reason, last_error: Option<&str>| WorkloadState {
+            host: HostId("1".into()),
+            phase: Phase::Failed(Failure::new(reason, "it failed")),
+            components: vec![ComponentState {
+                last_error: last_error.map(Into::into),
+                ..ComponentState::default()
+            }],
+            warnings: Vec::new(),
+        };
+        assert!(waits(&state(FailureReason::FileNotFound, None), false));
+        let mut ran = state(FailureReason::RestartsExhausted, Some("Trap: unreachable"));
+        assert!(!waits(&ran, false));
+        ran.phase = Phase::Pulling;
+        assert!(!waits(&ran, false));
     }
 
     #[tokio::test]

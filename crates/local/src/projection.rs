@@ -102,6 +102,8 @@ pub(crate) struct Projection {
     hosts: BTreeMap<String, Host>,
     /// Hosts whose Nodes may not be as they should.
     dirty_hosts: BTreeSet<String>,
+    /// The Nodes of a list that is being read.
+    listed_nodes: BTreeSet<String>,
     /// Workloads and hosts that could not be written.
     failed: BTreeSet<Key>,
     failed_hosts: BTreeSet<String>,
@@ -151,6 +153,7 @@ impl Projection {
             due: VecDeque::new(),
             hosts: BTreeMap::new(),
             dirty_hosts: BTreeSet::new(),
+            listed_nodes: BTreeSet::new(),
             failed: BTreeSet::new(),
             failed_hosts: BTreeSet::new(),
             retry: None,
@@ -175,7 +178,7 @@ impl Projection {
                 Some(event) = workloads.next() => self.workload(event).await,
                 Some(event) = pods.next() => self.pod(event).await,
                 Some(event) = hosts.next() => self.host(event).await,
-                Some(event) = nodes.next() => self.node(&event),
+                Some(event) = nodes.next() => self.node(event),
                 Ok(()) = self.states.changed() => self.state(),
                 () = &mut foreign => return,
                 () = sleep_until(waits.unwrap_or(due)), if waits.is_some() => {}
@@ -335,13 +338,30 @@ impl Projection {
         }
     }
 
-    /// A Node that is gone is written anew if its Host is not.
-    fn node(&mut self, event: &watcher::Event<Node>) {
-        if let watcher::Event::Delete(node) = event {
-            let name = node.name_any();
-            self.written.remove(&(String::new(), name.clone()));
-            self.dirty_hosts.insert(name);
+    /// A Node that is gone is written anew if its Host is not. One that went while the watch was
+    /// broken is missing in the next list.
+    fn node(&mut self, event: watcher::Event<Node>) {
+        match event {
+            watcher::Event::Delete(node) => self.write_node_anew(node.name_any()),
+            watcher::Event::Init => self.listed_nodes.clear(),
+            watcher::Event::InitApply(node) => {
+                self.listed_nodes.insert(node.name_any());
+            }
+            watcher::Event::InitDone => {
+                let listed = std::mem::take(&mut self.listed_nodes);
+                let hosts = self.hosts.keys();
+                let gone = hosts.filter(|name| !listed.contains(*name)).cloned();
+                for name in gone.collect::<Vec<_>>() {
+                    self.write_node_anew(name);
+                }
+            }
+            watcher::Event::Apply(_) => {}
         }
+    }
+
+    fn write_node_anew(&mut self, name: String) {
+        self.written.remove(&(String::new(), name.clone()));
+        self.dirty_hosts.insert(name);
     }
 
     /// Deletes the Nodes of hosts that are gone since the last run. They can't have an owner: that
@@ -610,4 +630,36 @@ where
         })
         .filter_map(|event| async { event.ok() })
         .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use waft_apiserver::{ApiServer, Config};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_went_while_nobody_watched_is_written_anew() {
+        let server = ApiServer::open(Config::default()).await.unwrap();
+        let client = Client::new(server.service(), "default");
+        let (_states, states) = tokio::sync::watch::channel(StateMap::default());
+        let (events, _told) = mpsc::channel(1);
+        let mut projection = Projection::new(client, Index::default(), states, events);
+        let named = |name: &str| json!({"metadata": {"name": name}});
+        for name in ["gone", "there"] {
+            let host = serde_json::from_value(named(name)).unwrap();
+            projection.host(watcher::Event::Apply(host)).await;
+        }
+        projection.dirty_hosts.clear();
+
+        let node = serde_json::from_value(named("there")).unwrap();
+        for event in [
+            watcher::Event::Init,
+            watcher::Event::InitApply(node),
+            watcher::Event::InitDone,
+        ] {
+            projection.node(event);
+        }
+        assert_eq!(projection.dirty_hosts, BTreeSet::from(["gone".to_owned()]));
+    }
 }

@@ -27,7 +27,10 @@ impl DataDir {
             Some(path) => (path.to_owned(), None),
             None => {
                 let made = tempfile::Builder::new().prefix("waft-").tempdir();
-                let folder = made.map_err(io(&std::env::temp_dir()))?;
+                let folder = made.map_err(|source| UpError::TemporaryDir {
+                    path: std::env::temp_dir(),
+                    source,
+                })?;
                 (folder.path().to_owned(), Some(folder))
             }
         };

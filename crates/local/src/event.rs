@@ -156,6 +156,14 @@ pub enum UpError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The folder of a platform that keeps nothing can't be made.
+    #[error("{}: {source}", path.display())]
+    TemporaryDir {
+        /// The folder in which it was to lie.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A folder or file of the platform can't be used.
     #[error("{}: {source}", path.display())]
     Io {
@@ -194,6 +202,11 @@ impl UpError {
             }
             Self::DataDir { .. } => Some(
                 "take another with --data-dir, or none with --ephemeral, which keeps nothing".into(),
+            ),
+            Self::TemporaryDir { .. } => Some(
+                "what is kept while it runs lies in $TMPDIR, without the variable in /tmp: set it to \
+                 a folder that can be written"
+                    .into(),
             ),
             Self::Data { .. } => Some(
                 "put a copy of it back, or take another data folder with --data-dir; without the \

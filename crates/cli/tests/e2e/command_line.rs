@@ -324,6 +324,26 @@ fn a_cache_that_cannot_be_written_says_how_to_move_it() {
 }
 
 #[test]
+fn a_temporary_folder_that_cannot_be_made_says_how_to_move_it() {
+    let mut command = waft::command(waft::WAFT);
+    command
+        .args(["up", "--ephemeral"])
+        .env("TMPDIR", "/nowhere");
+    for flag in ["--http", "--api", "--admin"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    let ended = waft::finish(command);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = &ended.stderr;
+    assert!(said.contains("/nowhere: "), "{said}");
+    assert!(
+        said.contains("hint: ") && said.contains("$TMPDIR"),
+        "{said}"
+    );
+    assert!(!said.contains("--ephemeral"), "{said}");
+}
+
+#[test]
 fn output_is_json_a_line_on_demand() {
     let waft = Up::default()
         .arg("examples/hello")

@@ -104,6 +104,8 @@ pub(crate) struct Projection {
     dirty_hosts: BTreeSet<String>,
     /// The Nodes of a list that is being read.
     listed_nodes: BTreeSet<String>,
+    /// Uids of the Pods of others that users were warned of.
+    warned: BTreeSet<Option<String>>,
     /// Workloads and hosts that could not be written.
     failed: BTreeSet<Key>,
     failed_hosts: BTreeSet<String>,
@@ -154,6 +156,7 @@ impl Projection {
             hosts: BTreeMap::new(),
             dirty_hosts: BTreeSet::new(),
             listed_nodes: BTreeSet::new(),
+            warned: BTreeSet::new(),
             failed: BTreeSet::new(),
             failed_hosts: BTreeSet::new(),
             retry: None,
@@ -239,7 +242,8 @@ impl Projection {
                 let key = key_of(&pod);
                 let shown = Shown::of(&pod);
                 if shown.workload.is_none() {
-                    foreign::tell_pod(&self.client, &self.events, &pod).await;
+                    let is_new = self.warned.insert(pod.uid());
+                    foreign::tell_pod(&self.client, &self.events, &pod, is_new).await;
                     return;
                 }
                 if pod.metadata.deletion_timestamp.is_some() {
@@ -252,6 +256,7 @@ impl Projection {
             watcher::Event::Delete(pod) => {
                 let key = key_of(&pod);
                 let gone = Shown::of(&pod);
+                self.warned.remove(&gone.uid);
                 if self.pods.get(&key).and_then(|known| known.uid.as_ref()) != gone.uid.as_ref() {
                     return;
                 }

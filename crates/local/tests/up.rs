@@ -672,15 +672,7 @@ async fn whatever_makes_containers_elsewhere_is_warned_of() {
     let mut platform = Platform::start(home.applying(&file)).await.unwrap();
     let events = platform.api::<Event>();
     for (_, kind, _) in &objects {
-        let wanted = format!("{kind}/a");
-        platform
-            .event(|event| match event {
-                UpEvent::Failed { object, reason, .. } => {
-                    (*object == wanted && reason == "ContainersNotSupported").then_some(())
-                }
-                _ => None,
-            })
-            .await;
+        warned_of(&mut platform, kind).await;
         eventually(async || {
             let events = events.list(&ListParams::default()).await.unwrap();
             let mut about = events.items.iter().map(|e| &e.involved_object.kind);
@@ -690,7 +682,28 @@ async fn whatever_makes_containers_elsewhere_is_warned_of() {
         })
         .await;
     }
+    // A Pod's status says so once it is told.
+    let pods = platform.api::<Pod>();
+    eventually(async || pods.get("a").await.unwrap().status?.reason).await;
     platform.stop().await.unwrap();
+
+    let mut platform = Platform::start(home.options()).await.unwrap();
+    for (_, kind, _) in &objects {
+        warned_of(&mut platform, kind).await;
+    }
+    platform.stop().await.unwrap();
+}
+
+/// Waits until users are warned of object `a` of a kind.
+async fn warned_of(platform: &mut Platform, kind: &str) {
+    let wanted = format!("{kind}/a");
+    let warning = |event: &UpEvent| match event {
+        UpEvent::Failed { object, reason, .. } => {
+            (*object == wanted && reason == "ContainersNotSupported").then_some(())
+        }
+        _ => None,
+    };
+    platform.event(warning).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use waft_api::{Reason, names::MANAGER_PROJECTION};
 
 use crate::{apply::DEFAULT_NAMESPACE, event::UpEvent};
@@ -131,15 +131,26 @@ fn status_of(kind: &str, generation: Option<i64>) -> Option<Value> {
     Some(json!({"status": status}))
 }
 
-/// Tells a Pod that is no workload's, unless it was told before.
-pub(super) async fn tell_pod(client: &Client, events: &mpsc::Sender<UpEvent>, pod: &Pod) {
-    let reason = Reason::ContainersNotSupported.as_str();
-    let told = pod.status.as_ref().and_then(|s| s.reason.as_deref()) == Some(reason);
-    if told || pod.metadata.deletion_timestamp.is_some() {
+/// Tells a Pod that is no workload's, unless it was told before, and warns users of one that is new
+/// to them.
+pub(super) async fn tell_pod(
+    client: &Client,
+    events: &mpsc::Sender<UpEvent>,
+    pod: &Pod,
+    is_new: bool,
+) {
+    if pod.metadata.deletion_timestamp.is_some() {
         return;
     }
     // Workloads' Pods are not kept waiting by a terminal that is paused.
-    let _ = events.try_send(warning("Pod", pod));
+    if is_new && let Err(TrySendError::Full(warning)) = events.try_send(warning("Pod", pod)) {
+        let events = events.clone();
+        tokio::spawn(async move { events.send(warning).await });
+    }
+    let reason = Reason::ContainersNotSupported.as_str();
+    if pod.status.as_ref().and_then(|s| s.reason.as_deref()) == Some(reason) {
+        return;
+    }
     let namespace = pod.namespace().unwrap_or_default();
     let status = json!({"status": {
         "phase": "Failed",

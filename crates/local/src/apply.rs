@@ -5,13 +5,15 @@ mod content;
 mod digest;
 mod kinds;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
+    runtime::wait::{await_condition, conditions},
 };
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use waft_api::names::MANAGER_UP;
 
@@ -27,6 +29,9 @@ use crate::{
 
 /// Where objects lie that name no namespace.
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
+
+/// How long a namespace that is being deleted is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which object it is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -314,13 +319,24 @@ impl Applier {
             name: name.into(),
         };
         let api = self.api(&id).await?;
-        if api.get_metadata_opt(name).await?.is_some() {
-            return Ok(None);
+        if let Some(there) = api.get_metadata_opt(name).await? {
+            let uid = there.metadata.uid.unwrap_or_default();
+            let goes = there.metadata.deletion_timestamp.is_some();
+            // One that was withdrawn may not be gone yet. Why another one stays is for the API to say.
+            if !goes || !is_gone(api, name, &uid).await {
+                return Ok(None);
+            }
         }
         let value = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.send(&id, &value, false).await?;
         Ok(Some(id))
     }
+}
+
+/// Waits until an object is deleted. `false`: it stays longer than one would wait.
+async fn is_gone(api: Api<DynamicObject>, name: &str, uid: &str) -> bool {
+    let gone = await_condition(api, name, conditions::is_deleted(uid));
+    matches!(timeout(PATIENCE, gone).await, Ok(Ok(_)))
 }
 
 /// The identity of an object of a manifest.
@@ -377,4 +393,45 @@ fn told(id: &ObjectId, origin: &str, error: &kube::Error) -> (String, String) {
         other => other.to_string(),
     };
     (object, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::api::PostParams;
+    use waft_apiserver::{ApiServer, Config};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_namespace_that_is_going_is_waited_for_and_made_anew() {
+        let server = ApiServer::open(Config::default()).await.unwrap();
+        let client = Client::new(server.service(), "default");
+        let namespaces = Api::<Namespace>::all(client.clone());
+        let held = json!({"metadata": {"name": "fresh", "finalizers": ["example.com/held"]}});
+        let held = serde_json::from_value(held).unwrap();
+        let parameters = PostParams::default();
+        let old = namespaces.create(&parameters, &held).await.unwrap();
+        let parameters = DeleteParams::default();
+        namespaces.delete("fresh", &parameters).await.unwrap();
+
+        let value = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "a", "namespace": "fresh"},
+        });
+        let origin = "a.yaml".into();
+        let mut applier = Applier::new(client);
+        let check = applier.check(vec![Object { value, origin }]);
+        let let_go = async {
+            let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+            let parameters = PatchParams::default();
+            namespaces.patch("fresh", &parameters, &patch).await
+        };
+        let (checked, let_go) = tokio::join!(check, let_go);
+        let_go.unwrap();
+        assert_eq!(checked.unwrap().namespaces.len(), 1);
+        let new = namespaces.get("fresh").await.unwrap();
+        assert_ne!(new.metadata.uid, old.metadata.uid);
+    }
 }

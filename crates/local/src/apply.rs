@@ -31,7 +31,7 @@ use crate::{
 pub(crate) const DEFAULT_NAMESPACE: &str = "default";
 
 /// How long a namespace that is being deleted is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which object it is.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -397,6 +397,8 @@ fn told(id: &ObjectId, origin: &str, error: &kube::Error) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use k8s_openapi::api::core::v1::Namespace;
     use kube::api::PostParams;
     use waft_apiserver::{ApiServer, Config};
@@ -422,14 +424,15 @@ mod tests {
         });
         let origin = "a.yaml".into();
         let mut applier = Applier::new(client);
-        let check = applier.check(vec![Object { value, origin }]);
-        let let_go = async {
-            let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-            let parameters = PatchParams::default();
-            namespaces.patch("fresh", &parameters, &patch).await
-        };
-        let (checked, let_go) = tokio::join!(check, let_go);
-        let_go.unwrap();
+        let mut check = pin!(applier.check(vec![Object { value, origin }]));
+        // It waits, and would have ended otherwise.
+        let ended = timeout(Duration::from_millis(500), &mut check).await;
+        assert!(ended.is_err());
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        let parameters = PatchParams::default();
+        let let_go = namespaces.patch("fresh", &parameters, &patch);
+        let_go.await.unwrap();
+        let checked = check.await;
         assert_eq!(checked.unwrap().namespaces.len(), 1);
         let new = namespaces.get("fresh").await.unwrap();
         assert_ne!(new.metadata.uid, old.metadata.uid);

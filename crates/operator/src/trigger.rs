@@ -59,10 +59,10 @@ pub(crate) async fn reconcile(
                 let wanted = build::deployment(&trigger, Some(&handler));
                 applied = apply::apply(context, &wanted, owned.as_deref()).await?;
             }
-            Found::Nothing(again) => {
+            Found::Nothing(rest) => {
                 let wanted = build::deployment(&trigger, None);
                 applied = apply::apply(context, &wanted, owned.as_deref()).await?;
-                next = again;
+                next = Next::After(rest);
             }
             // It goes on with the guess until something better is known.
             Found::Asked(_) if owned.as_deref().is_some_and(is_guess) => {

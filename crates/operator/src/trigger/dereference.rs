@@ -16,7 +16,7 @@ use crate::{
     key::Kind,
     names::Hasher,
     problem::Problem,
-    queue::{self, Next},
+    queue,
     schedule::schedule,
     workload::{Inputs, check, credentials, placement},
     write::WriteError,
@@ -46,8 +46,8 @@ pub(crate) enum Found {
     /// The inbound interface.
     Handler(String),
     /// An image can't be had, and the interface may be guessed. Whatever is wrong with the image is
-    /// told by the workload, which needs it. Says when it may be looked at again.
-    Nothing(Next),
+    /// told by the workload, which needs it. Says how long it is until the next look.
+    Nothing(Duration),
     /// The images are being looked at; what is found wakes the trigger.
     Asked(Verdict),
     /// No host fits; or an Artifact or a pull secret is not there: a deployment that is made now might
@@ -74,7 +74,7 @@ pub(crate) async fn handler(context: &Context, trigger: &HttpTrigger) -> Result<
         Some(Some(Looked::Handler(handler))) => return Ok(Found::Handler(handler.to_owned())),
         Some(Some(Looked::Nothing { looks, again })) => {
             match again.checked_duration_since(Instant::now()) {
-                Some(rest) if !rest.is_zero() => return Ok(Found::Nothing(Next::After(rest))),
+                Some(rest) if !rest.is_zero() => return Ok(Found::Nothing(rest)),
                 _ => looks,
             }
         }

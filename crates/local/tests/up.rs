@@ -160,12 +160,7 @@ async fn one_wrong_object_applies_nothing() {
             .items
             .is_empty()
     );
-    let namespaces = kube::Api::<Namespace>::all(platform.client.clone());
-    eventually(async || {
-        let fresh = namespaces.get_opt("fresh").await.unwrap();
-        fresh.is_none().then_some(())
-    })
-    .await;
+    until_no_namespace(&platform, "fresh").await;
     platform.stop().await.unwrap();
 }
 
@@ -315,12 +310,7 @@ async fn nothing_is_applied_once_it_is_to_stop() {
     let kept = maps.list(&ListParams::default()).await.unwrap();
     let mut names = kept.items.iter().filter_map(|m| m.metadata.name.as_deref());
     assert!(names.all(|name| name != "late"));
-    let namespaces = kube::Api::<Namespace>::all(platform.client.clone());
-    eventually(async || {
-        let fresh = namespaces.get_opt("fresh").await.unwrap();
-        fresh.is_none().then_some(())
-    })
-    .await;
+    until_no_namespace(&platform, "fresh").await;
     platform.stop().await.unwrap();
 }
 
@@ -768,4 +758,14 @@ async fn an_api_on_all_addresses_is_reached_by_that_of_the_machine() {
     let namespaces = kube::Api::<Namespace>::all(client);
     assert!(namespaces.get_opt("default").await.unwrap().is_some());
     platform.stop().await.unwrap();
+}
+
+/// Waits until there is no such namespace any more.
+async fn until_no_namespace(platform: &Platform, name: &str) {
+    let namespaces = kube::Api::<Namespace>::all(platform.client.clone());
+    eventually(async || {
+        let found = namespaces.get_opt(name).await.unwrap();
+        found.is_none().then_some(())
+    })
+    .await;
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 use crate::support::{
@@ -307,15 +307,10 @@ fn applying_a_manifest_again_brings_a_component_that_was_built_again() {
 #[test]
 fn a_cache_that_cannot_be_written_says_how_to_move_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = waft::command(waft::WAFT);
-    command.args(["up", "--ephemeral", "--data-dir"]);
-    command.arg(folder.path()).env("HOME", "/dev/null");
-    for flag in ["--http", "--api", "--admin"] {
-        command.args([flag, "127.0.0.1:0"]);
-    }
-    let ended = waft::finish(command);
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let said = &ended.stderr;
+    let mut command = ephemeral();
+    command.arg("--data-dir").arg(folder.path());
+    command.env("HOME", "/dev/null");
+    let said = &refused(command);
     assert!(said.contains("`/dev/null/.cache/waft/images`"), "{said}");
     assert!(
         said.contains("hint: ") && said.contains("XDG_CACHE_HOME"),
@@ -325,16 +320,9 @@ fn a_cache_that_cannot_be_written_says_how_to_move_it() {
 
 #[test]
 fn a_temporary_folder_that_cannot_be_made_says_how_to_move_it() {
-    let mut command = waft::command(waft::WAFT);
-    command
-        .args(["up", "--ephemeral"])
-        .env("TMPDIR", "/nowhere");
-    for flag in ["--http", "--api", "--admin"] {
-        command.args([flag, "127.0.0.1:0"]);
-    }
-    let ended = waft::finish(command);
-    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let said = &ended.stderr;
+    let mut command = ephemeral();
+    command.env("TMPDIR", "/nowhere");
+    let said = &refused(command);
     assert!(said.contains("/nowhere: "), "{said}");
     assert!(
         said.contains("hint: ") && said.contains("$TMPDIR"),
@@ -379,4 +367,21 @@ fn a_log_that_is_followed_says_that_the_platform_is_gone() {
     assert!(said.contains("broke its answer off"), "{said}");
     assert!(said.contains("hint: is it running?"), "{said}");
     assert!(!said.contains("docs.rs"), "{said}");
+}
+
+/// `waft up` that keeps nothing, at free ports.
+fn ephemeral() -> Command {
+    let mut command = waft::command(waft::WAFT);
+    command.args(["up", "--ephemeral"]);
+    for flag in ["--http", "--api", "--admin"] {
+        command.args([flag, "127.0.0.1:0"]);
+    }
+    command
+}
+
+/// What a command says that ends with an error.
+fn refused(command: Command) -> String {
+    let ended = waft::finish(command);
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    ended.stderr
 }

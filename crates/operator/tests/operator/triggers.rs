@@ -325,14 +325,7 @@ async fn an_entry_of_a_version_is_given_the_handler_of_that_version() {
 #[tokio::test]
 async fn a_guess_is_not_kept() {
     let mut world = World::new().await;
-    let missing = Failure::new(FailureReason::ImageNotFound, "no such tag");
-    world.link.script("one", Phase::Failed(missing));
-    world
-        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
-        .await;
-    world
-        .says::<HttpTrigger>("hello", "Ready", "False", "ImageNotFound")
-        .await;
+    apply_without_image(&world).await;
     has_handler(&world, "incoming-handler").await;
     world
         .artifacts
@@ -352,14 +345,7 @@ async fn a_guess_is_not_kept() {
 #[tokio::test]
 async fn an_image_is_looked_for_again_though_nothing_else_changes() {
     let world = World::new().await;
-    let missing = Failure::new(FailureReason::ImageNotFound, "no such tag");
-    world.link.script("one", Phase::Failed(missing));
-    world
-        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
-        .await;
-    world
-        .says::<HttpTrigger>("hello", "Ready", "False", "ImageNotFound")
-        .await;
+    apply_without_image(&world).await;
     world
         .artifacts
         .answer("one", "sha256:1", "wasi:http/handler@0.3.0");
@@ -451,4 +437,16 @@ async fn nothing_is_pulled_for_a_trigger_before_a_host_fits() {
     world.link.set_hosts([host("a"), other]);
     world.ready::<HttpTrigger>("hello").await;
     assert_eq!(world.artifacts.asked("one"), 1);
+}
+
+/// Applies a trigger whose image is not there yet, and waits until that is told.
+async fn apply_without_image(world: &World) {
+    let missing = Failure::new(FailureReason::ImageNotFound, "no such tag");
+    world.link.script("one", Phase::Failed(missing));
+    world
+        .apply::<HttpTrigger>(&trigger("hello", "hello.test", ""))
+        .await;
+    world
+        .says::<HttpTrigger>("hello", "Ready", "False", "ImageNotFound")
+        .await;
 }

@@ -8,17 +8,23 @@
 mod counters;
 
 use std::{
-    panic::AssertUnwindSafe,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    task::Poll,
+    thread,
     time::{Duration, Instant},
 };
 
 use futures::FutureExt as _;
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waft_capabilities::{Capabilities, Source, Subscribed, Subscriber};
 use waft_ir::{CapabilityGrant, Failure, LocalResources, Workload, WorkloadId};
-use waft_runtime::{CallError, CallInfo, Delivery, Guest};
+use waft_runtime::{CallError, CallInfo, Delivering, Delivery, Guest, Marked, Origin, Together};
 
 use crate::{http::fresh_id, running::News, states::StateBoard};
 pub(crate) use counters::Counters;
@@ -35,6 +41,32 @@ const TURN: Duration = Duration::from_micros(50);
 const AT_WORK: Duration = Duration::from_millis(1);
 /// How long a message is tried, without `admission_wait` and `requestTimeout`.
 const TRIED_FOR: Duration = Duration::from_secs(15);
+
+/// A message that is tried until there is room for it.
+struct Attempt {
+    message: Delivery,
+    origin: Origin,
+    /// For how long.
+    tried_for: Duration,
+    /// One of its subscription's places.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Attempt {
+    /// `held`: where its place is taken from.
+    fn new(
+        (message, origin): Marked,
+        held: &mut OwnedSemaphorePermit,
+        tried_for: Duration,
+    ) -> Self {
+        Self {
+            message,
+            origin,
+            tried_for,
+            _place: held.split(1),
+        }
+    }
+}
 
 /// What became of a message: the inner error is the guest's own.
 type Delivered = Result<Result<(), String>, CallError>;
@@ -171,10 +203,10 @@ impl Worker {
         let places = subscribed
             .max_in_flight
             .map_or(places, |most| most.min(places)) as usize;
+        let places = Arc::new(Semaphore::new(places));
         let limit = self.guest.limits().request_timeout;
         let tried_for = subscribed.admission_wait.or(limit).unwrap_or(TRIED_FOR);
         let mut messages = subscribed.messages;
-        let mut calls = JoinSet::new();
         let mut drained = false;
         let mut gave_way = Instant::now();
         loop {
@@ -183,57 +215,152 @@ impl Worker {
                 tokio::task::yield_now().await;
                 gave_way = Instant::now();
             }
-            let has_place = calls.len() < places;
-            tokio::select! {
+            let next = tokio::select! {
                 biased;
                 () = self.stop.cancelled(), if !drained => {
                     drained = true;
                     messages.drain().await;
+                    continue;
                 }
-                Some(_) = calls.join_next(), if !calls.is_empty() => {}
-                message = next(&mut *messages, has_place) => match message {
-                    Some(first) => {
-                        let most = (places - calls.len()).min(AT_ONCE) - 1;
-                        let others = std::iter::from_fn(|| messages.try_next()).take(most);
-                        let batch = std::iter::once(first).chain(others).collect();
-                        self.handle_all(batch, tried_for, &mut calls).await;
-                    }
-                    None => break,
-                },
+                next = next(&mut *messages, &places) => next,
+            };
+            let Some((first, mut held)) = next else {
+                break;
+            };
+            let most = places.available_permits().min(AT_ONCE - 1);
+            let mut batch = Vec::with_capacity(AT_ONCE);
+            batch.push(first);
+            batch.extend(std::iter::from_fn(|| messages.try_next()).take(most));
+            // Nobody else takes places, so that these are there.
+            if let Ok(more) = places
+                .clone()
+                .try_acquire_many_owned(batch.len() as u32 - 1)
+            {
+                held.merge(more);
+            }
+            let is_full = batch.len() == AT_ONCE;
+            let handling = self.clone().handle_all(batch, held, tried_for);
+            // More wait behind a full batch: other threads take their part.
+            match is_full {
+                true => self.spawn(handling),
+                false => handling.await,
             }
         }
-        while calls.join_next().await.is_some() {}
+    }
+
+    /// Goes on with a part of the work in a task of its own, until the grace period is over.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cut_off = self.cut_off.clone();
+        let work = async move { cut_off.run_until_cancelled(work).await };
+        self.tasks.spawn_on(work, &self.guest_runtime);
     }
 
     /// Handles those that need not wait for anything, one after the other. What has to wait goes on
     /// in a task of its own, and so does what is left once this has taken [`TURN`]: other threads
-    /// may take it.
+    /// may take it. `held`: a place for each.
     async fn handle_all(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         batch: Vec<Delivery>,
+        mut held: OwnedSemaphorePermit,
         tried_for: Duration,
-        calls: &mut JoinSet<()>,
     ) {
         let began = Instant::now();
-        for message in batch {
-            // What panics has been told, and ends nothing but itself.
-            let call = AssertUnwindSafe(self.clone().handle(message, tried_for)).catch_unwind();
-            let mut call = Box::pin(call.map(drop));
-            if began.elapsed() > TURN || futures::poll!(&mut call).is_pending() {
-                calls.spawn(call);
+        let mark = |message| (message, Origin::from(fresh_id()));
+        let batch = batch.into_iter().map(mark).collect();
+        let rest = match self.guest.deliver_together(batch, TURN) {
+            Ok(together) => self.handle_together(together, &mut held, tried_for).await,
+            Err(batch) => batch,
+        };
+        for marked in rest {
+            let attempt = Attempt::new(marked, &mut held, tried_for);
+            let mut delivering = self.deliver(&attempt);
+            let polled = match began.elapsed() > TURN {
+                true => Ok(Poll::Pending),
+                false => poll_once(&mut delivering).await,
+            };
+            match polled {
+                Ok(Poll::Ready(result)) => self.settle(result, attempt),
+                Ok(Poll::Pending) => self.spawn(self.clone().finish(delivering, attempt)),
+                // It has been told, and ends nothing but itself.
+                Err(_panic) => {}
             }
         }
     }
 
-    async fn handle(self: Arc<Self>, message: Delivery, tried_for: Duration) {
+    /// Has one instance handle messages, until one has to wait, or fails. Returns those that are left.
+    async fn handle_together(
+        self: &Arc<Self>,
+        mut together: Together,
+        held: &mut OwnedSemaphorePermit,
+        tried_for: Duration,
+    ) -> Vec<Marked> {
+        let polled = poll_once(&mut together).await;
+        let (at, mut rest) = together.leave();
+        self.told_all(together.handled());
+        match (polled, at) {
+            // It was not begun.
+            (Ok(Poll::Ready(Ok(()))), at) => rest.splice(0..0, at).for_each(drop),
+            (Ok(Poll::Ready(Err(error))), Some(at)) => {
+                self.settle(Err(error), Attempt::new(at, held, tried_for));
+            }
+            (Ok(Poll::Pending), Some(at)) => {
+                let attempt = Attempt::new(at, held, tried_for);
+                self.spawn(self.clone().finish_together(together, attempt));
+            }
+            // Its end, in another thread, is about to be known.
+            (Ok(Poll::Pending), None) => self.spawn(together.map(drop)),
+            // What panics has been told, and ends nothing but itself.
+            (Ok(Poll::Ready(Err(_))), None) | (Err(_), _) => {}
+        }
+        rest
+    }
+
+    /// Goes on with the message that a call is at.
+    async fn finish_together(self: Arc<Self>, mut together: Together, attempt: Attempt) {
+        let result = (&mut together).await;
+        self.told_all(together.handled());
+        let (left, _) = together.leave();
+        match result {
+            Err(error) => self.settle(Err(error), attempt),
+            Ok(()) if left.is_some() => {
+                let delivering = self.deliver(&attempt);
+                self.finish(delivering, attempt).await;
+            }
+            Ok(()) => {}
+        }
+    }
+
+    fn deliver(&self, attempt: &Attempt) -> Delivering {
         let info = CallInfo {
-            origin: fresh_id().into(),
+            origin: attempt.origin.clone(),
             timeout: None,
         };
-        let mut result = self.guest.deliver(message.clone(), info.clone()).await;
-        if has_no_room(&result) {
-            result = Box::pin(self.try_again(message, info, tried_for)).await;
+        self.guest.deliver(attempt.message.clone(), info)
+    }
+
+    /// Goes on with what has begun, or is about to.
+    async fn finish(self: Arc<Self>, delivering: Delivering, attempt: Attempt) {
+        let result = delivering.await;
+        self.settle(result, attempt);
+    }
+
+    /// Counts what became of a message; one that has found no room is tried again.
+    fn settle(self: &Arc<Self>, result: Delivered, attempt: Attempt) {
+        if !has_no_room(&result) {
+            return self.told(result);
         }
+        let worker = self.clone();
+        self.spawn(async move { worker.told(worker.try_again(&attempt).await) });
+    }
+
+    fn told_all(&self, handled: Vec<Result<(), String>>) {
+        for result in handled {
+            self.told(Ok(result));
+        }
+    }
+
+    /// Counts what became of a message.
+    fn told(&self, result: Delivered) {
         match result {
             Ok(Ok(())) => self.counters.handled(),
             // In the guest's words, which stand in its log and nowhere else.
@@ -243,12 +370,12 @@ impl Worker {
     }
 
     /// Tries a message until there is room for it, for a while.
-    async fn try_again(&self, message: Delivery, info: CallInfo, tried_for: Duration) -> Delivered {
-        let until = Instant::now() + tried_for;
+    async fn try_again(&self, attempt: &Attempt) -> Delivered {
+        let until = Instant::now() + attempt.tried_for;
         let mut pause = FIRST_PAUSE;
         loop {
             tokio::time::sleep(pause).await;
-            let result = self.guest.deliver(message.clone(), info.clone()).await;
+            let result = self.deliver(attempt).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             if !has_no_room(&result) || Instant::now() + pause > until {
                 return result;
@@ -269,12 +396,27 @@ impl Worker {
     }
 }
 
-/// The next message, as soon as there is a place for it.
-async fn next(messages: &mut dyn Source, has_place: bool) -> Option<Delivery> {
-    if !has_place {
-        messages.gather().await;
-    }
-    messages.next().await
+/// The next message, and a place for it.
+async fn next(
+    messages: &mut dyn Source,
+    places: &Arc<Semaphore>,
+) -> Option<(Delivery, OwnedSemaphorePermit)> {
+    let place = tokio::select! {
+        biased;
+        place = places.clone().acquire_owned() => place.ok()?,
+        // Never ends.
+        () = messages.gather() => return None,
+    };
+    Some((messages.next().await?, place))
+}
+
+/// Lets it go on once. The error is what it panicked with.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> thread::Result<Poll<F::Output>> {
+    poll_fn(|cx| {
+        let poll = AssertUnwindSafe(|| future.poll_unpin(cx));
+        Poll::Ready(catch_unwind(poll))
+    })
+    .await
 }
 
 fn has_no_room(result: &Delivered) -> bool {

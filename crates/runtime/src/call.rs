@@ -25,6 +25,7 @@ use crate::{
     p2, p3,
     shared::{Outcome, SharedCall},
     stats::Counters,
+    together::{self, Line},
 };
 
 /// What a guest answers: a response, with a channel on which the end of its body is told if the
@@ -35,6 +36,8 @@ pub(crate) type Answer = Result<(http::Response<WasiBody>, Option<oneshot::Sende
 pub(crate) enum Job {
     Http(http::Request<WasiBody>, oneshot::Sender<Answer>),
     Message(Arc<Message>, oneshot::Sender<Handled>),
+    /// Several, for a handler of 0.2.
+    Messages(Arc<Line>, oneshot::Sender<Handled>),
     Change(Change, oneshot::Sender<Handled>),
 }
 
@@ -242,7 +245,7 @@ fn whole(guest: Arc<GuestInner>, mut seat: Seat, job: Job) -> Whole {
     let is_p3 = match &job {
         Job::Http(..) => guest.http() == Some(HttpVersion::P3),
         Job::Message(..) => guest.messaging() == Some(MessagingVersion::P3),
-        Job::Change(..) => false,
+        Job::Messages(..) | Job::Change(..) => false,
     };
     match (job, is_p3) {
         (Job::Http(request, answer), false) => {
@@ -285,6 +288,7 @@ fn whole(guest: Arc<GuestInner>, mut seat: Seat, job: Job) -> Whole {
                 _ => Err(no_handler()),
             },
         )),
+        (Job::Messages(line, over), _) => Box::pin(together::run(guest, seat, line, over)),
         (Job::Change(change, handled), _) => {
             Box::pin(run(guest, seat, async move |store, handlers| {
                 let watcher = handlers.watcher.as_ref().ok_or_else(no_handler)?;

@@ -13,7 +13,6 @@ use crate::{
     calling::{Calling, Until},
     guest::GuestInner,
     messages::Handled,
-    stats::Counters,
 };
 
 /// A delivery under way. The inner error is the guest's own, in its words, which are written to its
@@ -45,11 +44,7 @@ impl Future for Delivering {
         let guest = self.calling.guest();
         match &result {
             Ok(Ok(())) => {}
-            Ok(Err(text)) => {
-                Counters::add(&guest.counters.bad_answers);
-                let line = format!("the message was not handled: {text}");
-                guest.log_line(&self.request_id, &line);
-            }
+            Ok(Err(text)) => guest.refused(&self.request_id, text),
             Err(error) => guest.counters.failed(error),
         }
         Poll::Ready(result)

@@ -34,6 +34,7 @@ use crate::{
     shared::{SharedCall, SharedInstances},
     sockets::{Loopback, Net},
     stats::Counters,
+    together::{Marked, Together},
     warm::WarmInstances,
 };
 
@@ -236,6 +237,31 @@ impl Guest {
         Delivering::new(self.0.clone(), delivery, info)
     }
 
+    /// Has one instance handle messages one after the other, beginning none after it has computed for `turn`.
+    ///
+    /// The guest runs inside this future: dropping it ends the call.
+    ///
+    /// # Errors
+    /// The messages, if each is to be delivered for itself: there are fewer than two, instances are not kept or
+    /// serve several at a time, or calls often trap.
+    pub fn deliver_together(
+        &self,
+        messages: Vec<Marked>,
+        turn: Duration,
+    ) -> Result<Together, Vec<Marked>> {
+        let inner = &self.0;
+        let is_kept = inner.pool().size > 0 && !inner.shares_instances();
+        let is_p2 = inner.messaging() == Some(MessagingVersion::P2);
+        let is_good = !inner.counters.recent_traps.are_often();
+        match messages.as_slice() {
+            [(Delivery::Message(_), origin), _, ..] if is_kept && is_p2 && is_good => {
+                let origin = origin.clone();
+                Ok(Together::new(inner.clone(), messages, origin, turn))
+            }
+            _ => Err(messages),
+        }
+    }
+
     pub(crate) fn inner(&self) -> &Arc<GuestInner> {
         &self.0
     }
@@ -392,6 +418,12 @@ impl GuestInner {
         self.spec.log.line(LogSource::Host, Some(request_id), text);
     }
 
+    /// Counts a message that the guest has not handled, and writes its words to its log.
+    pub(crate) fn refused(&self, request_id: &str, text: &str) {
+        Counters::add(&self.counters.bad_answers);
+        self.log_line(request_id, &format!("the message was not handled: {text}"));
+    }
+
     pub(crate) fn takes(&self, delivery: &Delivery) -> bool {
         match delivery {
             Delivery::Message(_) => self.messaging().is_some(),
@@ -450,11 +482,15 @@ impl GuestInner {
         Some(instance)
     }
 
+    /// Whether an instance may serve no other call.
+    pub(crate) fn is_used_up(&self, instance: &Instance) -> bool {
+        let most = self.spec.pool.max_invocations;
+        most != 0 && instance.calls >= most
+    }
+
     /// Keeps an instance for the next call, or ends it when it is used up.
     pub(crate) fn give_back(self: &Arc<Self>, mut instance: Instance) {
-        let pool = &self.spec.pool;
-        let used_up = pool.max_invocations != 0 && instance.calls >= pool.max_invocations;
-        if pool.size == 0 || used_up {
+        if self.spec.pool.size == 0 || self.is_used_up(&instance) {
             return;
         }
         instance.cell.rest();

@@ -162,11 +162,20 @@ impl Cell {
     /// Makes the store ready for a call: limits start anew, lines carry the request.
     pub(crate) fn begin_call(&mut self, origin: Option<Origin>, cpu_time: Duration) {
         self.at_work = Some(self.all_at_work.token());
-        self.meter.begin_call(cpu_time);
         // Who still holds that of the call before learns nothing of this one.
         if Arc::strong_count(&self.trap) > 1 {
             self.trap = Trap::default();
         }
+        self.begin_limits(origin, cpu_time);
+    }
+
+    /// Makes the store ready for another message of the same call.
+    pub(crate) fn begin_next_call(&mut self, origin: Origin, cpu_time: Duration) {
+        self.begin_limits(Some(origin), cpu_time);
+    }
+
+    fn begin_limits(&mut self, origin: Option<Origin>, cpu_time: Duration) {
+        self.meter.begin_call(cpu_time);
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin_call(origin);
     }

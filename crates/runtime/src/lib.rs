@@ -54,6 +54,7 @@ mod side;
 mod sockets;
 mod stats;
 mod tls;
+mod together;
 mod warm;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};
@@ -83,3 +84,4 @@ pub use refusal::Refusal;
 pub use sockets::Loopback;
 pub use stats::GuestStats;
 pub use tls::link_tls;
+pub use together::{Marked, Together};

@@ -94,16 +94,25 @@ pub(crate) async fn call_p2(
     message: &Message,
     handled: oneshot::Sender<Handled>,
 ) -> wasmtime::Result<()> {
+    let result = handle_p2(store, worker, message).await?;
+    // Nobody waits any more when the deadline has passed.
+    let _ = handled.send(result);
+    Ok(())
+}
+
+/// Calls the handler of an instance, and returns what it says.
+pub(crate) async fn handle_p2(
+    store: &mut Store<Ctx>,
+    worker: &p2::Worker,
+    message: &Message,
+) -> wasmtime::Result<Handled> {
     let message = types_p2::BrokerMessage {
         subject: &message.subject,
         body: &message.body,
         reply_to: message.reply_to.as_deref(),
     };
     let handler = worker.wasmcloud_messaging_handler();
-    let result = handler.call_handle_message(store, message).await?;
-    // Nobody waits any more when the deadline has passed.
-    let _ = handled.send(result);
-    Ok(())
+    handler.call_handle_message(store, message).await
 }
 
 /// Calls the handler of an instance that does one thing at a time, until the guest has no task left.

@@ -6,7 +6,7 @@
 //! | `/publish?SUBJECT&TEXT` | sends it and waits for nothing |
 //! | `/publish-lines?SUBJECT&TEXT` | publishes to that subject with a CR, an LF and the text behind it |
 //! | `/reply-to?SUBJECT&SUBJECT` | publishes a message whose answer is to go to the second |
-//! | `/many?SUBJECT&N` | publishes `quiet` N times |
+//! | `/many?SUBJECT&N`, `/many?SUBJECT&N&TEXT,TEXT` | publishes `quiet` N times, or these in turn, N in all |
 //! | `/large?SUBJECT&BYTES` | publishes a message of that many bytes |
 
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
@@ -35,9 +35,10 @@ impl wasip2::exports::http::incoming_handler::Guest for Asker {
             })
             .map(|()| "published".into()),
             "/many" => {
-                let count = text.parse().unwrap_or(0);
-                let all = (0..count).try_for_each(|_| publish(subject, b"quiet".into()).map(drop));
-                all.map(|()| count.to_string())
+                let (count, texts) = text.split_once('&').unwrap_or((text, "quiet"));
+                let mut texts = texts.split(',').cycle().take(count.parse().unwrap_or(0));
+                let all = texts.try_for_each(|text| publish(subject, text.into()).map(drop));
+                all.map(|()| count.to_owned())
             }
             "/large" => publish(subject, vec![0; text.parse().unwrap_or(0)]),
             _ => consumer::request(subject, text.as_bytes(), PATIENCE)

@@ -1,6 +1,6 @@
 //! Answers each message with its text in capitals, on its `reply-to` subject, and writes a line.
-//! Four texts are special: `panic`, `spin`, which never ends, `refuse`, and `quiet`, with which it
-//! does nothing.
+//! Five texts are special: `panic`, `spin`, which never ends, `wait`, with which it waits for a moment, `refuse`, and
+//! `quiet`, with which it does nothing.
 
 use crate::{
     exports::wasmcloud::messaging::handler::Guest,
@@ -20,6 +20,10 @@ impl Guest for Worker {
             "spin" => loop {
                 std::hint::black_box(());
             },
+            "wait" => {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                return Ok(());
+            }
             "quiet" => return Ok(()),
             "refuse" => return Err("refused, as told".into()),
             _ => {}

@@ -1,8 +1,13 @@
 //! Components that take messages.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::Duration,
+};
 
-use waft_ir::{CapabilityGrant, FailureReason, Phase, Workload};
+use futures::StreamExt as _;
+use waft_ir::{CapabilityGrant, FailureReason, HostLink as _, LogQuery, Phase, Workload};
 
 use crate::{
     connections::wait_until,
@@ -189,6 +194,54 @@ fn a_message_that_fails_is_counted_told_and_harms_no_other() {
         assert_eq!(rig.ask("fails", "still-there"), "STILL-THERE");
     }
     assert!(rig.host.metrics().contains("kind=\"CpuTime\"} 1"));
+}
+
+/// A worker whose instances are kept, as few as one.
+fn kept(name: &str, subject: &str) -> Workload {
+    let mut worker = worker(name, "worker", subject);
+    worker.components[0].pool.size = 64;
+    worker.components[0].limits.queue = 10_000;
+    worker.components[0].limits.cpu_time = Duration::from_secs(2);
+    worker
+}
+
+#[test]
+fn of_many_that_come_at_once_each_has_its_own_end() {
+    let rig = asking();
+    let mut worker = kept("w", "at-once");
+    worker.components[0].pool.max_invocations = 50;
+    rig.run(worker);
+    let many = |count: u32, texts: &str| {
+        let said = rig.get(&format!("/many?at-once&{count}&{texts}"));
+        assert_eq!(said.text(), count.to_string());
+    };
+    many(800, "quiet,quiet,refuse,quiet,wait,quiet,panic,quiet");
+    wait_until(|| rig.count("w", "Handled") == 600);
+    wait_until(|| rig.count("w", "Refused") == 100);
+    wait_until(|| rig.count("w", "Trap") == 100);
+    // One that does not end keeps none of those that came with it.
+    many(64, &format!("spin{}", ",quiet".repeat(63)));
+    wait_until(|| rig.count("w", "Handled") == 663);
+    wait_until(|| rig.count("w", "CpuTime") == 1);
+    assert_eq!(rig.ask("at-once", "still-there"), "STILL-THERE");
+    let metrics = rig.host.metrics();
+    let requests = "waft_guest_calls_total{namespace=\"default\",workload=\"w\",component=\"main\"} 865";
+    assert!(metrics.contains(requests), "{metrics}");
+}
+
+#[test]
+fn lines_about_messages_of_one_call_are_told_apart() {
+    let rig = asking();
+    let id = rig.run(kept("w", "marked"));
+    assert_eq!(rig.get("/many?marked&40&say").text(), "40");
+    wait_until(|| rig.count("w", "Handled") == 40);
+    let lines = RUNTIME.block_on(async {
+        let lines = rig.host.logs(&id, LogQuery::default()).await;
+        lines.collect::<Vec<_>>().await
+    });
+    let said = lines.iter().filter(|line| line.text == "marked: 3 bytes");
+    let requests: BTreeSet<_> = said.map(|line| line.request.clone()).collect();
+    assert_eq!(requests.len(), 40, "{lines:?}");
 }
 
 #[test]

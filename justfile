@@ -74,7 +74,7 @@ benches := env_var_or_default("CARGO_TARGET_DIR", "target") / "dist/waft-benches
 
 # The benchmarks and the program that they start, at once: apart they would compile other crates twice
 build-benches:
-    cargo build --profile dist --locked -p waft-benches -p waft-cli
+    cargo build --profile dist --locked -p waft-benches -p waft-cli --features jemalloc
 
 # Requests, cold starts, density, neighbours, and what calls of interfaces cost; docs/performance.md says what they measure
 bench *ARGS: build-benches

@@ -27,6 +27,11 @@ use anyhow::{Result, bail};
 use tokio::runtime::Runtime;
 use waft_measure::report::check_arguments;
 
+/// As of the `waft` program.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What can be measured.
 struct Benchmark {
     name: &'static str,

@@ -1,6 +1,7 @@
 //! A call from one component to another of its workload, against requests over HTTP between the
 //! same two: within the process, as between workloads of one host, and over TCP on the machine's
-//! loopback, as to a workload of another host. And a list of 1 MiB against a copy in memory.
+//! loopback, as to a workload of another host. And lists of bytes against copies in
+//! memory.
 //!
 //! ```text
 //! cargo run --profile dist -p waft-benches -- linked [--quick]
@@ -9,7 +10,7 @@
 //! The component takes the time itself. Both hosts are in this process, and connections are kept, so
 //! that the request over TCP is the cheapest that leaves a host.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use waft_ir::{Pool, Workload};
 use waft_measure::report::{flag, median};
 
@@ -22,7 +23,6 @@ const HOST: &str = "measure.localhost";
 const OTHER: &str = "hop.localhost";
 /// The machine, as its components call it.
 const MACHINE: &str = "host.wasmcloud.internal";
-const MIB: f64 = (1 << 20) as f64;
 
 /// Runs it.
 ///
@@ -57,10 +57,20 @@ pub(crate) async fn run() -> Result<()> {
         ("hop", hops, away.as_str()),
         ("linked-point", calls, ""),
         ("hop-point", hops, away.as_str()),
-        ("list", lists, ""),
-        ("copy", lists, ""),
     ];
-    let mut all = kinds.map(|_| Vec::new());
+    // With lists of so many bytes.
+    let lengths = [
+        ("16", calls),
+        ("100", calls),
+        ("1000", calls),
+        ("65536", lists * 10),
+        ("1048576", lists),
+    ];
+    let lengths = lengths.into_iter().flat_map(|(length, count)| {
+        ["list", "odd", "given", "copy"].map(|what| (what, count, length))
+    });
+    let kinds: Vec<_> = kinds.into_iter().chain(lengths).collect();
+    let mut all = vec![Vec::new(); kinds.len()];
     for _ in 0..5 {
         for ((what, count, whom), times) in kinds.iter().zip(&mut all) {
             let path = format!("/{what}?{count}&{whom}");
@@ -68,7 +78,11 @@ pub(crate) async fn run() -> Result<()> {
             times.push(nanoseconds / f64::from(*count));
         }
     }
-    let [linked, inside, tcp, point, point_tcp, list, copy] = all.map(median);
+    let all: Vec<_> = all.into_iter().map(median).collect();
+    let (calls, lists) = all.split_at(5);
+    let [linked, inside, tcp, point, point_tcp] = *calls else {
+        bail!("there are five kinds of calls");
+    };
     let told = |what: &str, nanoseconds: f64, of: f64| {
         println!(
             "{what:<32} {nanoseconds:>9.0} ns   {:.0} ×",
@@ -81,13 +95,21 @@ pub(crate) async fn run() -> Result<()> {
     told("HTTP over TCP to another host", tcp, linked);
     told("a linked call, numbers only", point, point);
     told("HTTP over TCP to another host", point_tcp, point);
-    println!("{:<32} {:>9.2} GB/s", "a list of 1 MiB", MIB / list);
-    println!(
-        "{:<32} {:>9.2} GB/s   {:.2} of it",
-        "a copy of 1 MiB",
-        MIB / copy,
-        copy / list
-    );
+    for (times, (_, _, length)) in lists.chunks(4).zip(kinds[5..].iter().step_by(4)) {
+        let length: f64 = length.parse()?;
+        let copy = times.last().copied().unwrap_or_default();
+        for (what, took) in ["taken", "at an odd address", "given", "copied"]
+            .iter()
+            .zip(times)
+        {
+            println!(
+                "{:<32} {took:>9.0} ns   {:>6.2} GB/s   {:.2} of the copy",
+                format!("{length} bytes, {what}"),
+                length / took,
+                copy / took
+            );
+        }
+    }
     Ok(())
 }
 

@@ -9,6 +9,8 @@
 //!
 //! Which import is met by which export is decided by the caller.
 
+use std::ops::Range;
+
 use semver::Version;
 use wac_graph::{
     CompositionGraph, EncodeOptions, NodeId, PackageId,
@@ -17,9 +19,13 @@ use wac_graph::{
 use waft_ir::InterfaceName;
 use wasmparser::{Parser, Payload};
 
-use crate::members::{is_own, own_label};
+use crate::{
+    lists,
+    members::{is_own, own_label},
+};
 
 /// One member of a composition.
+#[derive(Clone)]
 pub(crate) struct Part {
     /// Its name in the workload.
     pub(crate) name: String,
@@ -47,6 +53,13 @@ const WASI_VERSIONS: [Version; 2] = [Version::new(0, 2, 12), Version::new(0, 3, 
 /// Joins members; what the first exports is exported. No member may need itself, directly or not.
 /// The error says what does not fit.
 pub(crate) fn compose(parts: &[Part]) -> Result<Vec<u8>, String> {
+    let plain = join(parts)?;
+    let carried = lists::carried(parts);
+    Ok(carried.and_then(|parts| join(&parts).ok()).unwrap_or(plain))
+}
+
+/// Joins members as they are.
+fn join(parts: &[Part]) -> Result<Vec<u8>, String> {
     let mut graph = CompositionGraph::new();
     let mut packages = Vec::new();
     for (member, part) in parts.iter().enumerate() {
@@ -131,15 +144,16 @@ fn rename_imports(wasm: &[u8], member: usize, wants: &[Want]) -> Result<Vec<u8>,
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
             Payload::ComponentImportSection(section) if depth == 1 => {
-                let range = section.range();
+                let range = in_bytes(section.range());
                 let mut body = Vec::new();
                 leb128(&mut body, section.count());
                 let items = section.into_iter_with_offsets();
                 let items = items.collect::<Result<Vec<_>, _>>().map_err(broken)?;
                 for (at, (offset, import)) in items.iter().enumerate() {
-                    let end = items.get(at + 1).map_or(range.end, |(next, _)| *next);
+                    let next = items.get(at + 1).map(|(next, _)| *next);
+                    let end = next.unwrap_or(range.end as u64);
                     let old = import.name.name;
-                    let whole = &wasm[*offset..end];
+                    let whole = &wasm[in_bytes(*offset..end)];
                     // The kind of name, its length, the name, and then what it is.
                     let length_bytes = leb128_length(old.len());
                     let rest = 1 + length_bytes + old.len();
@@ -189,6 +203,11 @@ fn new_name(old: &str, member: usize) -> Option<String> {
     }
     let new = name.to_string();
     (new != old).then_some(new)
+}
+
+/// A range of bytes that are in memory.
+pub(crate) fn in_bytes(range: Range<u64>) -> Range<usize> {
+    range.start as usize..range.end as usize
 }
 
 fn leb128(into: &mut Vec<u8>, mut value: u32) {

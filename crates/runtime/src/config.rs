@@ -16,7 +16,7 @@ const MEMORIES_PER_INSTANCE: u32 = 4;
 /// Most memories, tables and core modules of one instance, so that none takes the room of all others. A
 /// component of Rust or JavaScript has one memory, two tables and three or four modules, one of Python
 /// a module for each of its libraries (14 without any of the user's); a composition has what its
-/// members have, and a module for each two that call each other.
+/// members have, and one to four modules for each two that call each other.
 pub(crate) const MEMORIES: u32 = 64;
 pub(crate) const TABLES: u32 = 128;
 pub(crate) const CORE_MODULES: u32 = 256;

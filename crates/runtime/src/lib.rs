@@ -39,6 +39,7 @@ mod imports;
 mod instance;
 mod lane;
 mod limits;
+mod lists;
 mod log;
 mod members;
 mod messages;

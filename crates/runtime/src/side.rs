@@ -18,6 +18,7 @@ use wasmtime::{
 use crate::{
     Ctx, Registry,
     cache::{Cache, WasmHash},
+    compose::in_bytes,
     config, environment, files, headers, members,
     room::Neighbours,
     sockets,
@@ -120,7 +121,11 @@ fn names(wasm: &[u8]) -> Vec<String> {
             }
             | Payload::ComponentSection {
                 unchecked_range, ..
-            } => rest = rest.get(unchecked_range.len()..).unwrap_or_default(),
+            } => {
+                rest = rest
+                    .get(in_bytes(unchecked_range).len()..)
+                    .unwrap_or_default()
+            }
             Payload::ComponentImportSection(section) => {
                 let found = section.into_iter().flatten();
                 names.extend(found.map(|i| i.name.implements.unwrap_or(i.name.name).to_owned()));

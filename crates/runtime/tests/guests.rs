@@ -15,6 +15,8 @@ mod lanes;
 mod limits;
 #[path = "guests/limits_p3.rs"]
 mod limits_p3;
+#[path = "guests/lists.rs"]
+mod lists;
 #[path = "guests/load.rs"]
 mod load;
 #[path = "guests/outgoing.rs"]

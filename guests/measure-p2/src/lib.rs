@@ -5,7 +5,9 @@
 //! | `/linked?N`, `/linked-point?N` | N calls of another component, with a small record both ways, of strings or of numbers only |
 //! | `/hop?N&HOST`, `/hop-point?N&HOST` | N requests with the same record to `/record` or `/point` of a host |
 //! | `/record?COUNT`, `/point?COUNT` | (answers the record that it gets, counted once more) |
-//! | `/list?N`, `/copy?N` | N calls with a list of 1 MiB; N copies of it in memory |
+//! | `/list?N&LENGTH`, `/odd?N&LENGTH` | N calls with a list of that length, at an even address and at an odd one |
+//! | `/given?N&LENGTH` | N calls that give such a list |
+//! | `/copy?N&LENGTH` | N copies of it in memory |
 //! | `/get?N`, `/floor?N` | N reads of a key in `wasi:keyvalue`; N of the cheapest host call |
 
 use std::{hint::black_box, io::Read as _};
@@ -33,8 +35,6 @@ const POINT: Point = Point {
     y: -0.5,
     count: 0,
 };
-/// Bytes of the large list.
-const LARGE: usize = 1 << 20;
 
 struct Measure;
 
@@ -43,6 +43,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Measure {
         let (path, query) = http_answer::path_and_query(&request);
         let (count, host) = query.split_once('&').unwrap_or((&query, ""));
         let count: u64 = count.parse().unwrap_or(1);
+        let length: usize = host.parse().unwrap_or(0);
         let nanoseconds = match path.as_str() {
             "/record" => {
                 let text = written(&Sample {
@@ -90,16 +91,15 @@ impl wasip2::exports::http::incoming_handler::Guest for Measure {
                     assert_eq!(read(&text).count, at + 1);
                 }
             }),
-            "/list" => {
-                let bytes = vec![7; LARGE];
-                time(|| {
-                    for _ in 0..count {
-                        assert_eq!(records::take(black_box(&bytes)), LARGE as u64);
-                    }
-                })
-            }
+            "/list" => taken(&vec![7; length], count),
+            "/odd" => taken(&vec![7; length + 1][1..], count),
+            "/given" => time(|| {
+                for _ in 0..count {
+                    assert_eq!(records::give(length as u32).len(), length);
+                }
+            }),
             "/copy" => {
-                let (from, mut to) = (vec![7; LARGE], vec![0; LARGE]);
+                let (from, mut to) = (vec![7; length], vec![0; length]);
                 time(|| {
                     for _ in 0..count {
                         black_box(&mut to[..]).copy_from_slice(black_box(&from));
@@ -131,6 +131,15 @@ fn time(action: impl FnOnce()) -> u64 {
     let began = now();
     action();
     now() - began
+}
+
+/// Calls with a list.
+fn taken(bytes: &[u8], count: u64) -> u64 {
+    time(|| {
+        for _ in 0..count {
+            assert_eq!(records::take(black_box(bytes)), bytes.len() as u64);
+        }
+    })
 }
 
 fn sample() -> Sample {

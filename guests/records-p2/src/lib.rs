@@ -1,4 +1,4 @@
-//! Counts a record once more; counts bytes. Another component of the workload imports what it
+//! Counts a record once more; counts and gives bytes. Another component of the workload imports what it
 //! exports.
 
 wit_bindgen::generate!({ path: "../wit/records.wit" });
@@ -22,5 +22,9 @@ impl Guest for Records {
 
     fn take(bytes: Vec<u8>) -> u64 {
         bytes.len() as u64
+    }
+
+    fn give(length: u32) -> Vec<u8> {
+        vec![7; length as usize]
     }
 }

@@ -225,7 +225,8 @@ fn of_many_that_come_at_once_each_has_its_own_end() {
     wait_until(|| rig.count("w", "CpuTime") == 1);
     assert_eq!(rig.ask("at-once", "still-there"), "STILL-THERE");
     let metrics = rig.host.metrics();
-    let requests = "waft_guest_calls_total{namespace=\"default\",workload=\"w\",component=\"main\"} 865";
+    let requests =
+        "waft_guest_calls_total{namespace=\"default\",workload=\"w\",component=\"main\"} 865";
     assert!(metrics.contains(requests), "{metrics}");
 }
 

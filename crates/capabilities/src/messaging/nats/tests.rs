@@ -251,3 +251,24 @@ async fn what_comes_while_too_much_waits_is_counted() {
     assert_eq!(rest(slow).await, ["0", "1", "2"]);
     assert_eq!(lost.load(Relaxed), 2);
 }
+
+#[tokio::test]
+async fn what_has_come_is_taken_in_at_once() {
+    let Some(server) = Server::nats() else {
+        return;
+    };
+    let broker = broker(&server);
+    let lost = Arc::<AtomicU64>::default();
+    let mut wish = wish(&["burst"], None);
+    (wish.queue, wish.lost) = (1, lost.clone());
+    let mut member = broker.subscribe(NS, wish).await.unwrap();
+    let client = broker.0.client().await.unwrap();
+    for _ in 0..1000 {
+        client.publish("burst", Bytes::new()).await.unwrap();
+    }
+    // What the server answers comes behind them.
+    caught_up(client).await.unwrap();
+    // More than a task's share of a turn is let through.
+    assert!(futures::poll!(member.gather()).is_pending());
+    assert_eq!(lost.load(Relaxed), 999);
+}

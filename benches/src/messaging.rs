@@ -122,7 +122,8 @@ async fn publish(client: &Client, subject: &str, count: u32) -> Result<()> {
 async fn wait(rig: &Rig, name: &str, before: u64, count: u32, began: Instant) -> Result<()> {
     while handled(rig, name) < before + u64::from(count) {
         if began.elapsed() > PATIENCE {
-            bail!("{name}: messages were lost");
+            let handled = handled(rig, name) - before;
+            bail!("{name}: of {count} messages {handled} were handled");
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -140,7 +141,7 @@ async fn bare_subscriber(client: &Client, counter: &Client, count: u32) -> Resul
     let counting = tokio::time::timeout(PATIENCE, counting);
     let (published, counted) = tokio::join!(publish(client, "bench.bare", count), counting);
     published?;
-    counted.context("messages were lost")?;
+    counted.context("the bare subscriber has lost messages")?;
     Ok(f64::from(count) / began.elapsed().as_secs_f64())
 }
 

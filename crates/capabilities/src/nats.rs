@@ -23,6 +23,9 @@ const RECONNECTED_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) const WITHIN: Duration = Duration::from_secs(5);
 /// Between two tries to connect.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Messages of one subscription between the connection and who takes them in. The connection may read
+/// megabytes before others have their turn, and what does not fit is lost and counted nowhere.
+const ON_THE_WAY: usize = 1 << 20;
 
 /// The bucket with the owners of all others: the namespaces that named them first, or `*` for
 /// everybody, when somebody wrote that.
@@ -179,6 +182,7 @@ async fn connect(address: ServerAddr) -> Result<(Client, watch::Receiver<bool>),
         .name("waft")
         .retry_on_initial_connect()
         .connection_timeout(WITHIN)
+        .subscription_capacity(ON_THE_WAY)
         .request_timeout(Some(WITHIN))
         .reconnect_delay_callback(|_| PAUSE)
         .event_callback(move |event| {

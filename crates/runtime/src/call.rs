@@ -37,7 +37,7 @@ pub(crate) enum Job {
     Http(http::Request<WasiBody>, oneshot::Sender<Answer>),
     Message(Arc<Message>, oneshot::Sender<Handled>),
     /// Several, for a handler of 0.2.
-    Messages(Arc<Line>, oneshot::Sender<Handled>),
+    Messages(Arc<Line>, oneshot::Sender<()>),
     Change(Change, oneshot::Sender<Handled>),
 }
 

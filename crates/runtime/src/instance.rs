@@ -170,11 +170,7 @@ impl Cell {
     }
 
     /// Makes the store ready for another message of the same call.
-    pub(crate) fn begin_next_call(&mut self, origin: Origin, cpu_time: Duration) {
-        self.begin_limits(Some(origin), cpu_time);
-    }
-
-    fn begin_limits(&mut self, origin: Option<Origin>, cpu_time: Duration) {
+    pub(crate) fn begin_limits(&mut self, origin: Option<Origin>, cpu_time: Duration) {
         self.meter.begin_call(cpu_time);
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin_call(origin);

@@ -32,7 +32,7 @@ pub type Marked = (Delivery, Origin);
 
 /// Messages of one call, while it goes on. Dropping it ends the call.
 pub struct Together {
-    calling: Calling<Handled>,
+    calling: Calling<()>,
     line: Arc<Line>,
 }
 
@@ -103,7 +103,7 @@ impl Future for Together {
         if let Err(error) = &result {
             self.calling.guest().counters.failed(error);
         }
-        Poll::Ready(result.map(drop))
+        Poll::Ready(result)
     }
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn run(
     guest: Arc<GuestInner>,
     seat: Seat,
     line: Arc<Line>,
-    over: oneshot::Sender<Handled>,
+    over: oneshot::Sender<()>,
 ) -> Result<(), CallError> {
     let mut instance = guest.seated(seat).await?;
     let mut computed = Duration::ZERO;
@@ -138,7 +138,7 @@ pub(crate) async fn run(
         if !mem::take(&mut is_first) {
             Counters::add(&guest.counters.requests);
             let cpu_time = guest.limits().cpu_time;
-            instance.cell.begin_next_call(origin.clone(), cpu_time);
+            instance.cell.begin_limits(Some(origin.clone()), cpu_time);
         }
         let handled = handle(&guest, &mut instance, &delivery).await?;
         if let Err(text) = &handled {
@@ -151,7 +151,7 @@ pub(crate) async fn run(
     }
     guest.give_back(instance);
     // Nobody waits any more when the deadline has passed.
-    let _ = over.send(Ok(()));
+    let _ = over.send(());
     Ok(())
 }
 

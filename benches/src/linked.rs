@@ -23,6 +23,15 @@ const HOST: &str = "measure.localhost";
 const OTHER: &str = "hop.localhost";
 /// The machine, as its components call it.
 const MACHINE: &str = "host.wasmcloud.internal";
+/// Bytes of the lists, and how many times fewer calls are made with them.
+const LENGTHS: [(u32, u32); 5] = [(16, 1), (100, 1), (1000, 1), (65_536, 20), (1 << 20, 200)];
+/// What is done with each, as its path and in words; the copy comes last.
+const WAYS: [(&str, &str); 4] = [
+    ("list", "taken"),
+    ("odd", "at an odd address"),
+    ("given", "given"),
+    ("copy", "copied"),
+];
 
 /// Runs it.
 ///
@@ -48,7 +57,7 @@ pub(crate) async fn run() -> Result<()> {
     peer.route([(MACHINE.into(), away)]);
     rig.route([(HOST.into(), here), (OTHER.into(), there)]);
     let scale = if flag("--quick") { 10 } else { 1 };
-    let (calls, hops, lists) = (200_000_u32 / scale, 5_000 / scale, 1_000 / scale);
+    let (calls, hops) = (200_000_u32 / scale, 5_000 / scale);
     let away = format!("{MACHINE}:{port}");
     // What the component does so many times, and whom it asks.
     let kinds = [
@@ -58,18 +67,11 @@ pub(crate) async fn run() -> Result<()> {
         ("linked-point", calls, ""),
         ("hop-point", hops, away.as_str()),
     ];
-    // With lists of so many bytes.
-    let lengths = [
-        ("16", calls),
-        ("100", calls),
-        ("1000", calls),
-        ("65536", lists * 10),
-        ("1048576", lists),
-    ];
-    let lengths = lengths.into_iter().flat_map(|(length, count)| {
-        ["list", "odd", "given", "copy"].map(|what| (what, count, length))
-    });
-    let kinds: Vec<_> = kinds.into_iter().chain(lengths).collect();
+    let lengths = LENGTHS.map(|(length, share)| (length.to_string(), calls / share));
+    let with_lists = lengths
+        .iter()
+        .flat_map(|(length, count)| WAYS.map(|(what, _)| (what, *count, length.as_str())));
+    let kinds: Vec<_> = kinds.into_iter().chain(with_lists).collect();
     let mut all = vec![Vec::new(); kinds.len()];
     for _ in 0..5 {
         for ((what, count, whom), times) in kinds.iter().zip(&mut all) {
@@ -79,8 +81,7 @@ pub(crate) async fn run() -> Result<()> {
         }
     }
     let all: Vec<_> = all.into_iter().map(median).collect();
-    let (calls, lists) = all.split_at(5);
-    let [linked, inside, tcp, point, point_tcp] = *calls else {
+    let [linked, inside, tcp, point, point_tcp, ref lists @ ..] = *all else {
         bail!("there are five kinds of calls");
     };
     let told = |what: &str, nanoseconds: f64, of: f64| {
@@ -95,17 +96,13 @@ pub(crate) async fn run() -> Result<()> {
     told("HTTP over TCP to another host", tcp, linked);
     told("a linked call, numbers only", point, point);
     told("HTTP over TCP to another host", point_tcp, point);
-    for (times, (_, _, length)) in lists.chunks(4).zip(kinds[5..].iter().step_by(4)) {
-        let length: f64 = length.parse()?;
+    for ((length, _), times) in LENGTHS.into_iter().zip(lists.chunks(WAYS.len())) {
         let copy = times.last().copied().unwrap_or_default();
-        for (what, took) in ["taken", "at an odd address", "given", "copied"]
-            .iter()
-            .zip(times)
-        {
+        for ((_, what), took) in WAYS.into_iter().zip(times) {
             println!(
                 "{:<32} {took:>9.0} ns   {:>6.2} GB/s   {:.2} of the copy",
                 format!("{length} bytes, {what}"),
-                length / took,
+                f64::from(length) / took,
                 copy / took
             );
         }

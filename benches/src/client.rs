@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, body::Incoming, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
 
 /// A request that is sent again and again, and the only answer that is right.
 #[derive(Clone, Debug)]
@@ -170,27 +171,46 @@ pub(crate) async fn open_loop(
     const CONNECTIONS: u32 = 50;
     let exchange = Arc::new(exchange.clone());
     let mut tasks = JoinSet::new();
-    let interval = Duration::from_secs(1) * CONNECTIONS / per_second;
-    let start = Instant::now() + Duration::from_millis(100);
-    for number in 0..CONNECTIONS {
+    let mut turns = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let (sender, mut due) = mpsc::unbounded_channel::<Instant>();
+        turns.push(sender);
         let mut client = Client::connect(address).await?;
         let exchange = exchange.clone();
         tasks.spawn(async move {
-            let (mut due, mut latencies) = (start + interval * number / CONNECTIONS, Vec::new());
-            while due < start + time {
-                tokio::time::sleep_until(due.into()).await;
+            let mut latencies = Vec::new();
+            while let Some(due) = due.recv().await {
                 client.exchange(&exchange).await?;
                 latencies.push(due.elapsed());
-                due += interval;
             }
             anyhow::Ok(latencies)
         });
     }
+    let start = Instant::now();
+    let pace = thread::spawn(move || pace(&turns, per_second, time));
     let mut load = Load::default();
     while let Some(done) = tasks.join_next().await {
         load.latencies.extend(done.context("a client failed")??);
     }
+    let _ = pace.join();
     load.took = start.elapsed();
     load.answers = load.latencies.len() as u64;
     Ok(load)
+}
+
+/// Tells one after the other when its next request is due. A thread sleeps more precisely than a runtime's
+/// timers, which count milliseconds.
+fn pace(turns: &[mpsc::UnboundedSender<Instant>], per_second: u32, time: Duration) {
+    let interval = Duration::from_secs(1) / per_second;
+    let start = Instant::now() + Duration::from_millis(100);
+    let due = (0..).map(|number| start + interval * number);
+    for (turn, due) in turns
+        .iter()
+        .cycle()
+        .zip(due.take_while(|due| *due < start + time))
+    {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        // One whose client has failed takes no more.
+        let _ = turn.send(due);
+    }
 }

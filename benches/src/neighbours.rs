@@ -2,16 +2,21 @@
 //! spin, take memory, trap, flood and write lines; and beside services that spin.
 //!
 //! ```text
-//! cargo run --profile dist -p waft-benches -- neighbours [--quick] [--rate N]
+//! cargo run --profile dist -p waft-benches -- neighbours [--quick] [--rate N] [--only NEIGHBOUR]
 //! ```
 //!
-//! The victim's requests are due at fixed times, and measured from then (open loop), in a process that
-//! does nothing else: who calls the others runs in one of its own, so that what it takes is no latency of
-//! the victim's client. All share the processors with the host.
+//! The victim's requests are due at fixed times, and measured from then (open loop), in a process of their
+//! own, which goes before all others where the kernel allows it: what a client waits for a processor is no
+//! latency of the host's. Who calls the others runs in another one. All share the processors with the host.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{runtime::Runtime, task::JoinSet};
 use waft_ir::{LocalResources, Pool, Service, Workload};
 use waft_measure::{
@@ -36,7 +41,11 @@ const NEIGHBOURS: [(&str, &str, &str, usize, &str); 5] = [
 /// Beside services that compute for ever, one a processor. They have a server of their own, since nobody
 /// has to call them.
 const SERVICES: &str = "services";
-const VICTIM: &str = "victim.localhost";
+/// The well-behaved one.
+const VICTIM: &str = "victim";
+/// Arguments of `chrt` for a program that goes before all others.
+const URGENT: [&str; 2] = ["--fifo", "1"];
+const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
 /// The host, or who calls a bad neighbour.
 ///
@@ -46,6 +55,10 @@ pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
     match *role {
         ["host", ref services @ ..] => runtime.block_on(serve(!services.is_empty())),
         ["caller", name, address] => runtime.block_on(bother(name, address.parse()?)),
+        [VICTIM, address, rate, seconds] => {
+            let (rate, time) = (rate.parse()?, Duration::from_secs(seconds.parse()?));
+            runtime.block_on(visit(address.parse()?, rate, time))
+        }
         _ => bail!("{role:?} is neither the host nor a caller"),
     }
 }
@@ -54,39 +67,74 @@ pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// If something that it needs is missing, or an answer was wrong.
-pub(crate) fn run(runtime: &Runtime) -> Result<()> {
-    let seconds = Duration::from_secs(if flag("--quick") { 3 } else { 15 });
-    let rate = option("--rate").map_or(Ok(1000), |text| text.parse())?;
+pub(crate) fn run(_runtime: &Runtime) -> Result<()> {
+    let seconds = if flag("--quick") { "3" } else { "15" };
+    let rate = option("--rate").unwrap_or_else(|| "1000".into());
+    let only = option("--only");
+    let is_wanted = |name: &&str| only.as_deref().is_none_or(|only| only == *name);
+    let is_urgent = can_be_urgent();
+    if !is_urgent {
+        println!("the kernel lets no client go first (chrt): latencies include its waiting");
+    }
     let mut server = Server::of_this_program(&["neighbours", "as", "host"])?;
     println!(
         "{:<12} {:>12} {:>12} {:>12}",
         "beside", "p50", "p99", "p99.9"
     );
-    runtime.block_on(async {
-        let called = NEIGHBOURS.map(|(name, ..)| name);
-        for name in ["nobody"].into_iter().chain(called).chain([SERVICES]) {
-            if name == SERVICES {
-                server = Server::of_this_program(&["neighbours", "as", "host", SERVICES])?;
-            }
-            let address = server.address.to_string();
-            let bad = called
-                .contains(&name)
-                .then(|| Server::of_this_program(&["neighbours", "as", "caller", name, &address]));
-            let bad = bad.transpose()?;
-            let victim = Exchange::get(VICTIM, "Hello from Waft!\n");
-            let mut load = open_loop(server.address, &victim, rate, seconds).await?;
-            drop(bad);
-            println!(
-                "{name:<12} {:>12} {:>12} {:>12}",
-                ms(quantile(&mut load.latencies, 0.5)),
-                ms(quantile(&mut load.latencies, 0.99)),
-                ms(quantile(&mut load.latencies, 0.999)),
-            );
-            // What was begun for callers that left has to end first.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+    let called = NEIGHBOURS.map(|(name, ..)| name);
+    let all = ["nobody"].into_iter().chain(called).chain([SERVICES]);
+    for name in all.filter(is_wanted) {
+        if name == SERVICES {
+            server = Server::of_this_program(&["neighbours", "as", "host", SERVICES])?;
         }
-        Ok(())
-    })
+        let address = server.address.to_string();
+        let bad = called
+            .contains(&name)
+            .then(|| Server::of_this_program(&["neighbours", "as", "caller", name, &address]));
+        let bad = bad.transpose()?;
+        let role = ["neighbours", "as", VICTIM, &address, &rate, seconds];
+        let latencies = output_of_this_program(&role, is_urgent)?;
+        drop(bad);
+        print!("{name:<12} {latencies}");
+        // What was begun for callers that left has to end first.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
+}
+
+/// Whether a process may go before all others.
+fn can_be_urgent() -> bool {
+    let tried = Command::new("chrt")
+        .args(URGENT)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    tried.is_ok_and(|status| status.success())
+}
+
+/// What this program prints in a role.
+fn output_of_this_program(role: &[&str], is_urgent: bool) -> Result<String> {
+    let program = std::env::current_exe()?;
+    let mut command = match is_urgent {
+        true => Command::new("chrt"),
+        false => Command::new(&program),
+    };
+    if is_urgent {
+        command.args(URGENT).arg(&program);
+    }
+    let output = command.args(role).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{role:?}: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Calls the victim, and prints how long that took.
+async fn visit(address: SocketAddr, rate: u32, time: Duration) -> Result<()> {
+    let exchange = Exchange::get(&format!("{VICTIM}.localhost"), "Hello from Waft!\n");
+    let mut load = open_loop(address, &exchange, rate, time).await?;
+    let latencies = QUANTILES.map(|part| ms(quantile(&mut load.latencies, part)));
+    let [median, most, nearly_all] = latencies;
+    println!("{median:>12} {most:>12} {nearly_all:>12}");
+    Ok(())
 }
 
 /// Calls a bad neighbour again and again, until the program that wants it ends this process.
@@ -146,7 +194,7 @@ async fn serve(with_services: bool) -> Result<()> {
     let guests = waft_guests::path("hello-p2");
     let files = [guests.parent().context("a file in a folder")?.to_owned()];
     let rig = Rig::new(&caches, &files)?;
-    let victim = [("victim", "hello-p2")];
+    let victim = [(VICTIM, "hello-p2")];
     let bad = NEIGHBOURS.map(|(name, guest, ..)| (name, guest));
     let mut routes = Vec::new();
     for (name, guest) in victim.into_iter().chain(bad) {

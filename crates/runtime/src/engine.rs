@@ -28,6 +28,7 @@ use crate::{
     members,
     outgoing::{Network, Outside},
     side::{self, Side, Sides},
+    turns::Callers,
 };
 
 /// Compiled code kept on disk unless told otherwise.
@@ -65,6 +66,7 @@ struct EngineInner {
     registry: Registry,
     ticker: Arc<Ticker>,
     lane: Arc<SlowLane>,
+    callers: Arc<Callers>,
     workers: Workers,
     loaded: Mutex<HashMap<WasmHash, Loaded>>,
     outside: Arc<Outside>,
@@ -111,6 +113,7 @@ impl EngineBuilder {
             registry: self.registry,
             ticker: Arc::new(ticker),
             lane: Arc::default(),
+            callers: Arc::default(),
             workers: Workers::new(self.config.compile_workers)?,
             loaded: Mutex::default(),
             outside: Arc::new(outside),
@@ -308,6 +311,7 @@ impl Engine {
             engine: side.engine.clone(),
             ticker: inner.ticker.clone(),
             lane: inner.lane.clone(),
+            callers: inner.callers.clone(),
             neighbours: side.neighbours.clone(),
         };
         Ok(Guest::new(

@@ -10,7 +10,7 @@ use std::{
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -50,7 +50,13 @@ struct TickerState {
     asleep: AtomicBool,
     stop: AtomicBool,
     thread: OnceLock<Thread>,
+    ticks: Ticks,
 }
+
+/// Read by each call, and written by the ticker alone: apart from what all calls write to.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Ticks(AtomicU32);
 
 /// The processor time of one instance's current call.
 #[derive(Default)]
@@ -105,6 +111,11 @@ impl Ticker {
         self.0.running.fetch_sub(1, SeqCst);
     }
 
+    /// Ticks so far. They come while guests run, and for a while after.
+    pub(crate) fn ticks(&self) -> u32 {
+        self.0.ticks.0.load(Relaxed)
+    }
+
     #[cfg(test)]
     fn is_asleep(&self) -> bool {
         self.0.asleep.load(SeqCst)
@@ -129,6 +140,7 @@ impl TickerState {
         let mut idle = 0;
         while !self.stop.load(SeqCst) {
             thread::sleep(TICK);
+            self.ticks.0.fetch_add(1, Relaxed);
             for engine in engines {
                 let Some(engine) = engine.upgrade() else {
                     return;

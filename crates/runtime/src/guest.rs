@@ -35,6 +35,7 @@ use crate::{
     sockets::{Loopback, Net},
     stats::Counters,
     together::{Marked, Together},
+    turns::{Callers, Turns},
     warm::WarmInstances,
 };
 
@@ -105,6 +106,7 @@ pub(crate) struct GuestInner {
     quota: Option<Arc<Quota>>,
     /// Calls one instance serves at a time.
     concurrency: u32,
+    turns: Turns,
     warm: WarmInstances,
     shared: SharedInstances,
     open_files: Arc<OpenFiles>,
@@ -120,6 +122,7 @@ pub(crate) struct Machine {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) lane: Arc<SlowLane>,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) neighbours: Arc<Neighbours>,
 }
 
@@ -158,6 +161,7 @@ impl Guest {
             admission,
             quota,
             concurrency: at_a_time,
+            turns: Turns::new(machine.callers),
             warm: WarmInstances::default(),
             shared: SharedInstances::default(),
             open_files: Arc::default(),
@@ -207,6 +211,13 @@ impl Guest {
             egress: self.0.egress(),
             ..self.0.counters.snapshot()
         }
+    }
+
+    /// Whether it has had so many calls in the current tick (a millisecond) that others, which had some lately,
+    /// should go first.
+    pub fn has_had_its_turn(&self) -> bool {
+        let calls = self.0.counters.requests.load(Relaxed);
+        self.0.turns.is_over(self.0.ticker.ticks(), calls)
     }
 
     /// Waits until no call runs, and nothing that one has left to do. Nothing stops new calls from

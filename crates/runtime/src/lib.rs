@@ -56,6 +56,7 @@ mod sockets;
 mod stats;
 mod tls;
 mod together;
+mod turns;
 mod warm;
 
 pub use body::{Body, BodyError, ResponseBody, request_body};

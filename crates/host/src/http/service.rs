@@ -112,6 +112,8 @@ impl ConnectionService {
         let flag = exceeded.clone();
         let request = request.map(|body| request_body(LimitedBody::new(body, limit, flag)));
         let handling = workload.guest.handle(request, info);
+        // A client that sends many is likely to send the next one too.
+        self.signals.give_way(workload.guest.has_had_its_turn());
         Ok(Called::new(handling, workload, exceeded))
     }
 

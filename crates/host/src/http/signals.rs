@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ pub(crate) struct Signals {
     begun: AtomicU32,
     /// The number of the substitute among the requests, and what is wrong with the real one.
     refused: Mutex<Option<(u32, Reason)>>,
+    /// Other connections go before the next request.
+    gives_way: AtomicBool,
 }
 
 /// Marks one request as worked on.
@@ -37,6 +39,18 @@ impl Signals {
     /// Has a request refused, by its number.
     pub(super) fn refuse(&self, number: u32, reason: Reason) {
         *self.refused.lock() = Some((number, reason));
+    }
+
+    /// Says whether other connections go before the next request.
+    pub(crate) fn give_way(&self, gives_way: bool) {
+        // Nearly always it stays as it is.
+        if self.gives_way.load(Ordering::Relaxed) != gives_way {
+            self.gives_way.store(gives_way, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn gives_way(&self) -> bool {
+        self.gives_way.load(Ordering::Relaxed)
     }
 
     /// Whether the service works on a request.

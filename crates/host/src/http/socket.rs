@@ -26,6 +26,9 @@ pub(crate) trait Peer: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Waits until the client has closed its sending side, however much it has sent before. For
     /// ever, where that can't be told.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Waits until reading has a result. It may be ready too early.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// A connection over TCP.
@@ -89,12 +92,20 @@ impl Peer for Socket {
         self.closed = true;
         Poll::Ready(())
     }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_read_ready(cx)
+    }
 }
 
 /// Within the process. Who is at its other end reads what it asked for.
 impl Peer for DuplexStream {
     fn poll_closed(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
+    }
+
+    fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -23,6 +23,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::io::poll_read_buf;
@@ -84,6 +85,14 @@ pub(crate) struct Wire<T> {
     /// good part of what a small request costs.
     head_timer: Option<Pin<Box<Sleep>>>,
     linger: Linger,
+    turn: Turn,
+}
+
+/// Whether other connections have gone before the next request.
+enum Turn {
+    NotYet,
+    Now(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Had,
 }
 
 /// Where in the stream of requests the buffer's first byte is.
@@ -141,6 +150,7 @@ impl<T: Peer> Wire<T> {
             timer: None,
             head_timer: None,
             linger: Linger::NotYet,
+            turn: Turn::NotYet,
         };
         Ok((wire, protocol))
     }
@@ -156,20 +166,43 @@ impl<T: Peer> Wire<T> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let in_body = matches!(self.stage, Stage::Body { .. } | Stage::Raw);
-        self.buffer
-            .reserve(if in_body { BODY_READ } else { HEAD_READ });
-        let Poll::Ready(read) = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer) else {
+        let Poll::Ready(read) = self.poll_more(cx) else {
             return self
                 .poll_late(cx)
                 .map(|()| Err(io::ErrorKind::TimedOut.into()));
         };
         let read = read?;
+        self.turn = Turn::NotYet;
         if read == 0 {
             self.ended = true;
             self.quiet_since = Instant::now();
         }
         Poll::Ready(Ok(read))
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.is_empty() && !matches!(self.stage, Stage::Body { .. }) {
+            ready!(self.poll_turn(cx))?;
+        }
+        let in_body = matches!(self.stage, Stage::Body { .. } | Stage::Raw);
+        self.buffer
+            .reserve(if in_body { BODY_READ } else { HEAD_READ });
+        poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer)
+    }
+
+    /// Lets other connections go first, once for each request, if this one is told to.
+    ///
+    /// That is done before anything of the request is read: what has been read would lie about meanwhile.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.turn, Turn::NotYet) && self.signals.gives_way() {
+            ready!(self.io.poll_readable(cx))?;
+            self.turn = Turn::Now(Box::pin(yield_now()));
+        }
+        if let Turn::Now(turn) = &mut self.turn {
+            ready!(turn.as_mut().poll(cx));
+            self.turn = Turn::Had;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Waits until a head has taken too long.
@@ -495,6 +528,23 @@ mod tests {
         let blocked = tokio::time::timeout(100 * GONE_AFTER, time_to_end(&mut wire));
         assert!(blocked.await.is_err(), "gone while it was slow");
         drop(active);
+    }
+
+    #[tokio::test]
+    async fn others_go_before_the_next_request_of_one_that_is_told_to_give_way() {
+        for (gives_way, first) in [(false, "request"), (true, "other")] {
+            let (mut wire, mut client) = with_request().await;
+            wire.signals().give_way(gives_way);
+            client.write_all(HEAD).await.unwrap();
+            let order = parking_lot::Mutex::new(Vec::new());
+            let request = async {
+                wire.read_u8().await.unwrap();
+                order.lock().push("request");
+            };
+            let other = async { order.lock().push("other") };
+            tokio::join!(biased; request, other);
+            assert_eq!(order.into_inner()[0], first);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ const BENCHMARKS: [Benchmark; 10] = [
     Benchmark {
         name: "neighbours",
         source: include_str!("neighbours.rs"),
-        run: neighbours::run,
+        run: |_| neighbours::run(),
         act: neighbours::act,
     },
     alone("linked", include_str!("linked.rs"), |runtime| {

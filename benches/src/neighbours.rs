@@ -45,9 +45,8 @@ const SERVICES: &str = "services";
 const VICTIM: &str = "victim";
 /// Arguments of `chrt` for a program that goes before all others.
 const URGENT: [&str; 2] = ["--fifo", "1"];
-const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
 
-/// The host, or who calls a bad neighbour.
+/// The host, the victim's client, or who calls a bad neighbour.
 ///
 /// # Errors
 /// As [`run`].
@@ -59,7 +58,7 @@ pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
             let (rate, time) = (rate.parse()?, Duration::from_secs(seconds.parse()?));
             runtime.block_on(visit(address.parse()?, rate, time))
         }
-        _ => bail!("{role:?} is neither the host nor a caller"),
+        _ => bail!("{role:?} is no role"),
     }
 }
 
@@ -67,11 +66,18 @@ pub(crate) fn act(runtime: &Runtime, role: &[&str]) -> Result<()> {
 ///
 /// # Errors
 /// If something that it needs is missing, or an answer was wrong.
-pub(crate) fn run(_runtime: &Runtime) -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let seconds = if flag("--quick") { "3" } else { "15" };
     let rate = option("--rate").unwrap_or_else(|| "1000".into());
     let only = option("--only");
-    let is_wanted = |name: &&str| only.as_deref().is_none_or(|only| only == *name);
+    let called = NEIGHBOURS.map(|(name, ..)| name);
+    let mut names: Vec<_> = ["nobody"]
+        .into_iter()
+        .chain(called)
+        .chain([SERVICES])
+        .collect();
+    names.retain(|name| only.as_deref().is_none_or(|only| only == *name));
+    ensure!(!names.is_empty(), "no neighbour is called {only:?}");
     let is_urgent = can_be_urgent();
     if !is_urgent {
         println!("the kernel lets no client go first (chrt): latencies include its waiting");
@@ -81,9 +87,7 @@ pub(crate) fn run(_runtime: &Runtime) -> Result<()> {
         "{:<12} {:>12} {:>12} {:>12}",
         "beside", "p50", "p99", "p99.9"
     );
-    let called = NEIGHBOURS.map(|(name, ..)| name);
-    let all = ["nobody"].into_iter().chain(called).chain([SERVICES]);
-    for name in all.filter(is_wanted) {
+    for name in names {
         if name == SERVICES {
             server = Server::of_this_program(&["neighbours", "as", "host", SERVICES])?;
         }
@@ -131,9 +135,8 @@ fn output_of_this_program(role: &[&str], is_urgent: bool) -> Result<String> {
 async fn visit(address: SocketAddr, rate: u32, time: Duration) -> Result<()> {
     let exchange = Exchange::get(&format!("{VICTIM}.localhost"), "Hello from Waft!\n");
     let mut load = open_loop(address, &exchange, rate, time).await?;
-    let latencies = QUANTILES.map(|part| ms(quantile(&mut load.latencies, part)));
-    let [median, most, nearly_all] = latencies;
-    println!("{median:>12} {most:>12} {nearly_all:>12}");
+    let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| ms(quantile(&mut load.latencies, part)));
+    println!("{p50:>12} {p99:>12} {p999:>12}");
     Ok(())
 }
 

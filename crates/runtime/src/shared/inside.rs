@@ -146,8 +146,6 @@ impl Inside {
             let served =
                 store.run_concurrent(async |accessor| self.serve(accessor, handlers).await);
             let result = tokio::select! {
-                // First: most calls end when they are polled first, and wait for nothing then.
-                biased;
                 result = served => Some(result.flatten()),
                 () = busy.kill.notified() => None,
                 () = over.cancelled() => None,

@@ -186,8 +186,9 @@ pub(crate) async fn open_loop(
             anyhow::Ok(latencies)
         });
     }
-    let start = Instant::now();
-    let pace = thread::spawn(move || pace(&turns, per_second, time));
+    let interval = Duration::from_secs(1) / per_second;
+    let start = Instant::now() + Duration::from_millis(100);
+    let pace = thread::spawn(move || pace(&turns, start, interval, time));
     let mut load = Load::default();
     while let Some(done) = tasks.join_next().await {
         load.latencies.extend(done.context("a client failed")??);
@@ -200,15 +201,15 @@ pub(crate) async fn open_loop(
 
 /// Tells one after the other when its next request is due. A thread sleeps more precisely than a runtime's
 /// timers, which count milliseconds.
-fn pace(turns: &[mpsc::UnboundedSender<Instant>], per_second: u32, time: Duration) {
-    let interval = Duration::from_secs(1) / per_second;
-    let start = Instant::now() + Duration::from_millis(100);
+fn pace(
+    turns: &[mpsc::UnboundedSender<Instant>],
+    start: Instant,
+    interval: Duration,
+    time: Duration,
+) {
     let due = (0..).map(|number| start + interval * number);
-    for (turn, due) in turns
-        .iter()
-        .cycle()
-        .zip(due.take_while(|due| *due < start + time))
-    {
+    let due = due.take_while(|due| *due < start + time);
+    for (turn, due) in turns.iter().cycle().zip(due) {
         thread::sleep(due.saturating_duration_since(Instant::now()));
         // One whose client has failed takes no more.
         let _ = turn.send(due);

@@ -77,7 +77,8 @@ pub(crate) fn run() -> Result<()> {
         .chain([SERVICES])
         .collect();
     names.retain(|name| only.as_deref().is_none_or(|only| only == *name));
-    ensure!(!names.is_empty(), "no neighbour is called {only:?}");
+    let only = only.unwrap_or_default();
+    ensure!(!names.is_empty(), "no neighbour is called `{only}`");
     let is_urgent = can_be_urgent();
     if !is_urgent {
         println!("the kernel lets no client go first (chrt): latencies include its waiting");
@@ -119,11 +120,9 @@ fn can_be_urgent() -> bool {
 /// What this program prints in a role.
 fn output_of_this_program(role: &[&str], is_urgent: bool) -> Result<String> {
     let program = std::env::current_exe()?;
-    let mut command = match is_urgent {
-        true => Command::new("chrt"),
-        false => Command::new(&program),
-    };
+    let mut command = Command::new(&program);
     if is_urgent {
+        command = Command::new("chrt");
         command.args(URGENT).arg(&program);
     }
     let output = command.args(role).stderr(Stdio::inherit()).output()?;

@@ -43,10 +43,7 @@ impl Signals {
 
     /// Says whether other connections go before the next request.
     pub(crate) fn give_way(&self, gives_way: bool) {
-        // Nearly always it stays as it is.
-        if self.gives_way.load(Ordering::Relaxed) != gives_way {
-            self.gives_way.store(gives_way, Ordering::Relaxed);
-        }
+        self.gives_way.store(gives_way, Ordering::Relaxed);
     }
 
     pub(super) fn gives_way(&self) -> bool {

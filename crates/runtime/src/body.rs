@@ -63,6 +63,10 @@ where
 
 /// A request body as the guest's interfaces take it.
 pub(crate) fn into_wasi(body: Body) -> WasiBody {
+    if body.is_end_stream() {
+        // Boxed at no cost.
+        return WasiBody::default();
+    }
     let body = body.map_frame(without_forbidden);
     body.map_err(|error| match error {
         BodyError::ClientGone | BodyError::Aborted => Error::ConnectionTerminated,

@@ -3,7 +3,7 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
@@ -312,7 +312,10 @@ where
 {
     let mut instance = guest.seated(seat).await?;
     let Cell { store, meter, .. } = &mut instance.cell;
-    let result = meter.within(job(store, &instance.handlers)).await;
+    let result = {
+        let job = pin!(job(store, &instance.handlers));
+        meter.within(job).await
+    };
     instance.calls += 1;
     instance.cell.store.data_mut().end_call();
     match result {

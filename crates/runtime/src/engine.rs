@@ -20,7 +20,7 @@ use crate::{
     component::{CompiledInner, NamedImport},
     compose::{self, Part},
     ctx::Named,
-    epoch::Ticker,
+    epoch::{Threads, Ticker},
     guest::{Gift, Machine},
     imports,
     instance::Pre,
@@ -64,8 +64,7 @@ pub struct Engine(Arc<EngineInner>);
 struct EngineInner {
     sides: Sides,
     registry: Registry,
-    ticker: Arc<Ticker>,
-    lane: Arc<SlowLane>,
+    threads: Arc<Threads>,
     callers: Arc<Callers>,
     workers: Workers,
     loaded: Mutex<HashMap<WasmHash, Loaded>>,
@@ -111,8 +110,10 @@ impl EngineBuilder {
                 concurrent: Arc::new(concurrent),
             },
             registry: self.registry,
-            ticker: Arc::new(ticker),
-            lane: Arc::default(),
+            threads: Arc::new(Threads {
+                ticker,
+                lane: SlowLane::default(),
+            }),
             callers: Arc::default(),
             workers: Workers::new(self.config.compile_workers)?,
             loaded: Mutex::default(),
@@ -309,8 +310,7 @@ impl Engine {
         let side = inner.sides.that_has(&compiled.0.component);
         let machine = Machine {
             engine: side.engine.clone(),
-            ticker: inner.ticker.clone(),
-            lane: inner.lane.clone(),
+            threads: inner.threads.clone(),
             callers: inner.callers.clone(),
             neighbours: side.neighbours.clone(),
         };

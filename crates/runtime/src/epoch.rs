@@ -6,7 +6,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{
         Arc, LazyLock, OnceLock,
         atomic::{
@@ -22,7 +22,7 @@ use std::{
 use tokio::time::{Sleep, sleep};
 use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
 
-use crate::{Ctx, error::CpuTimeExceeded, quota::Quota};
+use crate::{Ctx, apart::Apart, error::CpuTimeExceeded, lane::SlowLane, quota::Quota};
 
 /// How often a running guest is interrupted: to let others on the same thread have their turn, and
 /// to compare its time with its budget.
@@ -45,8 +45,8 @@ pub(crate) struct Ticker(Arc<TickerState>);
 
 #[derive(Debug, Default)]
 struct TickerState {
-    /// Guests being polled right now.
-    running: AtomicUsize,
+    /// Guests being polled right now, by the thread that does so.
+    running: Apart<AtomicUsize>,
     asleep: AtomicBool,
     stop: AtomicBool,
     thread: OnceLock<Thread>,
@@ -58,8 +58,14 @@ struct TickerState {
 #[repr(align(128))]
 struct Ticks(AtomicU32);
 
+/// The threads of an engine that stand beside those of requests.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    pub(crate) ticker: Ticker,
+    pub(crate) lane: SlowLane,
+}
+
 /// The processor time of one instance's current call.
-#[derive(Default)]
 pub(crate) struct Meter {
     used: AtomicU64,
     poll_began: AtomicU64,
@@ -70,7 +76,8 @@ pub(crate) struct Meter {
     stretch: AtomicU64,
     /// The current call has taken much memory.
     is_heavy: AtomicBool,
-    engine: Option<EngineWeak>,
+    engine: EngineWeak,
+    threads: Arc<Threads>,
     /// What all instances may use together.
     quota: Option<Arc<Quota>>,
     /// Up to when the running poll was charged to it.
@@ -80,7 +87,6 @@ pub(crate) struct Meter {
 /// A future of guest code: it is metered, and the ticker runs while it is polled.
 pub(crate) struct Metered<T> {
     inner: Pin<Box<dyn Future<Output = T> + Send>>,
-    ticker: Arc<Ticker>,
     meter: Arc<Meter>,
     /// The quota is used up until then.
     pause: Option<Pin<Box<Sleep>>>,
@@ -101,14 +107,14 @@ impl Ticker {
     }
 
     fn enter(&self) {
-        self.0.running.fetch_add(1, SeqCst);
+        self.0.running.here().fetch_add(1, SeqCst);
         if self.0.asleep.load(SeqCst) {
             self.0.wake();
         }
     }
 
     fn leave(&self) {
-        self.0.running.fetch_sub(1, SeqCst);
+        self.0.running.here().fetch_sub(1, SeqCst);
     }
 
     /// Ticks so far. They come while guests run, and for a while after.
@@ -136,6 +142,11 @@ impl TickerState {
         }
     }
 
+    /// Whether no guest is being polled. Who has seen the announcement that this thread sleeps wakes it.
+    fn is_idle(&self) -> bool {
+        self.running.all().all(|here| here.load(SeqCst) == 0)
+    }
+
     fn run(&self, engines: &[EngineWeak]) {
         let mut idle = 0;
         while !self.stop.load(SeqCst) {
@@ -147,9 +158,9 @@ impl TickerState {
                 };
                 engine.increment_epoch();
             }
-            idle = match self.running.load(SeqCst) {
-                0 => idle + 1,
-                _ => 0,
+            idle = match self.is_idle() {
+                true => idle + 1,
+                false => 0,
             };
             if idle < TICKS_BEFORE_SLEEP {
                 continue;
@@ -157,7 +168,7 @@ impl TickerState {
             // Announced first, checked again afterwards: a guest that starts in between either
             // sees the announcement and wakes this thread, or is seen here.
             self.asleep.store(true, SeqCst);
-            while self.running.load(SeqCst) == 0 && !self.stop.load(SeqCst) {
+            while self.is_idle() && !self.stop.load(SeqCst) {
                 thread::park();
             }
             self.asleep.store(false, SeqCst);
@@ -167,11 +178,18 @@ impl TickerState {
 }
 
 impl Meter {
-    pub(crate) fn new(engine: &Engine, quota: Option<Arc<Quota>>) -> Self {
+    pub(crate) fn new(engine: &Engine, threads: Arc<Threads>, quota: Option<Arc<Quota>>) -> Self {
         Self {
-            engine: Some(engine.weak()),
+            used: AtomicU64::default(),
+            poll_began: AtomicU64::default(),
+            budget: AtomicU64::default(),
+            gave_way: AtomicBool::default(),
+            stretch: AtomicU64::default(),
+            is_heavy: AtomicBool::default(),
+            engine: engine.weak(),
+            threads,
             quota,
-            ..Self::default()
+            charged_until: AtomicU64::default(),
         }
     }
 
@@ -183,6 +201,11 @@ impl Meter {
         self.is_heavy.store(false, Relaxed);
     }
 
+    /// Where what it meters goes on when it computes for long.
+    pub(crate) fn lane(&self) -> &SlowLane {
+        &self.threads.lane
+    }
+
     /// Notes that the call has taken much memory, and has it give way at once. What goes on for as
     /// long as its workload is no call.
     pub(crate) fn takes_much(&self) {
@@ -190,7 +213,7 @@ impl Meter {
             return;
         }
         // A tick before its time. Other guests have not run for long and go on.
-        if let Some(engine) = self.engine.as_ref().and_then(EngineWeak::upgrade) {
+        if let Some(engine) = self.engine.upgrade() {
             engine.increment_epoch();
         }
     }
@@ -267,16 +290,17 @@ impl Meter {
 
     /// Work of the current call, which ends here if it goes on past its budget. What only the host does
     /// for a guest, as from one stream into another, meets no tick.
-    pub(crate) async fn within<T>(
+    ///
+    /// The work stays where it is pinned: taken over, it would lie twice in the future of its call, which is
+    /// copied when it is boxed.
+    pub(crate) fn within<T>(
         &self,
-        work: impl Future<Output = wasmtime::Result<T>>,
-    ) -> wasmtime::Result<T> {
-        let mut work = pin!(work);
-        poll_fn(|cx| match self.used() > self.budget.load(Relaxed) {
+        mut work: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
+    ) -> impl Future<Output = wasmtime::Result<T>> {
+        poll_fn(move |cx| match self.used() > self.budget.load(Relaxed) {
             true => Poll::Ready(Err(CpuTimeExceeded.into())),
             false => work.as_mut().poll(cx),
         })
-        .await
     }
 
     /// Makes a store ask this meter at each tick.
@@ -298,14 +322,13 @@ impl<T> Metered<T> {
         self.meter.is_heavy.load(Relaxed)
     }
 
-    pub(crate) fn new(
-        inner: Pin<Box<dyn Future<Output = T> + Send>>,
-        ticker: Arc<Ticker>,
-        meter: Arc<Meter>,
-    ) -> Self {
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    pub(crate) fn new(inner: Pin<Box<dyn Future<Output = T> + Send>>, meter: Arc<Meter>) -> Self {
         Self {
             inner,
-            ticker,
             meter,
             pause: None,
         }
@@ -327,27 +350,40 @@ impl<T> Future for Metered<T> {
                 Some(wait) => this.pause = Some(Box::pin(sleep(wait))),
             }
         }
-        let _turn = Turn::begin(&this.ticker, &this.meter);
+        let _turn = Turn::begin(&this.meter);
         this.inner.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+impl Meter {
+    /// Of an engine that is gone.
+    pub(crate) fn of_nobody() -> Self {
+        let engine = Engine::default();
+        let threads = Threads {
+            ticker: Ticker::start(&[&engine]).unwrap(),
+            lane: SlowLane::default(),
+        };
+        Self::new(&engine, Arc::new(threads), None)
     }
 }
 
 /// One poll; ends by being dropped, so that a panic in a host function does not leave the ticker
 /// running.
-struct Turn<'a>(&'a Ticker, &'a Meter);
+struct Turn<'a>(&'a Meter);
 
 impl<'a> Turn<'a> {
-    fn begin(ticker: &'a Ticker, meter: &'a Meter) -> Self {
+    fn begin(meter: &'a Meter) -> Self {
         meter.begin_poll();
-        ticker.enter();
-        Self(ticker, meter)
+        meter.threads.ticker.enter();
+        Self(meter)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.leave();
-        self.1.end_poll();
+        self.0.threads.ticker.leave();
+        self.0.end_poll();
     }
 }
 
@@ -376,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_meter_stops_a_call_past_its_budget() {
-        let meter = Meter::default();
+        let meter = Meter::of_nobody();
         meter.begin_call(Duration::from_secs(3600));
         // On a busy machine a poll may last for half a tick before it is asked, but not each.
         wait_until(|| {

@@ -22,11 +22,11 @@ use crate::{
     capability::Slot,
     ctx::{Given, Named},
     delivering::Delivering,
-    epoch::{Meter, Metered, Ticker},
+    epoch::{Meter, Metered, Threads},
     files::OpenFiles,
     handling::Handling,
     instance::{Cell, Instance, Pre},
-    lane::{Driver, SlowLane},
+    lane::Driver,
     log::InstanceLog,
     outgoing::Network,
     quota::Quota,
@@ -92,8 +92,7 @@ pub struct Guest(Arc<GuestInner>);
 
 pub(crate) struct GuestInner {
     engine: wasmtime::Engine,
-    ticker: Arc<Ticker>,
-    lane: Arc<SlowLane>,
+    threads: Arc<Threads>,
     compiled: Compiled,
     pre: Option<Pre>,
     spec: GuestSpec,
@@ -120,8 +119,7 @@ pub(crate) struct GuestInner {
 /// What all guests of an engine share.
 pub(crate) struct Machine {
     pub(crate) engine: wasmtime::Engine,
-    pub(crate) ticker: Arc<Ticker>,
-    pub(crate) lane: Arc<SlowLane>,
+    pub(crate) threads: Arc<Threads>,
     pub(crate) callers: Arc<Callers>,
     pub(crate) neighbours: Arc<Neighbours>,
 }
@@ -150,8 +148,7 @@ impl Guest {
         let members = members.collect();
         let inner = Arc::new(GuestInner {
             engine: machine.engine,
-            ticker: machine.ticker,
-            lane: machine.lane,
+            threads: machine.threads,
             compiled,
             pre,
             spec,
@@ -209,6 +206,7 @@ impl Guest {
             log_lines_dropped: self.0.members.iter().map(|(log, _)| log.dropped()).sum(),
             throttled: self.0.quota.as_ref().map_or(0, |quota| quota.waits()),
             egress: self.0.egress(),
+            warm: self.0.idle(),
             ..self.0.counters.snapshot()
         }
     }
@@ -217,7 +215,7 @@ impl Guest {
     /// should go first.
     pub fn has_had_its_turn(&self) -> bool {
         let calls = self.0.counters.requests.load(Relaxed);
-        self.0.turns.is_over(self.0.ticker.ticks(), calls)
+        self.0.turns.is_over(self.0.threads.ticker.ticks(), calls)
     }
 
     /// Waits until no call runs, and nothing that one has left to do. Nothing stops new calls from
@@ -341,9 +339,8 @@ impl GuestInner {
         whole: Pin<Box<dyn Future<Output = T> + Send>>,
         meter: Arc<Meter>,
     ) -> Driver<T> {
-        let metered = Metered::new(whole, self.ticker.clone(), meter);
         let begins_behind = self.counters.recent_traps.are_often();
-        Driver::new(metered, self.lane.clone(), begins_behind)
+        Driver::new(Metered::new(whole, meter), begins_behind)
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -400,6 +397,7 @@ impl GuestInner {
             cell,
             handlers,
             calls: 0,
+            over: None,
         })
     }
 
@@ -470,7 +468,8 @@ impl GuestInner {
             (log, given.clone())
         });
         let (counters, open_files) = (self.counters.clone(), self.open_files.clone());
-        let meter = Arc::new(Meter::new(&self.engine, self.quota.clone()));
+        let meter = Meter::new(&self.engine, self.threads.clone(), self.quota.clone());
+        let meter = Arc::new(meter);
         let ctx = Ctx::new(
             &self.spec.limits,
             counters,
@@ -488,9 +487,7 @@ impl GuestInner {
         if self.spec.pool.size == 0 {
             return None;
         }
-        let instance = self.warm.take()?;
-        Counters::sub(&self.counters.warm);
-        Some(instance)
+        self.warm.take()
     }
 
     /// Whether an instance may serve no other call.
@@ -505,11 +502,7 @@ impl GuestInner {
             return;
         }
         instance.cell.rest();
-        // Counted first: somebody may take it at once.
-        Counters::add(&self.counters.warm);
-        if !self.warm.put(self, instance) {
-            Counters::sub(&self.counters.warm);
-        }
+        self.warm.put(self, instance);
         self.neighbours.has_idle();
     }
 
@@ -527,7 +520,7 @@ impl GuestInner {
 
     /// Its idle instances.
     pub(crate) fn idle(&self) -> u64 {
-        self.counters.warm.load(Relaxed)
+        self.warm.count() as u64
     }
 
     /// Ends one idle instance, for somebody who needs its room. Returns whether there was one.
@@ -541,7 +534,6 @@ impl GuestInner {
 
     /// Counts idle instances that were ended.
     pub(crate) fn count_reclaimed(&self, count: u64) {
-        self.counters.warm.fetch_sub(count, Relaxed);
         self.counters.instances_reclaimed.fetch_add(count, Relaxed);
     }
 }

@@ -5,13 +5,17 @@ use std::{
     time::Duration,
 };
 
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use wasmtime::{Engine, Store, component::InstancePre};
 use wasmtime_wasi_http::{p2, p3};
 
 use crate::{
     Ctx, HttpVersion, MessagingVersion, Origin, TrapReason, changes,
     epoch::Meter,
+    guest::GuestInner,
     limits::{BYTES_PER_HOST_CALL, COMPONENT_HANDLES},
     messages::{self, MessageHandler},
     room::Occupied,
@@ -68,6 +72,17 @@ pub(crate) struct Instance {
     pub(crate) handlers: Handlers,
     /// Calls it has served.
     pub(crate) calls: u32,
+    /// Made when it is first looked at.
+    pub(crate) over: Option<CancellationToken>,
+}
+
+impl Instance {
+    /// The guest's token that ends what goes on after its calls. An instance looks at one of its own, as
+    /// others look at theirs at the same time.
+    pub(crate) fn over(&mut self, guest: &GuestInner) -> CancellationToken {
+        let own = || guest.over().child_token();
+        self.over.get_or_insert_with(own).clone()
+    }
 }
 
 impl Pre {

@@ -10,7 +10,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -51,7 +51,6 @@ pub(crate) struct Driver<T> {
     far: Option<JoinHandle<Back<T>>>,
     /// When it last came back.
     back: Option<Instant>,
-    lane: Arc<SlowLane>,
 }
 
 /// Guest code in the slow threads, until it ends or waits for anything but its turn; one that has taken
@@ -146,13 +145,12 @@ impl Traps {
 }
 
 impl<T> Driver<T> {
-    pub(crate) fn new(metered: Metered<T>, lane: Arc<SlowLane>, begins_behind: bool) -> Self {
+    pub(crate) fn new(metered: Metered<T>, begins_behind: bool) -> Self {
         Self {
             near: Some(metered),
             begins_behind,
             far: None,
             back: None,
-            lane,
         }
     }
 
@@ -182,11 +180,16 @@ impl<T> Driver<T> {
 impl<T: Send + 'static> Driver<T> {
     /// Has it go on in the slow threads, if there are any.
     fn go_behind(&mut self) {
-        if let Some(threads) = self.lane.threads()
-            && let Ok(origin) = Handle::try_current()
-        {
-            let metered = self.near.take();
-            self.far = Some(threads.spawn(Behind { metered, origin }));
+        let Some(near) = self.near.take() else {
+            return;
+        };
+        let meter = near.meter().clone();
+        match (meter.lane().threads(), Handle::try_current()) {
+            (Some(threads), Ok(origin)) => {
+                let metered = Some(near);
+                self.far = Some(threads.spawn(Behind { metered, origin }));
+            }
+            _ => self.near = Some(near),
         }
     }
 }

@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod admission;
+mod apart;
 mod backtrace;
 mod body;
 mod cache;

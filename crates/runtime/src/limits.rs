@@ -178,7 +178,8 @@ mod tests {
             table_elements: 10,
             ..Limits::default()
         };
-        Limiter::new(&limits, Arc::default(), Arc::default())
+        let meter = Arc::new(Meter::of_nobody());
+        Limiter::new(&limits, Arc::default(), meter)
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub(crate) struct Counters {
     pub(crate) in_flight: AtomicU64,
     pub(crate) queued: AtomicU64,
     pub(crate) instances_created: AtomicU64,
-    pub(crate) warm: AtomicU64,
     pub(crate) traps: [AtomicU64; TrapReason::ALL.len()],
     /// Not shown: what they mean for the next call.
     pub(crate) recent_traps: Traps,
@@ -125,7 +124,7 @@ impl Counters {
             in_flight: read(&self.in_flight),
             queued: read(&self.queued),
             instances_created: read(&self.instances_created),
-            warm: read(&self.warm),
+            warm: 0,
             traps: std::array::from_fn(|at| read(&self.traps[at])),
             deadlines: read(&self.deadlines),
             queue_full: read(&self.queue_full),

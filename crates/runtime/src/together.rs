@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::Duration,
@@ -163,9 +163,8 @@ async fn handle(
     let Cell { store, meter, .. } = &mut instance.cell;
     let result = match (&instance.handlers.messages, delivery) {
         (Some(MessageHandler::P2(worker)), Delivery::Message(message)) => {
-            meter
-                .within(messages::handle_p2(store, worker, message))
-                .await
+            let handling = pin!(messages::handle_p2(store, worker, message));
+            meter.within(handling).await
         }
         _ => Err(no_handler()),
     };

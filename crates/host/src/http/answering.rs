@@ -19,10 +19,7 @@ use http::{
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use waft_runtime::{Handling, ResponseBody};
 
-use super::{
-    body::{AnswerBody, Finish},
-    service::ConnectionService,
-};
+use super::body::{AnswerBody, Finish};
 use crate::{reason::Reason, running::RunningWorkload};
 
 /// The header that says why the host answered itself.
@@ -30,7 +27,6 @@ const WAFT_REASON: HeaderName = HeaderName::from_static("x-waft-reason");
 
 /// An answer that is waited for. Dropping it, because the client left, ends the guest's call.
 pub(crate) struct Answering {
-    service: Arc<ConnectionService>,
     /// Or why the host answers itself.
     called: Result<Called, Reason>,
     /// Only the head of the answer is wanted.
@@ -42,47 +38,26 @@ pub(crate) struct Answering {
 /// A workload that was asked.
 pub(super) struct Called {
     handling: Handling,
-    workload: Arc<RunningWorkload>,
-    /// Whether the request's body was larger than it may be.
-    exceeded: Arc<AtomicBool>,
+    /// Whether the request's body was larger than it may be. `None`: it has none.
+    exceeded: Option<Arc<AtomicBool>>,
     /// Set up only when the guest makes the client wait.
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Answering {
-    pub(super) fn new(
-        service: Arc<ConnectionService>,
-        called: Result<Called, Reason>,
-        head_only: bool,
-        finish: Finish,
-    ) -> Self {
+    pub(super) fn new(called: Result<Called, Reason>, head_only: bool, finish: Finish) -> Self {
         Self {
-            service,
             called,
             head_only,
             finish: Some(finish),
         }
     }
-
-    fn note_error(&self, reason: Reason, finish: &Finish) {
-        if let Some(workload) = &finish.workload
-            && reason.is_trap()
-            && workload.is_news(reason)
-        {
-            self.service.serving.report_error(workload, reason);
-        }
-    }
 }
 
 impl Called {
-    pub(super) fn new(
-        handling: Handling,
-        workload: Arc<RunningWorkload>,
-        exceeded: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn new(handling: Handling, exceeded: Option<Arc<AtomicBool>>) -> Self {
         Self {
             handling,
-            workload,
             exceeded,
             cut: None,
         }
@@ -92,19 +67,22 @@ impl Called {
     fn poll_response(
         &mut self,
         cx: &mut Context<'_>,
+        workload: &RunningWorkload,
     ) -> Poll<Result<Response<ResponseBody>, Reason>> {
         let Poll::Ready(result) = Pin::new(&mut self.handling).poll(cx) else {
-            let cut_off = || Box::pin(self.workload.cut_off().clone().cancelled_owned());
+            let cut_off = || Box::pin(workload.cut_off().clone().cancelled_owned());
             ready!(self.cut.get_or_insert_with(cut_off).as_mut().poll(cx));
             return Poll::Ready(Err(Reason::InstanceLost));
         };
+        let exceeded = self.exceeded.as_ref();
+        let has_exceeded = exceeded.is_some_and(|exceeded| exceeded.load(Ordering::Relaxed));
         Poll::Ready(match result {
             // A guest can say nothing better of a body that ended so.
-            Ok(response) if self.exceeded.load(Ordering::Relaxed) => {
+            Ok(response) if has_exceeded => {
                 response.into_body().discard();
                 Err(Reason::BodyTooLarge)
             }
-            Err(_) if self.exceeded.load(Ordering::Relaxed) => Err(Reason::BodyTooLarge),
+            Err(_) if has_exceeded => Err(Reason::BodyTooLarge),
             Ok(response) if response.status().is_informational() => Err(Reason::MalformedResponse),
             Ok(response) => Ok(response),
             Err(error) => Err(Reason::from(&error)),
@@ -118,31 +96,27 @@ impl Future for Answering {
     /// Must not be polled again once it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let result = match &mut this.called {
-            Err(reason) => Err(*reason),
-            Ok(called) => {
-                let response = ready!(called.poll_response(cx));
-                response.map(|response| (response, &*called.workload))
-            }
+        let workload = this.finish.as_ref().and_then(|f| f.workload.as_deref());
+        let result = match (&mut this.called, workload) {
+            (Ok(called), Some(workload)) => ready!(called.poll_response(cx, workload)),
+            // There is no call without a workload.
+            (Ok(_), None) => return Poll::Pending,
+            (Err(reason), _) => Err(*reason),
         };
         let Some(finish) = this.finish.take() else {
             return Poll::Pending;
         };
         Poll::Ready(Ok(match result {
-            Ok((response, workload)) => guest_answer(response, workload, finish),
+            Ok(response) => guest_answer(response, finish),
             Err(reason) => {
-                this.note_error(reason, &finish);
+                finish.note_error(reason);
                 own_answer(reason, this.head_only, finish)
             }
         }))
     }
 }
 
-fn guest_answer(
-    response: Response<ResponseBody>,
-    workload: &RunningWorkload,
-    mut finish: Finish,
-) -> Response<AnswerBody> {
+fn guest_answer(response: Response<ResponseBody>, mut finish: Finish) -> Response<AnswerBody> {
     finish.status = Some(response.status().as_u16());
     let (mut parts, body) = response.into_parts();
     // Only the host says why the host answered.
@@ -151,7 +125,7 @@ fn guest_answer(
         // There is no length of what can't be: RFC 9110, 8.6.
         parts.headers.remove(CONTENT_LENGTH);
     }
-    let body = AnswerBody::guest(body, workload.cut_off().clone(), finish);
+    let body = AnswerBody::guest(body, finish);
     Response::from_parts(parts, body)
 }
 

@@ -14,14 +14,14 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use waft_runtime::{BodyError, ResponseBody};
 
-use super::{signals::Active, trace::RequestSpan};
+use super::{service::ConnectionService, signals::Active, trace::RequestSpan};
 use crate::{
     event::{Access, Event, Events},
     reason::Reason,
-    running::{Counters, InFlight, RunningWorkload},
+    running::{InFlight, RunningWorkload},
 };
 
 /// Longest wait for the next piece of a request body that a guest reads. A client that stays silent
@@ -49,7 +49,6 @@ enum Content {
     Text(Option<Bytes>),
     Guest {
         body: Box<ResponseBody>,
-        cut_off: CancellationToken,
         /// Set up only when the guest makes the client wait.
         cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     },
@@ -64,8 +63,7 @@ pub(crate) struct Finish {
     /// Boxed: most requests have none.
     pub(super) span: Option<Box<RequestSpan>>,
     pub(crate) in_flight: Option<InFlight>,
-    /// Counts requests that no workload got.
-    pub(crate) unrouted: Arc<Counters>,
+    service: Arc<ConnectionService>,
     _active: Active,
     started: Instant,
     bytes: u64,
@@ -139,11 +137,10 @@ impl AnswerBody {
     }
 
     /// What a guest sends, until its workload is cut off.
-    pub(crate) fn guest(body: ResponseBody, cut_off: CancellationToken, finish: Finish) -> Self {
+    pub(crate) fn guest(body: ResponseBody, finish: Finish) -> Self {
         Self {
             content: Content::Guest {
                 body: Box::new(body),
-                cut_off,
                 cut: None,
             },
             finish,
@@ -159,14 +156,14 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.content {
+        let this = &mut *self;
+        let frame = match &mut this.content {
             Content::Text(text) => Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
-            Content::Guest { body, cut_off, cut } => {
+            Content::Guest { body, cut } => {
                 let frame = Pin::new(&mut **body).poll_frame(cx);
-                if frame.is_pending() {
-                    let cut =
-                        cut.get_or_insert_with(|| Box::pin(cut_off.clone().cancelled_owned()));
-                    std::task::ready!(cut.as_mut().poll(cx));
+                if let (true, Some(workload)) = (frame.is_pending(), &this.finish.workload) {
+                    let cut_off = || Box::pin(workload.cut_off().clone().cancelled_owned());
+                    std::task::ready!(cut.get_or_insert_with(cut_off).as_mut().poll(cx));
                     Poll::Ready(Some(Err(BodyError::Aborted)))
                 } else {
                     frame
@@ -176,7 +173,7 @@ impl Body for AnswerBody {
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.finish.bytes += data.len() as u64;
+            this.finish.bytes += data.len() as u64;
         }
         frame
     }
@@ -199,7 +196,7 @@ impl Body for AnswerBody {
 }
 
 impl Finish {
-    pub(crate) fn new(active: Active, unrouted: Arc<Counters>) -> Self {
+    pub(crate) fn new(active: Active, service: Arc<ConnectionService>) -> Self {
         Self {
             status: None,
             reason: None,
@@ -207,10 +204,20 @@ impl Finish {
             record: None,
             span: None,
             in_flight: None,
-            unrouted,
+            service,
             _active: active,
             started: Instant::now(),
             bytes: 0,
+        }
+    }
+
+    /// Tells of a trap in the state of its workload.
+    pub(super) fn note_error(&self, reason: Reason) {
+        if let Some(workload) = &self.workload
+            && reason.is_trap()
+            && workload.is_news(reason)
+        {
+            self.service.serving.report_error(workload, reason);
         }
     }
 }
@@ -220,7 +227,7 @@ impl Drop for Finish {
         let counters = self
             .workload
             .as_ref()
-            .map_or(&*self.unrouted, |w| &w.counters);
+            .map_or(&*self.service.serving.unrouted, |w| &w.counters);
         let took = self.started.elapsed();
         counters.count(self.status, self.reason, took);
         if let Some(span) = self.span.take() {

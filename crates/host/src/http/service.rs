@@ -50,7 +50,7 @@ impl ConnectionService {
         let (active, refused) = self.signals.begin();
         // Over HTTP/1 they were counted before.
         let too_many = request.headers().len() > HEADER_LINES;
-        let mut finish = Finish::new(active, self.serving.unrouted.clone());
+        let mut finish = Finish::new(active, self.clone());
         let request_id = request_id::of(request.headers());
         let head_only = request.method() == Method::HEAD;
         if self.serving.events.wanted() {
@@ -74,7 +74,7 @@ impl ConnectionService {
             None if too_many => Err(Reason::HeadersTooLarge),
             None => self.call(request, request_id, &mut finish),
         };
-        Answering::new(self, called, head_only, finish)
+        Answering::new(called, head_only, finish)
     }
 
     /// Finds who gets a request, and begins to ask them.
@@ -90,7 +90,7 @@ impl ConnectionService {
         let target = self.target(&request)?;
         let workload = target.workload;
         finish.in_flight = Some(workload.enter());
-        finish.workload = Some(workload.clone());
+        let workload = &**finish.workload.insert(workload);
         if is_upgrade(&request) {
             return Err(Reason::UpgradeNotSupported);
         }
@@ -108,13 +108,18 @@ impl ConnectionService {
             origin,
             timeout: Some(target.timeout),
         };
-        let exceeded = Arc::new(AtomicBool::new(false));
-        let flag = exceeded.clone();
-        let request = request.map(|body| request_body(LimitedBody::new(body, limit, flag)));
+        let mut exceeded = None;
+        let request = request.map(|body| {
+            if body.is_end_stream() {
+                return waft_runtime::Body::default();
+            }
+            let flag = exceeded.insert(Arc::<AtomicBool>::default()).clone();
+            request_body(LimitedBody::new(body, limit, flag))
+        });
         let handling = workload.guest.handle(request, info);
         // A client that sends many is likely to send the next one too.
         self.signals.give_way(workload.guest.has_had_its_turn());
-        Ok(Called::new(handling, workload, exceeded))
+        Ok(Called::new(handling, exceeded))
     }
 
     fn target<B>(&self, request: &Request<B>) -> Result<Target, Reason> {

@@ -136,9 +136,8 @@ impl Inside {
                 return;
             }
         };
-        // What goes on after the last call must not keep the guest. Of its token this instance looks at one
-        // of its own, as others look at theirs at the same time.
-        let over = guest.over().child_token();
+        // What goes on after the last call must not keep the guest.
+        let over = instance.over(&guest);
         drop(guest);
         let busy = self.busy.clone();
         loop {

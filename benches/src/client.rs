@@ -10,8 +10,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, body::Incoming, client::conn::http1::SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::{
+    Request,
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
 
 /// A request that is sent again and again, and the only answer that is right.
@@ -27,10 +31,16 @@ pub(crate) struct Exchange {
     pub(crate) expected: Bytes,
 }
 
-/// One connection.
+/// One connection, or one of the streams of one.
 #[derive(Debug)]
 pub(crate) struct Client {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
+}
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// What came of some load.
@@ -55,11 +65,11 @@ impl Exchange {
         }
     }
 
-    fn request(&self) -> Result<Request<Full<Bytes>>> {
+    fn request(&self, uri: &str) -> Result<Request<Full<Bytes>>> {
         let method = if self.body.is_empty() { "GET" } else { "POST" };
         Ok(Request::builder()
             .method(method)
-            .uri(&self.path)
+            .uri(uri)
             .header("host", &self.host)
             .body(Full::new(self.body.clone()))?)
     }
@@ -73,11 +83,25 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // Ends with the sender; what goes wrong shows as a failed request.
         tokio::spawn(connection);
+        let sender = Sender::Http1(sender);
         Ok(Self { sender })
+    }
+
+    /// So many streams of one connection over HTTP/2.
+    ///
+    /// # Errors
+    /// If nobody listens.
+    pub(crate) async fn connect_streams(address: SocketAddr, count: usize) -> Result<Vec<Self>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let io = TokioIo::new(stream);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+        tokio::spawn(connection);
+        let sender = || Sender::Http2(sender.clone());
+        Ok((0..count).map(|_| Self { sender: sender() }).collect())
     }
 
     /// Sends the request and checks the answer.
@@ -85,9 +109,24 @@ impl Client {
     /// # Errors
     /// If the answer is not the right one.
     pub(crate) async fn exchange(&mut self, exchange: &Exchange) -> Result<()> {
-        self.sender.ready().await?;
-        let response = self.sender.send_request(exchange.request()?).await?;
+        let response = self.response(exchange).await?;
         check(response, exchange).await
+    }
+
+    async fn response(&mut self, exchange: &Exchange) -> Result<hyper::Response<Incoming>> {
+        Ok(match &mut self.sender {
+            Sender::Http1(sender) => {
+                sender.ready().await?;
+                sender
+                    .send_request(exchange.request(&exchange.path)?)
+                    .await?
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await?;
+                let uri = format!("http://{}{}", exchange.host, exchange.path);
+                sender.send_request(exchange.request(&uri)?).await?
+            }
+        })
     }
 }
 
@@ -99,7 +138,7 @@ pub(crate) async fn text(address: SocketAddr, host: &str, path: &str) -> Result<
     let mut client = Client::connect(address).await?;
     let mut exchange = Exchange::get(host, "");
     exchange.path = path.into();
-    let response = client.sender.send_request(exchange.request()?).await?;
+    let response = client.response(&exchange).await?;
     let status = response.status();
     let body = response.into_body().collect().await?.to_bytes();
     ensure!(status == 200, "{host}{path}: {status}");

@@ -1,5 +1,6 @@
 //! The latency of a well-behaved workload at 1,000 requests a second, alone and beside others that
-//! spin, take memory, trap, flood and write lines; and beside services that spin.
+//! spin, take memory, trap, flood (over many connections, and over one of HTTP/2) and write lines; and beside
+//! services that spin.
 //!
 //! ```text
 //! cargo run --profile dist -p waft-benches -- neighbours [--quick] [--rate N] [--only NEIGHBOUR]
@@ -31,13 +32,16 @@ use crate::{
 
 /// A bad neighbour: its name, guest, path, how many call it at a time (0: one a processor), and
 /// what it answers, if it does.
-const NEIGHBOURS: [(&str, &str, &str, usize, &str); 5] = [
+const NEIGHBOURS: [(&str, &str, &str, usize, &str); 6] = [
     ("spinning", "spin-p2", "/", 0, ""),
     ("allocating", "grow-p2", "/", 4, ""),
     ("trapping", "trap-p2", "/now", 4, ""),
     ("flooding", "hello-p2", "/", 64, "Hello from Waft!\n"),
+    (STREAMS, "hello-p2", "/", 128, "Hello from Waft!\n"),
     ("logging", "hello-p2", "/log?spam-spam-spam", 8, "logged\n"),
 ];
+/// The one that is called over a single connection of HTTP/2.
+const STREAMS: &str = "streams";
 /// Beside services that compute for ever, one a processor. They have a server of their own, since nobody
 /// has to call them.
 const SERVICES: &str = "services";
@@ -152,7 +156,13 @@ async fn bother(name: &str, address: SocketAddr) -> Result<()> {
         ..Exchange::get(&format!("{name}.localhost"), answer)
     });
     let mut tasks = JoinSet::new();
-    for _ in 0..callers {
+    if name == STREAMS {
+        for mut client in Client::connect_streams(address, callers).await? {
+            let exchange = exchange.clone();
+            tasks.spawn(async move { while client.exchange(&exchange).await.is_ok() {} });
+        }
+    }
+    for _ in tasks.len()..callers {
         let exchange = exchange.clone();
         tasks.spawn(async move {
             // Most answer with an error, and then come again on a new connection.

@@ -19,8 +19,9 @@ use super::{
 };
 use crate::serving::Serving;
 
-/// Streams of one HTTP/2 connection at a time.
-const H2_STREAMS: u32 = 250;
+/// Streams of one HTTP/2 connection at a time, as many as nginx allows. One read may bring a request on each, and
+/// all of them are begun before another connection is looked at.
+const H2_STREAMS: u32 = 128;
 /// Bytes of the headers of one HTTP/2 request.
 const H2_HEADER_BYTES: u32 = super::head::HEAD_BYTES as u32;
 /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.

@@ -20,8 +20,10 @@ fmt-check:
     cargo fmt --all --check
     cd guests && cargo fmt --all --check
 
+# The second builds jemalloc, which needs make
 lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --workspace --locked --features waft-cli/jemalloc,waft-benches/jemalloc -- -D warnings
 
 guests-check:
     cd guests && cargo clippy --workspace --release --locked -- -D warnings

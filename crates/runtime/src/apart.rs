@@ -53,9 +53,13 @@ impl<T> Apart<T> {
     }
 
     fn at(&self) -> usize {
-        // A power of two.
-        NUMBER.with(|number| *number) & (self.0.len() - 1)
+        NUMBER.with(|number| part(*number, self.0.len()))
     }
+}
+
+/// The part of a thread, by its number. `parts` is a power of two.
+fn part(number: usize, parts: usize) -> usize {
+    number & (parts - 1)
 }
 
 #[cfg(test)]
@@ -64,19 +68,25 @@ mod tests {
 
     #[test]
     fn threads_that_follow_each_other_have_parts_of_their_own() {
+        for first in [0, 5] {
+            let mut parts: Vec<_> = (first..first + 8).map(|number| part(number, 8)).collect();
+            parts.sort_unstable();
+            assert_eq!(parts, [0, 1, 2, 3, 4, 5, 6, 7]);
+        }
+    }
+
+    #[test]
+    fn a_thread_finds_its_own_part_first() {
         let apart = Apart::<AtomicUsize>::default();
-        let add = || apart.here().fetch_add(1, Relaxed);
         thread::scope(|scope| {
-            for _ in 0..*PARTS {
-                // One after the other, so that no other test's thread takes a number twice over.
-                scope.spawn(|| (add(), add())).join().unwrap();
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    apart.here().fetch_add(1, Relaxed);
+                    assert!(std::ptr::eq(apart.here(), apart.all().next().unwrap()));
+                });
             }
         });
         let all: Vec<_> = apart.all().map(|part| part.load(Relaxed)).collect();
-        assert_eq!(all.len(), *PARTS);
-        assert_eq!(all.iter().sum::<usize>(), 2 * *PARTS);
-        add();
-        let first = apart.all().next().unwrap();
-        assert!(std::ptr::eq(first, apart.here()));
+        assert_eq!((all.len(), all.iter().sum()), (*PARTS, 3));
     }
 }

@@ -20,14 +20,14 @@ use crate::{
     component::{CompiledInner, NamedImport},
     compose::{self, Part},
     ctx::Named,
-    epoch::{Threads, Ticker},
     guest::{Gift, Machine},
     imports,
     instance::Pre,
-    lane::SlowLane,
     members,
     outgoing::{Network, Outside},
     side::{self, Side, Sides},
+    threads::{SlowLane, Threads},
+    ticker::Ticker,
     turns::Callers,
 };
 

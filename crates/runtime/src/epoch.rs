@@ -1,5 +1,4 @@
-//! Processor time: a ticker that advances the engines' epochs while guests run, and a meter of how
-//! long one call's guest code has run.
+//! Processor time: a meter of how long one call's guest code has run.
 //!
 //! Time is what passes while a call is being polled. Time spent waiting (for a body, a timer, its
 //! turn on the thread) is nobody's.
@@ -8,61 +7,29 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{
-        Arc, LazyLock, OnceLock,
-        atomic::{
-            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
-            Ordering::{Relaxed, SeqCst},
-        },
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
-    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
 use tokio::time::{Sleep, sleep};
 use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
 
-use crate::{Ctx, apart::Apart, error::CpuTimeExceeded, lane::SlowLane, quota::Quota};
-
-/// How often a running guest is interrupted: to let others on the same thread have their turn, and
-/// to compare its time with its budget.
-pub(crate) const TICK: Duration = Duration::from_millis(1);
-
-/// Ticks without a running guest after which the ticker goes to sleep. Waking it costs a system
-/// call, which requests that follow each other closely should not pay.
-const TICKS_BEFORE_SLEEP: u32 = 50;
+use crate::{
+    Ctx,
+    error::CpuTimeExceeded,
+    quota::Quota,
+    threads::{SlowLane, Threads},
+    ticker::TICK,
+};
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// Nanoseconds since the process first asked.
 fn now() -> u64 {
     START.elapsed().as_nanos() as u64
-}
-
-/// The thread that advances the epoch. It ends when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Ticker(Arc<TickerState>);
-
-#[derive(Debug, Default)]
-struct TickerState {
-    /// Guests being polled right now, by the thread that does so.
-    running: Apart<AtomicUsize>,
-    asleep: AtomicBool,
-    stop: AtomicBool,
-    thread: OnceLock<Thread>,
-    ticks: Ticks,
-}
-
-/// Read by each call, and written by the ticker alone: apart from what all calls write to.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Ticks(AtomicU32);
-
-/// The threads of an engine that stand beside those of requests.
-#[derive(Debug)]
-pub(crate) struct Threads {
-    pub(crate) ticker: Ticker,
-    pub(crate) lane: SlowLane,
 }
 
 /// The processor time of one instance's current call.
@@ -90,91 +57,6 @@ pub(crate) struct Metered<T> {
     meter: Arc<Meter>,
     /// The quota is used up until then.
     pause: Option<Pin<Box<Sleep>>>,
-}
-
-impl Ticker {
-    pub(crate) fn start(engines: &[&Engine]) -> std::io::Result<Self> {
-        let state = Arc::new(TickerState::default());
-        let engines: Vec<_> = engines.iter().map(|engine| engine.weak()).collect();
-        let shared = state.clone();
-        let handle = thread::Builder::new()
-            .name("waft-epoch".into())
-            .spawn(move || shared.run(&engines))?;
-        let _ = state.thread.set(handle.thread().clone());
-        // The thread may have parked before its handle was known; a token makes it look again.
-        handle.thread().unpark();
-        Ok(Self(state))
-    }
-
-    fn enter(&self) {
-        self.0.running.here().fetch_add(1, SeqCst);
-        if self.0.asleep.load(SeqCst) {
-            self.0.wake();
-        }
-    }
-
-    fn leave(&self) {
-        self.0.running.here().fetch_sub(1, SeqCst);
-    }
-
-    /// Ticks so far. They come while guests run, and for a while after.
-    pub(crate) fn ticks(&self) -> u32 {
-        self.0.ticks.0.load(Relaxed)
-    }
-
-    #[cfg(test)]
-    fn is_asleep(&self) -> bool {
-        self.0.asleep.load(SeqCst)
-    }
-}
-
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.0.stop.store(true, SeqCst);
-        self.0.wake();
-    }
-}
-
-impl TickerState {
-    fn wake(&self) {
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
-    }
-
-    /// Whether no guest is being polled. Who has seen the announcement that this thread sleeps wakes it.
-    fn is_idle(&self) -> bool {
-        self.running.all().all(|here| here.load(SeqCst) == 0)
-    }
-
-    fn run(&self, engines: &[EngineWeak]) {
-        let mut idle = 0;
-        while !self.stop.load(SeqCst) {
-            thread::sleep(TICK);
-            self.ticks.0.fetch_add(1, Relaxed);
-            for engine in engines {
-                let Some(engine) = engine.upgrade() else {
-                    return;
-                };
-                engine.increment_epoch();
-            }
-            idle = match self.is_idle() {
-                true => idle + 1,
-                false => 0,
-            };
-            if idle < TICKS_BEFORE_SLEEP {
-                continue;
-            }
-            // Announced first, checked again afterwards: a guest that starts in between either
-            // sees the announcement and wakes this thread, or is seen here.
-            self.asleep.store(true, SeqCst);
-            while self.is_idle() && !self.stop.load(SeqCst) {
-                thread::park();
-            }
-            self.asleep.store(false, SeqCst);
-            idle = 0;
-        }
-    }
 }
 
 impl Meter {
@@ -361,7 +243,7 @@ impl Meter {
     pub(crate) fn of_nobody() -> Self {
         let engine = Engine::default();
         let threads = Threads {
-            ticker: Ticker::start(&[&engine]).unwrap(),
+            ticker: crate::ticker::Ticker::start(&[&engine]).unwrap(),
             lane: SlowLane::default(),
         };
         Self::new(&engine, Arc::new(threads), None)
@@ -390,25 +272,7 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wait_until(condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !condition() {
-            assert!(Instant::now() < deadline, "waited in vain");
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    #[test]
-    fn sleeps_while_no_guest_runs_and_wakes_when_one_does() {
-        let engine = Engine::default();
-        let ticker = Ticker::start(&[&engine]).unwrap();
-        wait_until(|| ticker.is_asleep());
-        ticker.enter();
-        wait_until(|| !ticker.is_asleep());
-        ticker.leave();
-        wait_until(|| ticker.is_asleep());
-    }
+    use crate::ticker::tests::wait_until;
 
     #[test]
     fn a_meter_stops_a_call_past_its_budget() {

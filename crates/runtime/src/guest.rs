@@ -22,7 +22,7 @@ use crate::{
     capability::Slot,
     ctx::{Given, Named},
     delivering::Delivering,
-    epoch::{Meter, Metered, Threads},
+    epoch::{Meter, Metered},
     files::OpenFiles,
     handling::Handling,
     instance::{Cell, Instance, Pre},
@@ -34,6 +34,7 @@ use crate::{
     shared::{SharedCall, SharedInstances},
     sockets::{Loopback, Net},
     stats::Counters,
+    threads::Threads,
     together::{Marked, Together},
     turns::{Callers, Turns},
     warm::WarmInstances,
@@ -368,7 +369,7 @@ impl GuestInner {
 
     /// An instance that waits for work, or a store for a new one.
     pub(crate) fn take_seat(&self) -> Seat {
-        match self.take_warm() {
+        match self.warm.take() {
             Some(instance) => Seat::Warm(instance),
             None => Seat::New(self.new_cell()),
         }
@@ -480,14 +481,6 @@ impl GuestInner {
         );
         let occupied = self.neighbours.occupy();
         Cell::new(&self.engine, ctx, meter, occupied, self.at_work.clone())
-    }
-
-    /// An instance that waits for work. The last one used comes first: its memory is warm.
-    fn take_warm(&self) -> Option<Instance> {
-        if self.spec.pool.size == 0 {
-            return None;
-        }
-        self.warm.take()
     }
 
     /// Whether an instance may serve no other call.

@@ -9,34 +9,19 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::{Builder, Handle, Runtime},
-    task::JoinHandle,
-};
+use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::{CallError, RunError, compile::lower_priority, epoch::Metered};
+use crate::{CallError, RunError, epoch::Metered};
 
 /// How long a guest may compute at a stretch before it goes on behind all others. What most requests
 /// take ends before. One that has just come back may not: waiting for a moment now and then is no way
 /// to stay before the others.
 const LONG: Duration = Duration::from_millis(5);
-
-/// Nice value of the threads for guests that compute. When all processors are wanted by others too,
-/// these get about a tenth of them.
-const NICENESS: i32 = 10;
-
-/// Threads for guests that compute, as many as there are processors. They are started when the first
-/// is needed.
-#[derive(Debug, Default)]
-pub(crate) struct SlowLane(OnceLock<Option<Runtime>>);
 
 /// How often a guest's calls trap: each trap counts, and is forgotten as others end well.
 #[derive(Debug, Default)]
@@ -86,32 +71,6 @@ impl<T> Lost for Result<T, CallError> {
 impl Lost for Result<(), RunError> {
     fn lost() -> Self {
         Err(RunError::HostFailed)
-    }
-}
-
-impl SlowLane {
-    /// `None`: no threads could be started, and guests stay where they are.
-    fn threads(&self) -> Option<&Runtime> {
-        let start = || {
-            let started = Builder::new_multi_thread()
-                .thread_name("waft-slow")
-                .on_thread_start(|| lower_priority(NICENESS))
-                .build();
-            if let Err(error) = &started {
-                tracing::warn!(%error, "can't start threads for guests that compute");
-            }
-            started.ok()
-        };
-        self.0.get_or_init(start).as_ref()
-    }
-}
-
-impl Drop for SlowLane {
-    fn drop(&mut self) {
-        // Waiting for its threads is not possible within a task.
-        if let Some(Some(threads)) = self.0.take() {
-            threads.shutdown_background();
-        }
     }
 }
 

@@ -55,6 +55,8 @@ mod shared;
 mod side;
 mod sockets;
 mod stats;
+mod threads;
+mod ticker;
 mod tls;
 mod together;
 mod turns;

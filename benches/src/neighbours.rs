@@ -159,7 +159,15 @@ async fn bother(name: &str, address: SocketAddr) -> Result<()> {
     if name == STREAMS {
         for mut client in Client::connect_streams(address, callers).await? {
             let exchange = exchange.clone();
-            tasks.spawn(async move { while client.exchange(&exchange).await.is_ok() {} });
+            tasks.spawn(async move {
+                let error = loop {
+                    if let Err(error) = client.exchange(&exchange).await {
+                        break error;
+                    }
+                };
+                // Without it there is no flood.
+                eprintln!("{STREAMS}: {error:#}");
+            });
         }
     }
     for _ in tasks.len()..callers {
